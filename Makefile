@@ -69,7 +69,7 @@ test-all: test test-long ## all tests
 test-ray: ## the tests of the launcher of Ray, in an environment of its own: it needs other versions than constraints.txt
 	@test -x .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
 	@.venv-ray/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[launchers-ray,dev]'
-	@OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest tests/sweeps/test_launchers.py
+	@OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest tests/jobs/test_launchers.py
 
 # torch, torchvision and protobuf stay those of .venv: there is no CPU build of the lowest, and onnx, a test's, needs its protobuf
 test-lowest: $(VENV)/.dev .venv-lowest/.layer ## the quick tests with the lowest versions that pyproject.toml admits, in .venv-lowest, which lies over .venv
@@ -83,7 +83,7 @@ test-lowest: $(VENV)/.dev .venv-lowest/.layer ## the quick tests with the lowest
 test-next: $(VENV)/.dev .venv-next/.layer ## the quick tests, and a sweep, with pre-releases of Hydra and OmegaConf, in .venv-next, which lies over .venv
 	@.venv-next/bin/python -m pip install --quiet --no-deps hydra-core==1.4.0rc3 omegaconf==2.4.1rc1
 	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest $(TWO) -m "not slow and not browser and not long"
-	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest tests/sweeps/test_sweep.py -k alone_equals # a real sweep, which is slow
+	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest tests/jobs/test_sweep.py -k alone_equals # a real sweep, which is slow
 
 test-oracles: $(VENV)/.dev .venv-oracles/.layer ## interchange against nnsight and the sparse autoencoder against Overcomplete, in .venv-oracles, which lies over .venv
 	@.venv-oracles/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'

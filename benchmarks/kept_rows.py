@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from dovision import Classifier, EffectEvaluation, EffectOptions, PixelGrid, Task
 from dovision.config.row_choices import ROW_CHOICES
-from dovision.evaluation.callback import ClassifierUnderTest
-from dovision.store.effect_sums import SUMS
-from dovision.store.tables import EFFECTS
+from dovision.measurement.callback import ClassifierUnderTest
+from dovision.results.effect_sums import SUMS
+from dovision.results.tables import EFFECTS
 from dovision.types import Batch
 
 TASK = Task("multilabel", tuple(f"label {number}" for number in range(14)))

@@ -13,10 +13,10 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from dovision.attacks.gradient_ascent import PGD
-from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.interventions.pixel_grid import PixelGrid
+from dovision.measurement.effects import EffectEvaluation, EffectOptions
 from dovision.propagation import Propagation
-from dovision.store.resumable_writer import Resume
+from dovision.results.resumable_writer import Resume
 from dovision.training.image_classifier import ImageClassifier
 from peers import batch_of, classifier_of
 

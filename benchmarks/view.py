@@ -23,10 +23,10 @@ import uvicorn
 from playwright.sync_api import Page, sync_playwright
 
 import dovision as dv
-from dovision.cli.view import listening, open_words
 from dovision.config.settings import example_photograph
-from dovision.evaluation.opened_network import OpenedNetwork
 from dovision.identity.plans import CLASSIFIER
+from dovision.jobs.view import listening, open_words
+from dovision.measurement.opened_network import OpenedNetwork
 from dovision.training.model_cache import FittedModel
 from dovision.view.server import application
 from dovision.view.view_session import ViewSession

@@ -39,11 +39,11 @@ WORDS = "asked chosen done drawn few first given kept last left made most named 
 ADJECTIVES = {*WORDS.split(), "wanted", "whole"}
 # Packages in which an identifier has the sense that docs/glossary.md replaces; elsewhere its other sense is right.
 SENSE = {
-    "edit": "attacks datasets detectors interventions models explainers evaluation store analysis report",
-    "layer": "interventions evaluation store analysis findings report",  # of any node; a layer of a network is one
+    "edit": "attacks datasets detectors interventions models explainers measurement results report",
+    "layer": "interventions measurement results report",  # of any node; a layer of a network is one
     "group": "attacks detectors",  # of attacks; a config group and the group of an image are their names
-    "before": "functional metrics analysis",  # of an intervention; before a point in time is its name
-    "after": "functional metrics analysis",
+    "before": "functional metrics",  # of an intervention; before a point in time is its name
+    "after": "functional metrics",
 }
 INFLECTED = {"tell": "tells?", "say": "says?", "lends a hand": "lends?", "exhibit": "exhibits?"} | {
     "pass over": "pass(?:ed|ing) over",  # a pass over the images is a noun

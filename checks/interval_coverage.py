@@ -32,7 +32,7 @@ from dovision.functional.intervals import (
     share_interval,
     share_of,
 )
-from dovision.store.tables import CLEAN, EFFECTS, read_samples, read_table, read_task
+from dovision.results.tables import CLEAN, EFFECTS, read_samples, read_table, read_task
 
 Array = npt.NDArray[np.float64]
 

@@ -41,9 +41,9 @@ from dovision.io.mask_files import npz_mask
 from dovision.models import checkpoint
 from dovision.models.small_cnn import small_cnn
 from dovision.report import page
-from dovision.store.run_record import survey
-from dovision.store.schemas import with_digest
-from dovision.store.tables import row_groups
+from dovision.results.run_record import survey
+from dovision.results.schemas import with_digest
+from dovision.results.tables import row_groups
 
 LIMIT = 20.0  # seconds of processor time for one reading: a machine with other work makes no hang
 PATIENCE = 300.0  # seconds by the clock, of a reading that waits for something

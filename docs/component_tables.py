@@ -1,4 +1,4 @@
-"""Write the tables of components and of run files in docs/, from conf/ and dovision.store.run_files,
+"""Write the tables of components and of run files in docs/, from conf/ and dovision.results.run_files,
 and the names of dovision for type checkers and editors, `src/dovision/__init__.pyi`:
 
 python docs/component_tables.py
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import dovision
-from dovision.store.run_files import RUN_FILES
-from dovision.store.tables import RunTable
+from dovision.results.run_files import RUN_FILES
+from dovision.results.tables import RunTable
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python docs/component_tables.py"

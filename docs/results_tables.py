@@ -24,8 +24,10 @@ from typing import Any, NamedTuple
 import jinja2
 import pandas as pd
 
-from dovision.analysis import explanation_metrics, map_summary
-from dovision.analysis.detection_summary import (
+from dovision.functional.intervals import Number
+from dovision.measurement.detector_fits import for_thresholds
+from dovision.results import explanation_metrics, map_summary
+from dovision.results.detection_summary import (
     WHOLE_FAMILY,
     WORST,
     convergence,
@@ -34,13 +36,7 @@ from dovision.analysis.detection_summary import (
     read_detection,
     worst_case,
 )
-from dovision.analysis.detector_comparison import read_comparison
-from dovision.evaluation.detector_fits import for_thresholds
-from dovision.findings.finding import direction
-from dovision.findings.map_findings import RIVALS
-from dovision.findings.number_text import interval_text, number_text
-from dovision.functional.intervals import Number
-from dovision.store.detection_tables import (
+from dovision.results.detection_tables import (
     ADAPTIVE_ATTACKS,
     ALL_ATTACKS,
     COMPARISON,
@@ -58,10 +54,14 @@ from dovision.store.detection_tables import (
     read_reads,
     read_scores,
 )
-from dovision.store.display_names import component_name
-from dovision.store.run_record import Run, read_run
-from dovision.store.schemas import SUMMARY
-from dovision.store.tables import CLEAN
+from dovision.results.detector_comparison import read_comparison
+from dovision.results.display_names import component_name
+from dovision.results.finding import direction
+from dovision.results.map_findings import RIVALS
+from dovision.results.number_text import interval_text, number_text
+from dovision.results.run_record import Run, read_run
+from dovision.results.schemas import SUMMARY
+from dovision.results.tables import CLEAN
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 150  # of a line of README

@@ -12,8 +12,8 @@ STUB = ROOT / "src" / "dovision" / "__init__.pyi"
 API = {  # packages below dovision, in the order of the reference, and the title of their page
     "api": "Effects in a notebook",
     "notebook": "Effects in a notebook",
-    "evaluation": "Callbacks for Lightning",
-    "store": "Callbacks for Lightning",
+    "measurement": "Callbacks for Lightning",
+    "results": "Callbacks for Lightning",
     "metrics": "Metrics",
     "interventions": "Interventions",
     "attacks": "Attacks",

@@ -13,9 +13,9 @@ from dovision.report.figures.overlay import Overlay
 from dovision.report.image_overlay import OUTLINES, OverlayPanel, overlay
 from dovision.report.report_figure import ReportFigure, caption
 from dovision.report.style import SIGN, page_width
-from dovision.store.run_record import UNREADABLE, Run, survey
-from dovision.store.tables import CLEAN, read_samples
-from dovision.store.thumbnails import samples_in_conditions
+from dovision.results.run_record import UNREADABLE, Run, survey
+from dovision.results.tables import CLEAN, read_samples
+from dovision.results.thumbnails import samples_in_conditions
 
 
 def completed_runs(sweep: Path) -> Sequence[Run]:

@@ -11,17 +11,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dovision.analysis.explanation_metrics import object_scores
-from dovision.analysis.object_effects import object_rows, paired, true_effects
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import EFFECT_BOUNDS, EFFECT_INTERVALS, UNBOUNDED, Bounds, mean_interval
 from dovision.report.plots import REFERENCE_MAPS, draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import FAINT, INK, canvas, panels_across, shortened, styled
-from dovision.store.display_names import component_text, display_name, setting_name
-from dovision.store.map_tables import MAPS_FILE
-from dovision.store.run_record import Run, alike
-from dovision.store.tables import CLEAN
+from dovision.results.display_names import component_text, display_name, setting_name
+from dovision.results.explanation_metrics import object_scores
+from dovision.results.map_tables import MAPS_FILE
+from dovision.results.object_effects import object_rows, paired, true_effects
+from dovision.results.run_record import Run, alike
+from dovision.results.tables import CLEAN
 
 SHORTCUT = "dataset.shortcut"
 TRUE, PAINTED = "true effect", "box minus control"

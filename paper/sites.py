@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.analysis.object_effects import TAG, object_rows, true_effects
-from dovision.analysis.object_units import first_half
-from dovision.findings.number_text import bracketed
 from dovision.functional import estimates
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import COLOURS, FAINT, INK, canvas, shortened, styled
-from dovision.store.display_names import component_text
-from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, has_all_rows, read_table, read_task
+from dovision.results.display_names import component_text
+from dovision.results.number_text import bracketed
+from dovision.results.object_effects import TAG, object_rows, true_effects
+from dovision.results.object_units import first_half
+from dovision.results.run_record import Run
+from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, has_all_rows, read_table, read_task
 from dovision.types import CODE, INPUT
 
 MATCHES = ["class", "kind", "unit", "units", "r", "r_low", "r_high", "true", "measured", "elsewhere"]

@@ -15,14 +15,13 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from dovision.analysis.detection_summary import write_detection
-from dovision.analysis.summary import write_summary
-from dovision.cli.report import write_report
 from dovision.functional import geometry
 from dovision.functional.agreement import coverage, state
+from dovision.jobs.report import write_report
 from dovision.report.report_figure import Catalogue
 from dovision.report.style import WIDTHS, page_width
-from dovision.store.effect_sums import (
+from dovision.results.detection_summary import write_detection
+from dovision.results.effect_sums import (
     CELL,
     LOG_ODDS_SUM,
     SUMS,
@@ -32,10 +31,11 @@ from dovision.store.effect_sums import (
     whole_effect,
     whole_log_odds,
 )
-from dovision.store.map_tables import MAPS_FILE, maps_schema, write_boxes
-from dovision.store.run_directory import RunDirectory
-from dovision.store.run_record import survey
-from dovision.store.tables import (
+from dovision.results.map_tables import MAPS_FILE, maps_schema, write_boxes
+from dovision.results.run_directory import RunDirectory
+from dovision.results.run_record import survey
+from dovision.results.summary import write_summary
+from dovision.results.tables import (
     EFFECTS,
     SAMPLES,
     TableWriter,
@@ -45,8 +45,8 @@ from dovision.store.tables import (
     samples_schema,
     write_table,
 )
-from dovision.store.thumbnails import save_image, thumbnail_path
-from dovision.store.to_arrow import CleanImages, by_sample, effect_columns, mean_effects, sample_columns, touched
+from dovision.results.thumbnails import save_image, thumbnail_path
+from dovision.results.to_arrow import CleanImages, by_sample, effect_columns, mean_effects, sample_columns, touched
 from dovision.types import BOX_COLUMNS, Batch, Box, Task
 from made_scores import write_scores, write_steps
 
@@ -301,7 +301,7 @@ def _film_config(painted: bool, shortcut: float) -> dict[str, object]:
             "effect_map": {"_target_": "dovision.explainers.effect_map.EffectMap", "intervention": grid},
             "random_map": {"_target_": "dovision.explainers.controls.RandomMap", "seed": 0},
         },
-        "explanation": {"_target_": "dovision.evaluation.explanation_config.MapSettings", "fill": fill, "steps": 16},
+        "explanation": {"_target_": "dovision.measurement.explanation_config.MapSettings", "fill": fill, "steps": 16},
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dovision.store.detection_tables import (
+from dovision.results.detection_tables import (
     ADAPTIVE,
     ADAPTIVE_STEPS,
     ALL_ATTACKS,
@@ -21,7 +21,7 @@ from dovision.store.detection_tables import (
     leaves_out,
     scores_schema,
 )
-from dovision.store.tables import CLEAN, TableWriter
+from dovision.results.tables import CLEAN, TableWriter
 
 # detector, variant, how far it moves attacked images at the largest epsilon, how far it moves noise
 MADE = [

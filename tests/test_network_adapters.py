@@ -21,8 +21,8 @@ from dovision.api import to_batch
 from dovision.config.component import Component
 from dovision.config.inferred_settings import with_wrapped_network
 from dovision.config.settings import example_photograph
-from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.io import images
+from dovision.measurement.callback import ClassifierUnderTest
 from dovision.models import checkpoint
 from dovision.types import Preprocessing
 

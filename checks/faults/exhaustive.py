@@ -78,7 +78,7 @@ FIT = ("dataset=digits", "training.classifier.epochs=2", "trainer.limit_train_ba
 class Command(NamedTuple):
     """A console script with its arguments, given after others have prepared the output root."""
 
-    script: str  # module of dovision.cli, or "digests"
+    script: str  # module of dovision.jobs, or "digests"
     arguments: tuple[str, ...] = ()
     before: tuple[tuple[str, ...], ...] = ()  # arguments of dovision-evaluate
     removed: str = ""  # of what these have written
@@ -115,7 +115,7 @@ def main() -> int:
     # a fork in the middle of a line of a log has new locks, which the rest of the line would release
     mock.patch.object(logging.Handler, "createLock", lambda handler: setattr(handler, "lock", None)).start()
     # a command that is held takes longer, and is to do the same operations
-    mock.patch("dovision.runtime.progress.Display.as_worker", lambda display: display.silence()).start()
+    mock.patch("dovision.io.progress.Display.as_worker", lambda display: display.silence()).start()
     mock.patch("dovision.identity.digests.SETTLED", -math.inf).start()
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         harness = Harness(Path(folder), options.folder, options.commands)
@@ -165,7 +165,7 @@ class Harness:
     """The folders of all trials, and commands as forks of this process, which has done each once and so is warm."""
 
     def __init__(self, folder: Path, wrong: Path | None, names: Sequence[str]) -> None:
-        from dovision.cli import evaluate, report, train
+        from dovision.jobs import evaluate, report, train
 
         self.scripts = {"evaluate": evaluate.main, "report": report.main, "train": train.main, "digests": _digests}
         self.root, self.log, self.folder, self.wrong = folder / "root", folder / "log", folder, wrong

@@ -25,26 +25,26 @@ _HOMES = {  # of what is no component
     "interfaces": ("Attack", "Classifier", "Detector", "Explainer", "Images", "Intervention"),
     "interventions.brush": ("Brush",),
     "interventions.interchange": ("Interchange",),
-    "evaluation.by_name": ("component",),
+    "measurement.by_name": ("component",),
     "models.checkpoint": ("load",),
     "notebook.effect_map": ("EffectResult", "effect_map"),
     "notebook.example": ("example",),
     "types": ("CODE", "INPUT", "Batch", "Box", "Preprocessing", "Resize", "Task"),
 }
 _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does metrics
-    "evaluation.detection": ("Detection", "DetectionOptions"),
-    "evaluation.effects": ("EffectEvaluation", "EffectOptions"),
-    "evaluation.maps": ("MapEvaluation", "MapOptions"),
-    "evaluation.explanation_config": ("MapSettings",),
-    "evaluation.single_deletion": ("SingleDeletion",),
-    "evaluation.on_validation": ("OnValidation",),
+    "measurement.detection": ("Detection", "DetectionOptions"),
+    "measurement.effects": ("EffectEvaluation", "EffectOptions"),
+    "measurement.maps": ("MapEvaluation", "MapOptions"),
+    "measurement.explanation_config": ("MapSettings",),
+    "measurement.single_deletion": ("SingleDeletion",),
+    "measurement.on_validation": ("OnValidation",),
     "notebook.attack": ("AttackedImages", "attack"),
     "notebook.compare": ("ComparedResults", "compare"),
     "notebook.detect": ("DetectedAttacks", "detect"),
     "notebook.effects": ("MeasuredEffects", "effects"),
     "notebook.explain": ("ExplainedImages", "explain"),
     "notebook.image_data": ("ImageData",),
-    "store.resumable_writer": ("Resume",),
+    "results.resumable_writer": ("Resume",),
     "training.data_module": ("ImageDataModule",),
 }
 
@@ -65,7 +65,7 @@ def _homes(*, heavy: bool = True) -> dict[str, str]:
 def _component_words(name: str) -> str:
     """Call that makes a component of the name of a class, such as Mifgsm; empty if there is none."""
     from dovision.config.component_names import configuration_folder
-    from dovision.evaluation.by_name import GROUPS, captum_words, snake_case
+    from dovision.measurement.by_name import GROUPS, captum_words, snake_case
 
     word = snake_case(name)
     groups = [group for group in GROUPS if (configuration_folder() / group / f"{word}.yaml").is_file()]

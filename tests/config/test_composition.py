@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dovision.cli.train import main as train
 from dovision.config.sources import without_null
+from dovision.jobs.train import main as train
 
 
 @pytest.mark.parametrize("group", ["logger", "callbacks", "explainer", "detector"])

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from dovision.cli import evaluate
-from dovision.cli.report import main as report
 from dovision.config.sources import recorded, without_values
+from dovision.jobs import evaluate
+from dovision.jobs.report import main as report
 
 SECRET = "hunter2-of-the-environment"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dovision.store.run_record import read_sweep
+from dovision.results.run_record import read_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs" / "extend").glob("[a-z]*.md"))
@@ -80,7 +80,7 @@ def test_the_examples_keep_the_contracts_of_their_kinds_in_inference_mode_too(fo
 
 @pytest.mark.long
 def test_all_parts_of_the_pages_work_together_in_one_command(folder, monkeypatch, tmp_path):
-    from dovision.cli import evaluate, report
+    from dovision.jobs import evaluate, report
 
     arguments = [
         "dataset=bars",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dovision.store.run_record import read_sweep
+from dovision.results.run_record import read_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "lightning.md").read_text()

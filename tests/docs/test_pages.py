@@ -34,7 +34,7 @@ COMMANDS = [shlex.split(line, comments=True) for line in LINES]
 NAMED = dict.fromkeys(words for text in SHOWN.values() for words in re.findall(r"`(experiment=[\w./ =]+)`", text))
 EXPERIMENTS = [
     ["dovision-evaluate", *shlex.split(words)]
-    for words in NAMED  # one alone is composed by tests/cli/test_evaluate.py, if there is such a file
+    for words in NAMED  # one alone is composed by tests/jobs/test_evaluate.py, if there is such a file
     if not (ROOT / "conf" / words.replace("=", "/", 1)).with_suffix(".yaml").is_file()
 ]
 RUN = [

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.sweeps.keys import check_choices, check_target, drop_unselected
+from dovision.jobs.keys import check_choices, check_target, drop_unselected
 from programs import program
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from dovision.findings.sweep_summary import closing, write_sweep_summary
 from dovision.identity.differences import mixed
-from dovision.store.run_record import Run
+from dovision.results.run_record import Run
+from dovision.results.sweep_summary import closing, write_sweep_summary
 
 ONE = {
     "measurement": 1,

@@ -11,13 +11,13 @@ import pytorch_lightning as pl
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
-from dovision.cli.train import main as train
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import code, plans
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER
 from dovision.identity.relevance import IRRELEVANT_TO_FITS, IRRELEVANT_TO_RESULTS
 from dovision.io.files import sha256
+from dovision.jobs.train import main as train
 
 QUICK = ("dataset=digits", "training.classifier.epochs=0")
 NETWORKS = (CLASSIFIER, AUTOENCODER)

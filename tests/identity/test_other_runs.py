@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from dovision.cli.evaluate import main
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import digests
 from dovision.identity.shared import Shared
 from dovision.io.atomic import PARTIAL
-from dovision.store.run_directory import DONE, RunDirectory
-from dovision.sweeps.run_status import run_status
+from dovision.jobs.evaluate import main
+from dovision.jobs.run_status import run_status
+from dovision.results.run_directory import DONE, RunDirectory
 from made_datasets import flip
 
 pytestmark = pytest.mark.slow

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from dovision.cli.evaluate import main as evaluate
 from dovision.io import paths
+from dovision.jobs.evaluate import main as evaluate
+from dovision.report.csv_logger import CSVLogger
 from dovision.report.report_figure import ReportFigure, save_report_figure
-from dovision.tracking.csv_logger import CSVLogger
 
 OUTSIDE = [
     "../x",

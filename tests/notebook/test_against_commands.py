@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import dovision as dv
-from dovision.analysis.average_effect import average_effects
-from dovision.analysis.detection_summary import read_detection
-from dovision.analysis.explanation_metrics import agreements
-from dovision.store.run_record import Run, read_sweep
-from dovision.store.schemas import read_summary
-from dovision.store.tables import read_samples
+from dovision.results.average_effect import average_effects
+from dovision.results.detection_summary import read_detection
+from dovision.results.explanation_metrics import agreements
+from dovision.results.run_record import Run, read_sweep
+from dovision.results.schemas import read_summary
+from dovision.results.tables import read_samples
 
 EPS = [0.1, "16/255"]
 EXPLAINERS = ["effect_map", "grad_cam", "random_map"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import dovision as dv
-from dovision.store.tables import read_row_choice
+from dovision.results.tables import read_row_choice
 
 SAMPLES = range(12)
 

@@ -3,8 +3,8 @@
 import pytest
 
 from dovision.report.style import WIDTHS, wrap_text
-from dovision.store.run_record import read_sweep
-from dovision.store.tables import largest_effect, read_effects
+from dovision.results.run_record import read_sweep
+from dovision.results.tables import largest_effect, read_effects
 from paper.composed import Composed, Pinned
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dovision.store.run_directory import RunDirectory
-from dovision.store.run_files import digests
-from dovision.store.schemas import with_digest
+from dovision.results.run_directory import RunDirectory
+from dovision.results.run_files import digests
+from dovision.results.schemas import with_digest
 from paper import sources
 from paper.__main__ import LOCK, main
 

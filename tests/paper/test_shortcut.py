@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dovision.store.run_record import read_sweep
+from dovision.results.run_record import read_sweep
 from paper.shortcut import Shortcut
 
 SHORTCUT = Shortcut(0)

@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dovision.analysis.object_units import first_half
-from dovision.store.map_tables import write_boxes
-from dovision.store.run_record import read_sweep
-from dovision.store.tables import EFFECTS, METADATA, SAMPLES, TASK, write_table
+from dovision.results.map_tables import write_boxes
+from dovision.results.object_units import first_half
+from dovision.results.run_record import read_sweep
+from dovision.results.tables import EFFECTS, METADATA, SAMPLES, TASK, write_table
 from dovision.types import BOX_COLUMNS, Task
 from made_runs import write_map_run
 from paper.sites import Sites, unit_matches

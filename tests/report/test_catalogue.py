@@ -12,9 +12,9 @@ from dovision.functional.intervals import MEAN_INTERVALS
 from dovision.io.files import sha256
 from dovision.report.figures.results import results_frame
 from dovision.report.report_figure import Catalogue, caption, label_names, setup_sentence
-from dovision.store.run_record import read_sweep
-from dovision.store.schemas import with_digest
-from dovision.store.tables import read_effects
+from dovision.results.run_record import read_sweep
+from dovision.results.schemas import with_digest
+from dovision.results.tables import read_effects
 from dovision.types import Task
 
 FLOWERS = Task("multilabel", ("rose", "iris"))

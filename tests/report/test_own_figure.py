@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from dovision.cli.report import main as report
-from dovision.store.run_record import read_sweep
+from dovision.jobs.report import main as report
+from dovision.results.run_record import read_sweep
 
 CODE = """
 from matplotlib.figure import Figure

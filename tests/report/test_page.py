@@ -10,7 +10,7 @@ import pytest
 
 from dovision.report import page as page_module
 from dovision.report.page import rerun_command
-from dovision.store.run_record import read_sweep
+from dovision.results.run_record import read_sweep
 from dovision.types import Task
 
 EVIL = "<script>alert('x')</script>"

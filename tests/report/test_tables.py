@@ -12,7 +12,7 @@ from dovision.report.figures.results import Results
 from dovision.report.report_figure import save_report_figure
 from dovision.report.style import BestText, with_best
 from dovision.report.tables import SPOKEN, escaped, latex_figure, latex_table
-from dovision.store.run_record import read_sweep
+from dovision.results.run_record import read_sweep
 
 TABLE = pd.DataFrame(
     {"condition": ["clean", "eps", "x\ny_"], "|expected effect| ↑": ["0.1 [0.0, 0.2]", "-", ""]},

@@ -13,15 +13,15 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from dovision.cli.evaluate import main as evaluate
-from dovision.cli.train import main as train
 from dovision.functional.effects import divergence
 from dovision.interfaces import Classifier
+from dovision.jobs.evaluate import main as evaluate
+from dovision.jobs.train import main as train
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert, inserted_autoencoder
 from dovision.models.topk_sae import TopkSae
-from dovision.store.run_record import read_sweep
-from dovision.store.tables import read_effects
+from dovision.results.run_record import read_sweep
+from dovision.results.tables import read_effects
 from dovision.training.autoencoder_loss import AutoencoderLoss, AutoencoderLossAsCoded, variation_mismatch
 from dovision.training.autoencoder_module import CausalAutoencoder, SparseAutoencoder, logged_metrics
 from dovision.types import Batch, Task

@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 
 from dovision.interfaces import Classifier, Images, Source
 from dovision.io import sealed
-from dovision.runtime.signals import Stopped
+from dovision.io.signals import Stopped
 from dovision.training.checkpointing import EPOCH_FILE, Epochs, check_resumable
 from dovision.training.data_module import ImageDataModule
 from dovision.training.image_classifier import ImageClassifier

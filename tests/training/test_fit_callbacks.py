@@ -15,7 +15,7 @@ SAVES = Component("callbacks.saves", {"_target_": "pytorch_lightning.callbacks.M
 
 @pytest.fixture
 def configured():
-    measures = Component("callbacks.maps", {"_target_": "dovision.evaluation.maps.MapEvaluation"})
+    measures = Component("callbacks.maps", {"_target_": "dovision.measurement.maps.MapEvaluation"})
     return {**read_group("callbacks"), "own": OWN, "saves": SAVES, "maps": measures}
 
 

@@ -3,7 +3,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from dovision.runtime.progress import DISPLAY
+from dovision.io.progress import DISPLAY
 from dovision.training.fit_progress import FitProgress
 
 BATCHES, EPOCHS = 5, 3

@@ -13,13 +13,13 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from dovision.cli.train import main as train
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.interfaces import Classifier
 from dovision.io import sealed
+from dovision.jobs.train import main as train
 from dovision.models import checkpoint
-from dovision.store.run_record import read_sweep
+from dovision.results.run_record import read_sweep
 from dovision.training import model_cache
 from dovision.training.autoencoder_module import CausalAutoencoder
 from dovision.types import Task
@@ -36,7 +36,7 @@ FEW_STEPS += (
 
 KILLED = """
 import os, signal
-from dovision.cli.train import main
+from dovision.jobs.train import main
 from dovision.training.image_classifier import ImageClassifier
 step = ImageClassifier.training_step
 
@@ -98,7 +98,7 @@ def test_two_runs_at_once_fit_one_classifier_and_the_other_waits_for_it(tmp_path
     small = ["dataset=digits", "training.classifier.epochs=1", "evaluation.images=4", f"output_root={tmp_path}"]
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "dovision.cli.evaluate", *small, f"intervention.rows={rows}"],
+            [sys.executable, "-m", "dovision.jobs.evaluate", *small, f"intervention.rows={rows}"],
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -15,7 +15,7 @@ from pytorch_lightning.trainer.connectors import callback_connector
 from dovision.config import settings
 from dovision.config.component import Component
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.sweeps.keys import check_target, declared
+from dovision.jobs.keys import check_target, declared
 from dovision.training.fit_progress import FitProgress
 from dovision.training.trainer import limits, make_trainer
 

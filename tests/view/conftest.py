@@ -17,9 +17,9 @@ import yaml
 
 import dovision as dv
 from dovision.config.sources import configuration_folder
-from dovision.evaluation.opened_network import OpenedNetwork
 from dovision.identity.plans import CLASSIFIER
 from dovision.interfaces import Images, Source
+from dovision.measurement.opened_network import OpenedNetwork
 from dovision.training.model_cache import FittedModel
 
 TOKEN = "a-token"
@@ -53,7 +53,7 @@ def opened() -> OpenedNetwork:
 def serve() -> Iterator[Callable[..., str]]:
     """Serves a session on a free port of this machine, and gives its address, token included."""
     uvicorn = pytest.importorskip("uvicorn", reason="needs the extra view")
-    from dovision.cli.view import listening
+    from dovision.jobs.view import listening
     from dovision.view.server import application
 
     running: list[tuple[Any, threading.Thread]] = []

@@ -8,11 +8,11 @@ import sys
 import pytest
 import yaml
 
-from dovision.evaluation import opened_network
 from dovision.io.text_files import read_json, write_json
-from dovision.store.run_files import digests
-from dovision.store.run_record import read_run
-from dovision.store.schemas import DIGESTS, with_digest
+from dovision.measurement import opened_network
+from dovision.results.run_files import digests
+from dovision.results.run_record import read_run
+from dovision.results.schemas import DIGESTS, with_digest
 
 pytestmark = pytest.mark.slow
 

@@ -14,11 +14,11 @@ import dovision as dv
 from dovision.config.component_names import check_stored, package_targets
 from dovision.config.inferred_settings import with_inferred_settings
 from dovision.config.sources import configuration_folder
-from dovision.evaluation import opened_network
 from dovision.io.text_files import write_json
+from dovision.measurement import opened_network
 from dovision.models.checkpoint import read_checkpoint, rebuilt, save_checkpoint
-from dovision.store.run_record import read_sweep, survey
-from dovision.store.schemas import with_digest
+from dovision.results.run_record import read_sweep, survey
+from dovision.results.schemas import with_digest
 from dovision.view.reproduction import published_words
 
 MADE = {"_target_": "os.mkdir", "path": "canary"}
@@ -171,8 +171,8 @@ def test_the_closed_list_is_that_of_conf_without_what_hydra_is_made_of():
         assert set(re.findall(r"^ *_target_: (\S+)", path.read_text(), re.M)) - {"???"} <= package_targets()
     others = {name.partition(".")[0] for name in package_targets()}
     assert others == {"dovision", "pytorch_lightning", "torch", "torchmetrics", "torchvision"}
-    assert "dovision.evaluation.explanation_config.MapSettings" in package_targets()
-    assert not any(name.startswith(("dovision.sweeps", "dovision.tracking")) for name in package_targets())
+    assert "dovision.measurement.explanation_config.MapSettings" in package_targets()
+    assert not any(name.startswith("dovision.jobs") or "_logger." in name for name in package_targets())
 
 
 @pytest.mark.parametrize(

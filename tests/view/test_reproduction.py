@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 import dovision as dv
-from dovision.cli import evaluate
-from dovision.evaluation import opened_network
-from dovision.store.run_record import read_run
-from dovision.store.tables import read_effects
+from dovision.jobs import evaluate
+from dovision.measurement import opened_network
+from dovision.results.run_record import read_run
+from dovision.results.tables import read_effects
 from dovision.view.view_session import ViewSession
 from made_view import packed_mask
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from dovision.io import files
 from dovision.io.atomic import replacing
-from dovision.runtime.progress import DISPLAY
+from dovision.io.progress import DISPLAY
 
 log = logging.getLogger(__name__)
 CACHE_FILE = ".fingerprints.json"  # in the output root

@@ -20,7 +20,7 @@ CLASSIFIER, AUTOENCODER = "classifier", "autoencoder"  # the networks of a run
 CHECKPOINTS = "checkpoints"  # the folder of fitted networks in an output root, and what run.json calls their weights
 DATA = "dataset_fingerprint"  # what run.json calls the data
 FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a run
-OF_TESTS = "dovision.evaluation."  # begins the targets of callbacks that no fit gets
+OF_TESTS = "dovision.measurement."  # begins the targets of callbacks that no fit gets
 _SURROUNDINGS = ("measurement", "torch", "settings", "components", "files")
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
 _OF_DATA_AND_WEIGHTS = (

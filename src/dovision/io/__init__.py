@@ -1,1 +1,1 @@
-"""Reading and writing of files: whole or not there, within a budget, and nothing in them that runs."""
+"""Files, whole or not there and nothing in them that runs; the process: its signals, memory and progress."""

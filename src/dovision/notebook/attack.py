@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.findings.effect_findings import attack_success
-from dovision.findings.finding import Finding
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.interfaces import Attack, Classifier
 from dovision.notebook.image_data import as_images
@@ -27,9 +25,11 @@ from dovision.notebook.measuring import (
 )
 from dovision.notebook.results import MeasuredImages
 from dovision.notebook.running import Running
-from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, read_task
-from dovision.store.thumbnails import samples_in_conditions
+from dovision.results.effect_findings import attack_success
+from dovision.results.finding import Finding
+from dovision.results.run_record import Run
+from dovision.results.tables import CLEAN, read_task
+from dovision.results.thumbnails import samples_in_conditions
 from dovision.types import Batch, Epsilons
 
 if TYPE_CHECKING:

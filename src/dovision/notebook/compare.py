@@ -9,20 +9,20 @@ import numpy as np
 import pandas as pd
 
 from dovision import checks
-from dovision.analysis.detection_summary import WHOLE_FAMILY
-from dovision.analysis.detector_comparison import DIFFERENCES, detector_differences
-from dovision.analysis.explanation_metrics import MAP_METRICS
-from dovision.analysis.map_summary import map_difference
-from dovision.analysis.paired_difference import paired_difference
-from dovision.findings.comparison_findings import comparison_findings
-from dovision.findings.map_findings import PRIMARY, at_chance
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import of_images
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNBOUNDED, withheld
 from dovision.notebook.detect import DetectedAttacks
 from dovision.notebook.explain import ExplainedImages
 from dovision.notebook.results import MeasuredImages, Result
-from dovision.store.display_names import METRIC_HEADS, display_name
+from dovision.results.comparison_findings import comparison_findings
+from dovision.results.detection_summary import WHOLE_FAMILY
+from dovision.results.detector_comparison import DIFFERENCES, detector_differences
+from dovision.results.display_names import METRIC_HEADS, display_name
+from dovision.results.explanation_metrics import MAP_METRICS
+from dovision.results.map_findings import PRIMARY, at_chance
+from dovision.results.map_summary import map_difference
+from dovision.results.paired_difference import paired_difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

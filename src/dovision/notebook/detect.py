@@ -11,12 +11,9 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.analysis.detection_summary import headlines, read_detection
-from dovision.evaluation.by_name import Named, named_components
-from dovision.evaluation.detection import Detection, DetectionOptions
-from dovision.findings.detection_findings import detection_findings
-from dovision.findings.finding import Finding
 from dovision.interfaces import Attack, Classifier, Detector, Images
+from dovision.measurement.by_name import Named, named_components
+from dovision.measurement.detection import Detection, DetectionOptions
 from dovision.notebook.image_data import ImageData, as_images, is_data_module
 from dovision.notebook.measuring import (
     ResultFolder,
@@ -27,10 +24,13 @@ from dovision.notebook.measuring import (
 )
 from dovision.notebook.results import MeasuredImages
 from dovision.notebook.running import Running
-from dovision.store.detection_tables import ATTACKS, TEST, VAL, read_scores
-from dovision.store.display_names import component_name
-from dovision.store.run_record import Run
-from dovision.store.tables import read_table
+from dovision.results.detection_findings import detection_findings
+from dovision.results.detection_summary import headlines, read_detection
+from dovision.results.detection_tables import ATTACKS, TEST, VAL, read_scores
+from dovision.results.display_names import component_name
+from dovision.results.finding import Finding
+from dovision.results.run_record import Run
+from dovision.results.tables import read_table
 from dovision.types import Epsilons
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ from torch import Tensor
 from dovision import checks
 from dovision.api import AT_A_TIME, checked_logits
 from dovision.datasets.as_images import label_tensor
-from dovision.evaluation.by_name import one_component
 from dovision.functional import effects, logit_checks
 from dovision.functional.effects import SCALES
 from dovision.interfaces import Classifier, Intervention
+from dovision.io.progress import DISPLAY
+from dovision.measurement.by_name import one_component
 from dovision.notebook.image_data import ImageData, as_images
 from dovision.notebook.results import Result
 from dovision.notebook.running import Running
 from dovision.propagation import Outcome, Propagation
-from dovision.runtime.progress import DISPLAY
 from dovision.types import Batch
 
 if TYPE_CHECKING:

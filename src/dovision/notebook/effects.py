@@ -10,18 +10,18 @@ import pandas as pd
 import torch
 
 from dovision import checks
-from dovision.analysis.average_effect import average_effects
-from dovision.analysis.refuters import refutations
 from dovision.attacks.none import NoAttack
 from dovision.config.row_choices import ALL_ROWS, ROW_CHOICES
-from dovision.evaluation.by_name import one_component
 from dovision.interfaces import Attack, Classifier, Intervention
+from dovision.measurement.by_name import one_component
 from dovision.notebook.image_data import as_images
 from dovision.notebook.measuring import ResultFolder, checked_classifier, measured_run, one_attack
 from dovision.notebook.results import MeasuredImages
 from dovision.notebook.running import Running
-from dovision.store.run_record import Run
-from dovision.store.tables import read_effects
+from dovision.results.average_effect import average_effects
+from dovision.results.refuters import refutations
+from dovision.results.run_record import Run
+from dovision.results.tables import read_effects
 from dovision.types import Epsilons
 
 

@@ -13,16 +13,13 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.analysis.explanation_metrics import agreements
 from dovision.attacks.none import NoAttack
-from dovision.evaluation.by_name import Named, named_components, one_component
-from dovision.evaluation.explanation_config import MapSettings
-from dovision.evaluation.maps import MapEvaluation, MapOptions
-from dovision.findings.finding import Finding
-from dovision.findings.map_findings import map_findings
 from dovision.functional.geometry import paint
 from dovision.interfaces import Classifier, Explainer, Images, Intervention
 from dovision.io.atomic import replacing
+from dovision.measurement.by_name import Named, named_components, one_component
+from dovision.measurement.explanation_config import MapSettings
+from dovision.measurement.maps import MapEvaluation, MapOptions
 from dovision.notebook.image_data import ImageData, as_images
 from dovision.notebook.measuring import (
     WHOLE_IMAGE,
@@ -33,10 +30,13 @@ from dovision.notebook.measuring import (
 )
 from dovision.notebook.results import MeasuredImages
 from dovision.notebook.running import Running
-from dovision.store.display_names import component_name
-from dovision.store.map_tables import read_box_table
-from dovision.store.run_record import Run
-from dovision.store.tables import boxes_of
+from dovision.results.display_names import component_name
+from dovision.results.explanation_metrics import agreements
+from dovision.results.finding import Finding
+from dovision.results.map_findings import map_findings
+from dovision.results.map_tables import read_box_table
+from dovision.results.run_record import Run
+from dovision.results.tables import boxes_of
 from dovision.types import Batch, Task
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from dovision.datasets.as_images import (
     names_of_labels,
     white_of,
 )
-from dovision.evaluation.device_batches import DeviceBatches
 from dovision.functional.sample_order import strata
 from dovision.interfaces import Classifier, Images
+from dovision.measurement.device_batches import DeviceBatches
 from dovision.types import BOX_COLUMNS, SPLITS, Batch, Preprocessing, Shape
 
 _LOOK = 32  # images of a dataset that are looked at for their channels

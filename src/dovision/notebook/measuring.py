@@ -17,24 +17,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dovision import checks
-from dovision.analysis.summary import write_summary
 from dovision.config.row_choices import ALL_ROWS
-from dovision.evaluation.by_name import named_components
-from dovision.evaluation.callback import ClassifierUnderTest
-from dovision.evaluation.effects import EffectEvaluation, EffectOptions
-from dovision.evaluation.explanation_config import MapSettings
-from dovision.evaluation.maps import MapEvaluation
-from dovision.evaluation.refuters import RefuterEvaluation, refutable
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io.text_files import make_folder
+from dovision.measurement.by_name import named_components
+from dovision.measurement.callback import ClassifierUnderTest
+from dovision.measurement.effects import EffectEvaluation, EffectOptions
+from dovision.measurement.explanation_config import MapSettings
+from dovision.measurement.maps import MapEvaluation
+from dovision.measurement.refuters import RefuterEvaluation, refutable
 from dovision.module_state import evaluating
 from dovision.notebook.image_data import ImageData
 from dovision.notebook.running import Running
-from dovision.store.map_tables import write_boxes
-from dovision.store.run_record import Run
-from dovision.store.thumbnails import PictureChoice
+from dovision.results.map_tables import write_boxes
+from dovision.results.run_record import Run
+from dovision.results.summary import write_summary
+from dovision.results.thumbnails import PictureChoice
 from dovision.types import Batch, Epsilons, Shape
 
 THUMBNAILS = 8  # images of which a picture is saved with the tables

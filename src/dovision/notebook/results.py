@@ -14,10 +14,10 @@ from dovision import checks
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dovision.findings.finding import Finding
     from dovision.notebook.measuring import ResultFolder
     from dovision.report.report_figure import ReportFigure
-    from dovision.store.run_record import Run
+    from dovision.results.finding import Finding
+    from dovision.results.run_record import Run
 
 
 class Result(ABC):
@@ -89,7 +89,7 @@ class MeasuredImages(Result):
     @property
     def samples(self) -> pd.DataFrame:
         """A row per (sample, condition): label, prediction, success of the attack, norms: samples.parquet."""
-        from dovision.store.tables import read_samples
+        from dovision.results.tables import read_samples
 
         return read_samples(self.folder)
 
@@ -99,7 +99,7 @@ class MeasuredImages(Result):
         return [finding.text for finding in self._findings()]
 
     def _findings(self) -> Iterable[Finding]:
-        from dovision.findings.run_findings import run_findings
+        from dovision.results.run_findings import run_findings
 
         return run_findings(self.run)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from dovision.interfaces import Classifier
-from dovision.runtime.progress import DISPLAY
+from dovision.io.progress import DISPLAY
 
 
 class Running(NamedTuple):

@@ -1,1 +1,1 @@
-"""Figures, tables and one page, from run directories alone."""
+"""Figures, tables and one page, from run directories alone; the loggers that get them."""

@@ -16,18 +16,18 @@ from dovision.io import files, images
 from dovision.report.image_overlay import OPAQUE, Values
 from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.report.report_figure import label_names
-from dovision.store.display_names import display_name
-from dovision.store.map_tables import read_box_table
-from dovision.store.run_record import Run
-from dovision.store.tables import (
+from dovision.results.display_names import display_name
+from dovision.results.map_tables import read_box_table
+from dovision.results.run_record import Run
+from dovision.results.tables import (
     largest_effect,
     largest_log_odds_effect,
     read_effects,
     read_samples,
     read_task,
 )
-from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.store.unit_masks import UnitMasks, masks_of, packed, read_masks, read_object_masks
+from dovision.results.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.results.unit_masks import UnitMasks, masks_of, packed, read_masks, read_object_masks
 from dovision.types import Box, Mask
 
 MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there

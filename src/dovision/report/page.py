@@ -16,15 +16,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from dovision.analysis.reported import REPORTED, comparison
-from dovision.analysis.summary import QUALITY
 from dovision.config.row_choices import ALL_ROWS
-from dovision.findings import sentences
-from dovision.findings.effect_findings import norm_of
-from dovision.findings.headline_numbers import result_texts, results_frame
-from dovision.findings.number_text import HEADLINE_METRICS
-from dovision.findings.run_findings import by_heading, run_findings
-from dovision.findings.sweep_findings import pivots, sweep_sentences
 from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.identity.differences import mixed
 from dovision.report.explorer import explorer
@@ -34,12 +26,20 @@ from dovision.report.image_overlay import page_variables
 from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import Caption, ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, BestText, inline_svg
-from dovision.store.display_names import METRIC_HEADS, ROWS_NOTE, display_name, metric_head
-from dovision.store.factors import factor_heads, flattened, level_texts, natural, split
-from dovision.store.run_files import RUN
-from dovision.store.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
-from dovision.store.schemas import DIGESTS
-from dovision.store.tables import CLEAN, read_row_choice
+from dovision.results import sentences
+from dovision.results.display_names import METRIC_HEADS, ROWS_NOTE, display_name, metric_head
+from dovision.results.effect_findings import norm_of
+from dovision.results.factors import factor_heads, flattened, level_texts, natural, split
+from dovision.results.headline_numbers import result_texts, results_frame
+from dovision.results.number_text import HEADLINE_METRICS
+from dovision.results.reported import REPORTED, comparison
+from dovision.results.run_files import RUN
+from dovision.results.run_findings import by_heading, run_findings
+from dovision.results.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
+from dovision.results.schemas import DIGESTS
+from dovision.results.summary import QUALITY
+from dovision.results.sweep_findings import pivots, sweep_sentences
+from dovision.results.tables import CLEAN, read_row_choice
 
 _NOT_LISTED = (
     "state",

@@ -28,7 +28,7 @@ from dovision.report.style import (
     shortened_apart,
     styled,
 )
-from dovision.store.display_names import display_name
+from dovision.results.display_names import display_name
 
 # They know nothing of the classifier; drawn in grey.
 REFERENCE_MAPS = ("random_map", "center_map", "edge_map", "brightness_map")

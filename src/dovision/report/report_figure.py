@@ -16,15 +16,15 @@ from matplotlib.figure import Figure
 
 from dovision import checks
 from dovision.config.component import make_group
-from dovision.findings.number_text import level_text
 from dovision.functional.intervals import NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
 from dovision.report.style import FORMS, WIDTHS, save_figure
 from dovision.report.tables import latex_figure, latex_table
-from dovision.store.display_names import component_text
-from dovision.store.run_record import MODEL, Run
-from dovision.store.tables import SAMPLES, read_groups
+from dovision.results.display_names import component_text
+from dovision.results.number_text import level_text
+from dovision.results.run_record import MODEL, Run
+from dovision.results.tables import SAMPLES, read_groups
 
 log = logging.getLogger(__name__)
 _ONE = re.compile(r"\bn = 1 ((?:\w+ )?)(\w+)s\b")  # a count of one, with a plural

@@ -15,8 +15,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from dovision.io import sealed
+from dovision.io.signals import Stopped
 from dovision.io.text_files import write_text
-from dovision.runtime.signals import Stopped
 
 log = logging.getLogger(__name__)
 EPOCH_FILE = "epoch.ckpt"

@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 
-from dovision.runtime.progress import DISPLAY, Stage
+from dovision.io.progress import DISPLAY, Stage
 
 
 class FitProgress(ProgressBar):

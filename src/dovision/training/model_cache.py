@@ -26,7 +26,7 @@ from dovision.io.atomic import remove_partial
 from dovision.io.locking import Lock
 from dovision.io.text_files import write_json
 from dovision.models import _catalogue, checkpoint
-from dovision.store.run_record import MODEL
+from dovision.results.run_record import MODEL
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fitting import laid_out
 from dovision.training.foreign import given_network

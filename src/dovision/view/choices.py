@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dovision.config.sources import configuration_folder
-from dovision.evaluation.by_name import component
 from dovision.io.text_files import read_yaml
+from dovision.measurement.by_name import component
 
 _OFFERED = {
     "attack": ("fgsm", "mifgsm", "pgd", "apgd", "random_sign"),  # quick ones of the norm linf

@@ -10,10 +10,10 @@ from typing import Any
 
 from dovision import checks
 from dovision.config.sources import configuration_folder
-from dovision.evaluation.opened_network import OpenedNetwork
 from dovision.io.mask_files import mask_file
 from dovision.io.sealed import is_foreign
 from dovision.io.text_files import read_yaml
+from dovision.measurement.opened_network import OpenedNetwork
 from dovision.models.checkpoint import read_checkpoint
 from dovision.types import CODE, COVER
 

@@ -16,17 +16,17 @@ import torch
 
 from dovision import checks
 from dovision.api import to_batch
-from dovision.evaluation import opened_network
-from dovision.evaluation.opened_network import OpenedNetwork
-from dovision.findings.number_text import finer_text
 from dovision.functional.geometry import central_fit
 from dovision.interfaces import Attack, Intervention
 from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io import images
+from dovision.measurement import opened_network
+from dovision.measurement.opened_network import OpenedNetwork
 from dovision.notebook.drawing import image_bytes
-from dovision.store.display_names import component_name
+from dovision.results.display_names import component_name
+from dovision.results.number_text import finer_text
 from dovision.types import Batch, Box, Task
 from dovision.view.choices import chosen_component, numbers_of, offered
 from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows

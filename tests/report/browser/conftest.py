@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dovision.store.run_files import digests
-from dovision.store.schemas import with_digest
+from dovision.results.run_files import digests
+from dovision.results.schemas import with_digest
 from dovision.types import Task
 
 EVIL = "<script>window.harmed=1</script>"

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dovision.findings.number_text import finer, number_text
 from dovision.report.image_overlay import blended, unit_values
-from dovision.store.run_files import digests
-from dovision.store.schemas import with_digest
-from dovision.store.tables import read_effects
-from dovision.store.thumbnails import load_thumbnail, thumbnail_path
-from dovision.store.unit_masks import write_masks
+from dovision.results.number_text import finer, number_text
+from dovision.results.run_files import digests
+from dovision.results.schemas import with_digest
+from dovision.results.tables import read_effects
+from dovision.results.thumbnails import load_thumbnail, thumbnail_path
+from dovision.results.unit_masks import write_masks
 from made_browser import violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -8,9 +8,9 @@ import torch
 
 from dovision.report.figures.attacks import Attacks, label_success
 from dovision.report.tables import latex_table
-from dovision.store.run_record import Run
-from dovision.store.tables import SAMPLES, TableWriter, samples_schema
-from dovision.store.to_arrow import CleanImages, mean_effects, sample_columns
+from dovision.results.run_record import Run
+from dovision.results.tables import SAMPLES, TableWriter, samples_schema
+from dovision.results.to_arrow import CleanImages, mean_effects, sample_columns
 from dovision.types import Batch, Task
 
 TASK = Task("multilabel", ("nodule", "opacity"))

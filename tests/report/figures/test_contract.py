@@ -17,7 +17,7 @@ from dovision.io.paths import file_name
 from dovision.report.figures.gallery import panel_inches
 from dovision.report.report_figure import Catalogue, FigureComponent, ReportFigure
 from dovision.report.style import PAGE, WIDTHS, height_for_print, images_on_a_page, page_width, wrap_text
-from dovision.store.run_record import Run, read_sweep
+from dovision.results.run_record import Run, read_sweep
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 FIGURES = {**OmegaConf.load(CONF / "figure.yaml")}

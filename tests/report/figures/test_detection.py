@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dovision.analysis.detection_summary import read_detection, write_detection
-from dovision.analysis.detector_comparison import write_comparison
 from dovision.report.figures._detection_curves import distributions, operating_curves, spaced
 from dovision.report.figures.detection import Detectors
 from dovision.report.tables import latex_table
-from dovision.store.detection_tables import NOISE, all_but, read_scores
-from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN
+from dovision.results.detection_summary import read_detection, write_detection
+from dovision.results.detection_tables import NOISE, all_but, read_scores
+from dovision.results.detector_comparison import write_comparison
+from dovision.results.run_record import Run
+from dovision.results.tables import CLEAN
 from made_scores import ATTACKS, MADE, write_scores, write_steps
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from dovision.analysis.average_effect import average_effects
 from dovision.functional.intervals import holm
 from dovision.report.figures.effects import Effects
 from dovision.report.image_overlay import blended
-from dovision.store.run_record import read_sweep
+from dovision.results.average_effect import average_effects
+from dovision.results.run_record import read_sweep
 from dovision.types import Task
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
@@ -26,7 +26,7 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, m
     strongest = averaged.loc[averaged[averaged["condition"] == "clean"]["mean"].abs().idxmax(), "unit"]
     opposite = (averaged["unit"] == strongest) & (averaged["class"] == "3")
     averaged["log_odds"] = averaged["mean"].mask(opposite, -averaged["mean"])
-    monkeypatch.setattr("dovision.analysis.average_effect.average_effects", lambda folder: averaged)
+    monkeypatch.setattr("dovision.results.average_effect.average_effects", lambda folder: averaged)
     *_, report_figure = Effects(0, averages=10, units=5, maps=3).of_run(runs[2])
     clean = averaged[averaged["condition"] == "clean"]
     order = clean["log_odds"].abs().groupby(clean["unit"]).max().sort_values(ascending=False).index[:5]
@@ -50,7 +50,7 @@ def test_of_two_classes_that_exclude_each_other_each_effect_is_shown_once(runs, 
     averaged = average_effects(runs[0].folder)
     two = averaged[averaged["class"].isin(["0", "1"])]
     monkeypatch.setattr("dovision.report.figures.effects.read_task", lambda folder: Task("multiclass", ("0", "1")))
-    monkeypatch.setattr("dovision.analysis.average_effect.average_effects", lambda folder: two)
+    monkeypatch.setattr("dovision.results.average_effect.average_effects", lambda folder: two)
     drawn = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[0])}
     figure = drawn["average_effects"]
     assert set(figure.data["class"]) == {"1"}

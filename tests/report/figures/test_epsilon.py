@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dovision.report.figures.epsilon import Epsilon
-from dovision.store.run_record import read_sweep
-from dovision.store.tables import read_samples
+from dovision.results.run_record import read_sweep
+from dovision.results.tables import read_samples
 
 
 def spread(runs):

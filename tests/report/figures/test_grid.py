@@ -8,8 +8,8 @@ import yaml
 from dovision.io.files import sha256
 from dovision.io.text_files import read_json, write_json
 from dovision.report.figures.grid import Grid
-from dovision.store.run_record import read_sweep
-from dovision.store.schemas import with_digest
+from dovision.results.run_record import read_sweep
+from dovision.results.schemas import with_digest
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from dovision.analysis.map_summary import GIVEN_AREA
-from dovision.analysis.object_effects import true_effects
-from dovision.findings.number_text import finer_text
 from dovision.report.figures import maps
 from dovision.report.figures.gallery import Gallery, map_gallery
 from dovision.report.figures.maps import TITLES, Maps, _gallery
 from dovision.report.style import FAINT, INK, WIDTHS, BestText, page_width, wrap_text
-from dovision.store.display_names import display_name
-from dovision.store.map_tables import CONTENT, HARD, MAPS_FILE, SOFT, maps_schema, read_grid, write_boxes
-from dovision.store.run_record import Run, read_sweep
-from dovision.store.tables import TableWriter, read_samples
+from dovision.results.display_names import display_name
+from dovision.results.map_summary import GIVEN_AREA
+from dovision.results.map_tables import CONTENT, HARD, MAPS_FILE, SOFT, maps_schema, read_grid, write_boxes
+from dovision.results.number_text import finer_text
+from dovision.results.object_effects import true_effects
+from dovision.results.run_record import Run, read_sweep
+from dovision.results.tables import TableWriter, read_samples
 from dovision.types import BOX_COLUMNS
 
 NAMES = ("map_scores", "map_differences", "map_score_dots", "map_gallery", "map_estimates", "map_scores_by_label")

@@ -3,7 +3,7 @@
 import pytest
 
 from dovision.report.figures.objects import Objects
-from dovision.store.run_record import read_sweep
+from dovision.results.run_record import read_sweep
 
 OBJECTS = Objects(0, most=16)
 PULLED = (("nodule", "nodule"), ("opacity", "opacity"), ("tag", "nodule"), ("tag", "opacity"))

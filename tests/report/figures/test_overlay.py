@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from dovision.notebook.drawing import maps_over_images
 from dovision.report.figures import gallery, overlay
 from dovision.report.figures.overlay import Overlay
-from dovision.store.run_record import Run, read_sweep
-from dovision.store.tables import largest_effect, read_effects
-from dovision.store.thumbnails import samples_in_conditions
+from dovision.results.run_record import Run, read_sweep
+from dovision.results.tables import largest_effect, read_effects
+from dovision.results.thumbnails import samples_in_conditions
 from dovision.types import Task
 
 

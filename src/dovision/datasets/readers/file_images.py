@@ -23,7 +23,7 @@ from dovision.datasets.readers.record_images import ChosenRows, RecordImages
 from dovision.functional import geometry
 from dovision.io.archives import file_on_disk
 from dovision.io.images import BadFile
-from dovision.runtime.progress import DISPLAY
+from dovision.io.progress import DISPLAY
 from dovision.types import SOURCE_BOXES, Mask, Resize, Shape
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from dovision.analysis.detection_summary import worst_case
 from dovision.functional.detection import Floats
 from dovision.report.plots import draw_ecdf, ecdf, panel_rows, with_legend
 from dovision.report.style import FAINT, INK, PAPER, canvas, logarithmic, series, shortened, styled
-from dovision.store.detection_tables import DETECTOR, NOISE, TEST, detector_label, preferred
-from dovision.store.display_names import display_name
-from dovision.store.tables import CLEAN
+from dovision.results.detection_summary import worst_case
+from dovision.results.detection_tables import DETECTOR, NOISE, TEST, detector_label, preferred
+from dovision.results.display_names import display_name
+from dovision.results.tables import CLEAN
 
 RATE_MARKERS = {"1": "o", "5": "s"}  # of the points in use, by the rate in percent
 _SHOWN = 3  # epsilons that are drawn side by side

@@ -9,16 +9,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from dovision.analysis.detection_summary import WHOLE_FAMILY
-from dovision.analysis.detector_comparison import read_comparison
-from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import PAIRED_INTERVALS
 from dovision.report.plots import panel_rows, with_legend
 from dovision.report.report_figure import ReportFigure, caption, span
 from dovision.report.style import LINE, series, shortened_apart, styled
-from dovision.store.detection_tables import all_but, best_variant
-from dovision.store.display_names import display_name
-from dovision.store.run_record import Run
+from dovision.results.detection_summary import WHOLE_FAMILY
+from dovision.results.detection_tables import all_but, best_variant
+from dovision.results.detector_comparison import read_comparison
+from dovision.results.display_names import display_name
+from dovision.results.number_text import bracketed
+from dovision.results.run_record import Run
 
 LINEAR = 0.01  # up to this difference an axis is linear: a small lead is to be seen beside those who are far behind
 TICKS = (-1, -0.1, -0.01, 0, 0.01, 0.1, 1)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dovision.findings.number_text import bracketed
 from dovision.functional.estimates import share_of_images
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
-from dovision.store.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
-from dovision.store.display_names import display_name
-from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, read_samples, read_task
+from dovision.results.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
+from dovision.results.display_names import display_name
+from dovision.results.number_text import bracketed
+from dovision.results.run_record import Run
+from dovision.results.tables import CLEAN, read_samples, read_task
 
 BRACKETS = f"In brackets: {SHARE_INTERVALS}."
 

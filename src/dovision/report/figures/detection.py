@@ -8,7 +8,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.analysis.detection_summary import (
+from dovision.functional.intervals import SHARE_INTERVALS
+from dovision.functional.norms import ORDERS
+from dovision.report.figures import _detection_curves as curves
+from dovision.report.figures._detector_comparison import cell, comparison_figures, family_table
+from dovision.report.plots import draw_means, heat_maps, with_legend
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
+from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, logarithmic, styled, with_best
+from dovision.results.detection_summary import (
     DETECTION,
     NOT_ADAPTIVE,
     TRUE_LABELS,
@@ -23,15 +30,7 @@ from dovision.analysis.detection_summary import (
     read_detection,
     unseen,
 )
-from dovision.findings.number_text import bracketed
-from dovision.functional.intervals import SHARE_INTERVALS
-from dovision.functional.norms import ORDERS
-from dovision.report.figures import _detection_curves as curves
-from dovision.report.figures._detector_comparison import cell, comparison_figures, family_table
-from dovision.report.plots import draw_means, heat_maps, with_legend
-from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
-from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, logarithmic, styled, with_best
-from dovision.store.detection_tables import (
+from dovision.results.detection_tables import (
     ADAPTIVE_ATTACKS,
     CONDITION,
     DETECTOR,
@@ -48,9 +47,10 @@ from dovision.store.detection_tables import (
     read_norms,
     widest,
 )
-from dovision.store.display_names import display_name
-from dovision.store.run_record import Run, alike
-from dovision.store.tables import CLEAN
+from dovision.results.display_names import display_name
+from dovision.results.number_text import bracketed
+from dovision.results.run_record import Run, alike
+from dovision.results.tables import CLEAN
 
 THRESHOLDS = (
     "Thresholds: of clean validation images of patients that no detector was fitted to, such that at most 1% and 5% of "

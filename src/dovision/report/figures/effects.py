@@ -9,10 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.analysis import average_effect
-from dovision.analysis.interchange_accuracy import interchange_accuracy
-from dovision.analysis.unit_combinations import effects_beyond
-from dovision.findings.number_text import bracketed
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import (
     EFFECT_INTERVALS,
@@ -37,11 +33,15 @@ from dovision.report.style import (
     shortened_apart,
     styled,
 )
-from dovision.store.display_names import MEAN_EFFECT, display_name
-from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, EFFECTS, read_effects, read_samples, read_task, row_groups
-from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.store.unit_masks import read_masks
+from dovision.results import average_effect
+from dovision.results.display_names import MEAN_EFFECT, display_name
+from dovision.results.interchange_accuracy import interchange_accuracy
+from dovision.results.number_text import bracketed
+from dovision.results.run_record import Run
+from dovision.results.tables import CLEAN, EFFECTS, read_effects, read_samples, read_task, row_groups
+from dovision.results.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.results.unit_combinations import effects_beyond
+from dovision.results.unit_masks import read_masks
 from dovision.types import INPUT, Box
 
 ELSEWHERE = "elsewhere"  # column of `beyond_elsewhere`

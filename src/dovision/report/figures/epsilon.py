@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.findings.headline_numbers import mean_effect_rows, pool_seeds
 from dovision.functional.effects import RESOLUTION
 from dovision.report.plots import draw_means, panel_rows, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span, whiskers
@@ -24,10 +23,11 @@ from dovision.report.style import (
     shortened_apart,
     styled,
 )
-from dovision.store.display_names import MEAN_EFFECT, component_text, display_name
-from dovision.store.factors import SEED_KEY
-from dovision.store.run_record import Run, alike
-from dovision.store.tables import CLEAN, read_samples
+from dovision.results.display_names import MEAN_EFFECT, component_text, display_name
+from dovision.results.factors import SEED_KEY
+from dovision.results.headline_numbers import mean_effect_rows, pool_seeds
+from dovision.results.run_record import Run, alike
+from dovision.results.tables import CLEAN, read_samples
 
 QUANTILES = {"low": 0.05, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0.95}
 EPSILON = "epsilon (pixel units, 0 = clean)"

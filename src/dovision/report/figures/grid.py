@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.findings.headline_numbers import mean_effect_rows, pool_seeds
 from dovision.report.plots import draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, whiskers
 from dovision.report.style import canvas, shortened, styled
-from dovision.store.display_names import component_text, display_name
-from dovision.store.run_record import Run, alike
-from dovision.store.tables import CLEAN
+from dovision.results.display_names import component_text, display_name
+from dovision.results.headline_numbers import mean_effect_rows, pool_seeds
+from dovision.results.run_record import Run, alike
+from dovision.results.tables import CLEAN
 
 FACTORS = ["intervention.rows", "intervention.columns", "intervention.fill"]  # the axis of the figure, and its lines
 POINT = ["series", "fill", "condition", "eps", "cells"]

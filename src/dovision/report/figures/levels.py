@@ -13,10 +13,10 @@ from dovision.report.figures.overlay import Overlay
 from dovision.report.image_overlay import OverlayPanel, overlay
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import SIGN, shortened
-from dovision.store.factors import level_texts
-from dovision.store.run_record import Run, factors_of
-from dovision.store.tables import CLEAN, read_samples
-from dovision.store.thumbnails import samples_in_conditions
+from dovision.results.factors import level_texts
+from dovision.results.run_record import Run, factors_of
+from dovision.results.tables import CLEAN, read_samples
+from dovision.results.thumbnails import samples_in_conditions
 
 _TITLES = 1.15  # times the height, for titles of three lines
 

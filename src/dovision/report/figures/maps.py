@@ -11,10 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.analysis import explanation_metrics, map_summary
-from dovision.findings.finding import direction
-from dovision.findings.map_findings import at_chance
-from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
 from dovision.report.figures.gallery import explained_classes, map_gallery, panel_inches
 from dovision.report.image_overlay import OUTLINES
@@ -33,12 +29,16 @@ from dovision.report.style import (
     series,
     styled,
 )
-from dovision.store.display_names import component_text, display_name
-from dovision.store.map_tables import AS_IS, MAPS_FILE, read_box_table, read_grid, read_maps, read_reference
-from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN
-from dovision.store.thumbnails import chosen_in_words, load_thumbnail, thumbnail_path
-from dovision.store.unit_masks import read_object_masks
+from dovision.results import explanation_metrics, map_summary
+from dovision.results.display_names import component_text, display_name
+from dovision.results.finding import direction
+from dovision.results.map_findings import at_chance
+from dovision.results.map_tables import AS_IS, MAPS_FILE, read_box_table, read_grid, read_maps, read_reference
+from dovision.results.number_text import bracketed
+from dovision.results.run_record import Run
+from dovision.results.tables import CLEAN
+from dovision.results.thumbnails import chosen_in_words, load_thumbnail, thumbnail_path
+from dovision.results.unit_masks import read_object_masks
 
 TITLES = {
     "pointing": "pointing\ngame ↑",

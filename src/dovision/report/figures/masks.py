@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.analysis.mask_effects import INSIDE_MINUS, MASK_PLACES, mask_contrasts
 from dovision.functional.intervals import EFFECT_INTERVALS, level_of_selected
 from dovision.report.plots import draw_means, name_rows, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
 from dovision.report.style import FAINT, INK, canvas, styled
-from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN
+from dovision.results.mask_effects import INSIDE_MINUS, MASK_PLACES, mask_contrasts
+from dovision.results.run_record import Run
+from dovision.results.tables import CLEAN
 
 _MOST = 16  # pairs of a mask and a class that are drawn
 _LOOKS: dict[str, dict[str, Any]] = {

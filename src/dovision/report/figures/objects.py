@@ -11,13 +11,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dovision.analysis.object_effects import cause_and_tag, changes_by_attacks, contrasts, object_effects, true_effects
 from dovision.functional.intervals import EFFECT_INTERVALS, MEAN_INTERVALS, level_of_selected
 from dovision.report.plots import average_effects_plot, draw_means, name_rows, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
 from dovision.report.style import FAINT, INK, MARKERS, PAPER, SMALL, canvas, series, shortened, styled
-from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN
+from dovision.results.object_effects import cause_and_tag, changes_by_attacks, contrasts, object_effects, true_effects
+from dovision.results.run_record import Run
+from dovision.results.tables import CLEAN
 
 
 @dataclass

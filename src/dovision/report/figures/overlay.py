@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
 from dovision.report.figures.gallery import class_lines, explained_classes, findings_first, on_likeliest
@@ -16,10 +15,11 @@ from dovision.report.image_overlay import OUTLINES, OverlayPanel, overlay, resiz
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import SIGN, shortened
-from dovision.store.display_names import component_name
-from dovision.store.map_tables import AS_IS, MAPS_FILE, read_box_table, read_grid, read_maps
-from dovision.store.run_record import Run
-from dovision.store.tables import (
+from dovision.results.display_names import component_name
+from dovision.results.map_findings import RIVALS
+from dovision.results.map_tables import AS_IS, MAPS_FILE, read_box_table, read_grid, read_maps
+from dovision.results.run_record import Run
+from dovision.results.tables import (
     CLEAN,
     largest_effect,
     largest_log_odds_effect,
@@ -27,8 +27,8 @@ from dovision.store.tables import (
     read_samples,
     read_task,
 )
-from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.store.unit_masks import read_masks, read_object_masks
+from dovision.results.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.results.unit_masks import read_masks, read_object_masks
 
 OVERLAY = "overlay"
 _NUMBERS = 32  # rows and columns of values, at most, in the numbers behind the figure

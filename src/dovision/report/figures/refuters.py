@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dovision.analysis.refuters import refutations
-from dovision.findings.refuter_findings import verdict_table
 from dovision.functional.intervals import MEAN_INTERVALS, PAIRED_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
-from dovision.store.run_record import Run
+from dovision.results.refuter_findings import verdict_table
+from dovision.results.refuters import refutations
+from dovision.results.run_record import Run
 
 _VERDICTS = (
     "Effects in log-odds, first the headline as it is, then with each refuter. Placebo region: passed if the headline "

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from dovision.analysis import summary
-from dovision.findings.headline_numbers import INTERVAL_FIELDS, intervals_of, result_texts, results_frame
-from dovision.findings.number_text import HEADLINE_METRICS, SIZE_SPREAD, bracketed
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
-from dovision.store.display_names import MEAN_EFFECT, METRIC_HEADS, display_name
-from dovision.store.run_record import Run
+from dovision.results import summary
+from dovision.results.display_names import MEAN_EFFECT, METRIC_HEADS, display_name
+from dovision.results.headline_numbers import INTERVAL_FIELDS, intervals_of, result_texts, results_frame
+from dovision.results.number_text import HEADLINE_METRICS, SIZE_SPREAD, bracketed
+from dovision.results.run_record import Run
 
 MEANING = (  # of the metrics of the classifier
     "AUROC, sensitivity and specificity are those of the second class where there are two, and means over classes "

@@ -1,1 +1,0 @@
-"""The commands, each the story of a run."""

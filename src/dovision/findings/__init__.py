@@ -1,1 +1,0 @@
-"""Headline numbers and findings in plain sentences, made from the tables of runs and read by every outlet."""

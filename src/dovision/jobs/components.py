@@ -1,0 +1,311 @@
+"""The components of a job, made and checked before it starts: against each other, and against the network's shapes."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dovision import checks
+from dovision.config.component import Component
+from dovision.config.errors import named
+from dovision.config.import_target import import_target
+from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
+from dovision.functional.rng import generator
+from dovision.identity.plans import reads_code
+from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Intervention
+from dovision.io.forks import check_workers
+from dovision.io.process_state import isolated
+from dovision.jobs.meta_networks import meta_classifier, meta_classifier_with_autoencoder
+from dovision.measurement.by_name import one_component
+from dovision.measurement.explanation_config import MapSettings
+from dovision.models.checkpoint import read_checkpoint, without_weights
+from dovision.module_state import evaluating
+from dovision.propagation import presented_site
+from dovision.propagation.edits import all_pairs
+from dovision.propagation.whole_passes import Shortened, WholePasses
+from dovision.report.loggers import check_logger
+from dovision.training.augmentation import Augmentation
+from dovision.training.checkpointing import check_resumable
+from dovision.training.fit_callbacks import check_callbacks
+from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule, scored
+from dovision.training.trainer import make_trainer
+from dovision.types import INPUT, Batch, Shape
+
+_DRAWS = 8  # of an augmentation, of which one at least should leave [0, 1] if any does
+COSTLY = ("dataset", "model", "trainer")  # sections that are made in other ways
+_WEIGHTS = (
+    "Choose pretrained weights (model=efficientnet_lite0, model.weights=DEFAULT or FILE of model=torchvision_model, "
+    "model.pretrained=true of model=timm_model)"
+)
+_START = f"{_WEIGHTS}, or checkpoint=FILE"
+
+
+class Components:
+    """Checks of all components of a job; shared ones are made and checked once."""
+
+    def __init__(self) -> None:
+        self._checked: dict[str, Exception | None] = {}
+
+    def check(self, settings: TrainSettings, here: bool) -> None:
+        """Raise what the job would raise later.
+
+        Without `here` the job runs on another machine, with other devices.
+
+        Raises:
+            ValueError: names the component, the rule and what was got.
+            FileNotFoundError: there is no such file.
+        """
+        dataset, content = settings.dataset, to_dict(settings)
+        self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
+        if here:
+            workers = settings.detection.workers if isinstance(settings, EvaluateSettings) else None
+            self._once(["trainer", content["trainer"], workers], lambda: _check_trainer(settings))
+        if dataset["classes"] is None and settings.has_labels:  # which the dataset refuses, since it knows them
+            return
+        _check_without_fit(settings)
+        described = [dataset[name] for name in ("task", "classes", "shape")]
+        network = [content["model"], _file(settings.checkpoint), _file(settings.checkpoint_mapping), described]
+        self._once(network, lambda: meta_classifier(settings))
+        network.append(content["autoencoder"])
+        for component in components(settings):
+            if component.where not in COSTLY:
+                check = functools.partial(self._check_all, component, settings, network)
+                self._once([component.where, dict(component), network], check)
+        fit = functools.partial(_check_fits, settings)
+        fitted = [content[name] for name in ("training", "callbacks", "optimized_metric")]
+        self._once(["fits", network, fitted, _file(settings.ckpt_path)], fit)
+        if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
+            self._once(["with_autoencoder", network], lambda: meta_classifier_with_autoencoder(settings))
+
+    def _once(self, key: Any, check: Callable[[], object]) -> None:
+        written = json.dumps(key)
+        if written not in self._checked:
+            try:
+                check()
+                self._checked[written] = None
+            except (ValueError, OSError) as error:
+                self._checked[written] = error
+        if (refused := self._checked[written]) is not None:
+            raise refused
+
+    def _check_all(self, component: Component, settings: TrainSettings, network: Any) -> None:
+        """Check a component and those nested in it."""
+        for nested in _components_inside(dict(component), component.where):
+            check = functools.partial(self._check, nested, settings)
+            try:
+                self._once(["component", _group(nested), dict(nested), network], check)
+            except ValueError as error:
+                raise ValueError(named(nested.where, str(error))) from error
+
+    def _check(self, component: Component, settings: TrainSettings) -> None:
+        if component.where.startswith("logger."):
+            check_logger(component)
+            return
+        made, shape = component.make(), tuple(settings.dataset["shape"])
+        if (group := _group(component)) in ("attack", "detector", "explainer", "intervention"):
+            one_component(group, made)
+        if isinstance(made, Intervention):
+            on_code = made.on_code
+            network = (meta_classifier_with_autoencoder if on_code else meta_classifier)(settings)
+            _check_intervention(made, network, shape)
+        elif isinstance(made, (Attack, Explainer, Detector, MapSettings)):
+            made.check(meta_classifier(settings), shape)
+        elif component.where.endswith(".optimizer"):
+            _check_optimizer(made)
+        elif component.where == "augmentation":
+            augmentation, noise = Augmentation(made, settings.seed), torch.rand(shape, generator=generator(0))
+            for epoch in range(_DRAWS):
+                augmentation(noise, epoch, 0)
+
+
+def _check_trainer(settings: TrainSettings) -> None:
+    """Make the trainer, which checks the devices, and restore torch's settings."""
+    with isolated(settings.seed, None):
+        made = make_trainer(settings.trainer, [])
+    if isinstance(settings, EvaluateSettings):
+        check_workers("detection.workers", settings.detection.workers, made.strategy.root_device.type)
+
+
+def _check_dataset(dataset: Component) -> None:
+    """Make datasets that need no files, or whose folder is missing, to raise their errors early."""
+    if dataset["classes"] is not None and not isinstance(dataset["classes"], list):
+        raise ValueError(f"dataset.classes must be a list of names, such as [cat,dog], got {dataset['classes']!r}.")
+    root = dataset.get("root")
+    if not (isinstance(root, str) and Path(root).is_dir()):
+        dataset.make()
+
+
+@torch.no_grad()
+def _check_intervention(intervention: Intervention, classifier: Classifier, shape: Shape) -> None:
+    """Raise if the network lacks the sites, or their values lack the units."""
+    if intervention.second is not None:
+        _check_intervention(intervention.second, classifier, shape)
+    site = presented_site(classifier, intervention, shape)
+    image = torch.zeros(1, *shape, device=classifier.mean.device)
+    engine = (Shortened if intervention.shortens else WholePasses)(classifier, site)
+    with evaluating(classifier):
+        clean = engine.clean(image)
+    value = clean.site
+    if intervention.unit is not None or type(intervention).bind is Intervention.bind:  # others learn units from images
+        inside = tuple(value.shape[1:])
+        units = intervention.units(inside)
+        for unit in (0, len(units) - 1) if units and intervention.site == INPUT else ():
+            box = intervention.checked_box(intervention.region, inside, unit, 0)
+            intervention.checked_mask(inside, unit, 0, box)
+        if intervention.shortens:
+            number = torch.zeros(1, dtype=torch.int64)
+            with evaluating(classifier):
+                for pairs in all_pairs(intervention, units, [0], inside):
+                    context = Context(Batch(image, number, number, number), classifier)
+                    engine.treated(clean, pairs, intervention, context)
+
+
+def _check_optimizer(partial: Any) -> None:
+    try:
+        partial([torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{str(error).splitlines()[0]}.") from error
+
+
+def _check_fits(settings: TrainSettings) -> None:
+    """Raise for metrics and frozen layers that the network lacks, and for names that no fit logs."""
+    if settings.checkpoint is None and not settings.fits_classifier:
+        return
+    training = settings.training
+    try:
+        module = classifier_module(training.classifier, meta_classifier(settings))
+    except ValueError as error:
+        raise ValueError(named("training.classifier", str(error))) from error
+    check_callbacks(settings.callbacks, module.logged)
+    if settings.ckpt_path is not None:
+        check_resumable(settings.ckpt_path, module, training.classifier.epochs)
+    logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(training.autoencoder, settings.autoencoder)}
+    for network, fit in (("classifier", training.classifier), ("autoencoder", training.autoencoder)):
+        _check_schedule(f"training.{network}.scheduler", fit, logged[network])
+    if settings.optimized_metric is not None and not isinstance(settings, EvaluateSettings):
+        checks.choice("optimized_metric", settings.optimized_metric, _scores(settings, logged))
+
+
+def _scores(settings: TrainSettings, logged: Mapping[str, list[str]]) -> list[str]:
+    """Names of the scores at the end of a training."""
+    training = settings.training
+    scores = scored(training.classifier, logged["classifier"])
+    if settings.foreign_checkpoint is not None:
+        scores = []
+    elif settings.checkpoint is not None:
+        scores = list(read_checkpoint(settings.checkpoint)["facts"].get("scores", {}))
+    more = [] if settings.autoencoder is None else scored(training.autoencoder, logged["autoencoder"])
+    return [*scores, *(f"autoencoder/{name}" for name in more)]
+
+
+def _check_schedule(where: str, fit: FitSettings, logged: Collection[str]) -> None:
+    """Make a schedule for an optimizer of a single number."""
+    schedule = make_schedule(fit)
+    if schedule is None:
+        return
+    schedule.check(where, logged)
+    try:
+        schedule.of(fit.optimizer.make()([torch.nn.Parameter(torch.zeros(1))]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {str(error).splitlines()[0]}.") from error
+
+
+def _check_without_fit(settings: TrainSettings) -> None:
+    """Raise for random weights that nothing fits, unless intended, and for missing labels.
+
+    Raises:
+        ValueError: names the key and the remedy.
+    """
+    if settings.checkpoint is None and not settings.fits_classifier:
+        _check_start(settings)
+    if settings.checkpoint is None and settings.fits_classifier and _is_random(settings):
+        _check_random_fit(settings)
+    if settings.foreign_checkpoint is not None and settings.model.get("new_head"):
+        raise ValueError(
+            "model.new_head=true draws a head, but checkpoint=FILE brings its own. Set model.new_head=false."
+        )
+    trainable = getattr(import_target(settings.model["_target_"]), "trainable", True)
+    if settings.checkpoint is None and settings.fits_classifier and not trainable:
+        name = settings.model["_target_"].rpartition(".")[2]
+        raise ValueError(f"{name} has no weights to fit. Measure it as it is: training=none.")
+    if not settings.has_labels:
+        for what in _needs(settings):
+            raise ValueError(
+                f"{what}, and this dataset has no labels and the split test alone. Choose another dataset."
+            )
+
+
+def _is_random(settings: TrainSettings) -> bool:
+    """Return whether a model starts from random weights; models outside this package are trusted."""
+    return not settings.is_foreign_model and without_weights(settings.model) == dict(settings.model)
+
+
+def _check_random_fit(settings: TrainSettings) -> None:
+    """Raise for a fit meant to continue from weights that are random."""
+    name, fit = settings.model["_target_"].rpartition(".")[2], settings.training.classifier
+    if settings.model.get("new_head"):
+        raise ValueError(
+            f"model.new_head=true needs weights to start from, but {name} begins from random ones. {_WEIGHTS}, or "
+            "leave new_head out."
+        )
+    if fit.frozen_epochs >= fit.epochs > 1:  # one epoch is a trial, also of a fit that goes on to the other layers
+        raise ValueError(
+            f"training.classifier.frozen_epochs={fit.frozen_epochs} of {fit.epochs} epochs (training=linear_probe) "
+            f"fits the last layer alone, but {name} begins from random weights, which would stay. {_WEIGHTS}, or fit "
+            "all of them: training=default."
+        )
+
+
+def _check_start(settings: TrainSettings) -> None:
+    """Raise for random weights."""
+    why = "training=none" if settings.has_labels else "a dataset without labels"
+    fit = ", or fit it: training=linear_probe" if settings.has_labels else ""
+    name = settings.model["_target_"].rpartition(".")[2]
+    if _is_random(settings):
+        raise ValueError(
+            f"{why} needs a network whose weights are known, but {name} begins from random ones. {_START}{fit}."
+        )
+    if settings.model.get("new_head"):
+        raise ValueError(
+            f"{why} needs a network whose weights are known, but model.new_head=true draws the head of {name} at "
+            f"random. Set model.new_head=false{fit}."
+        )
+
+
+def _needs(settings: TrainSettings) -> Iterator[str]:
+    """Parts of a job that need labels or validation images."""
+    if not isinstance(settings, EvaluateSettings):
+        if settings.autoencoder is not None:
+            yield "autoencoder is fitted to training images"
+        return
+    if settings.evaluation.split != "test":
+        yield f"evaluation.split={settings.evaluation.split} needs that split"
+    if settings.detector:
+        yield "detector is fitted to validation images and their labels"
+    if reads_code(settings):
+        yield "an intervention on an autoencoder's code needs training images to fit the autoencoder to"
+
+
+def _group(component: Component) -> str:
+    """Group of a component, which decides what it must be; of others the key of its section."""
+    lists = {"detection.attacks": "attack", "detector": "detector", "explainer": "explainer"}
+    return lists.get(component.where.rpartition(".")[0], component.where)
+
+
+def _components_inside(node: Any, where: str) -> Iterator[Component]:
+    """The component of a node, and those nested in it."""
+    if isinstance(node, Mapping) and "_target_" in node:
+        yield Component(where, node)
+    inner = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in inner:
+        yield from _components_inside(value, f"{where}.{key}")
+
+
+def _file(path: Path | None) -> list[Any]:
+    """Size and times of a file, which change when it is replaced."""
+    return [] if path is None else [str(path), path.stat().st_mtime_ns, path.stat().st_size]

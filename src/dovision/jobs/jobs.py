@@ -1,0 +1,188 @@
+"""The jobs of a command, composed before any of them starts."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from dovision.config.composition import refusal
+from dovision.config.errors import error_text
+from dovision.io.progress import DISPLAY
+from dovision.jobs.validation import Checks
+
+Planned = TypeVar("Planned")
+_MOST_JOBS = 100_000
+BASIC_SWEEPER, BASIC = "BasicSweeper", "BasicLauncher"  # classes of Hydra and of its plugins
+JOBLIB, LOCAL, SLURM = "JoblibLauncher", "LocalLauncher", "SlurmLauncher"
+HERE = (BASIC, JOBLIB, LOCAL)  # launchers that run jobs on this machine
+SHOWN = 10  # refused jobs that are listed one by one
+
+
+class Job(NamedTuple):
+    """Job of a command: number, overrides, run directory, and the overrides that distinguish it."""
+
+    number: int
+    overrides: tuple[str, ...]
+    folder: Path
+    differing: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Overrides that distinguish the job; all of them if there are none."""
+        return " ".join(self.differing or self.overrides) or "as configured"
+
+
+class Composed(NamedTuple):
+    """Job with its configuration, valid until the next job is composed."""
+
+    job: Job
+    config: DictConfig
+
+
+def plugin(config: DictConfig, role: str) -> str:
+    """Class of a configuration's launcher or sweeper."""
+    return str(config.hydra[role].get("_target_", "")).rpartition(".")[2]
+
+
+def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:
+    """Overrides of each job of Hydra's basic sweeper; None for a sweeper that chooses jobs adaptively."""
+    if plugin(config, "sweeper") != BASIC_SWEEPER:
+        return None
+    axes = [list(itertools.islice(_values(override), _MOST_JOBS + 1)) for override in _parsed(config).values()]
+    if math.prod(map(len, axes)) > _MOST_JOBS:
+        raise ValueError(f"a sweep must have at most {_MOST_JOBS:,} jobs, got more. Name fewer values.")
+    return list(itertools.product(*axes))
+
+
+def name_by_factors(config: DictConfig) -> None:
+    """Exclude overrides shared by all jobs from their names, by Hydra's own setting."""
+    shared = [key.lstrip("+~") for key, override in _parsed(config).items() if not override.is_sweep_override()]
+    keys = ",".join(QuotedString(key, Quote.single).with_quotes() for key in shared)
+    add_override(config, "hydra", f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
+
+
+def add_override(config: DictConfig, node: str, override: str) -> None:
+    """Add an override of Hydra, "hydra", or of the task, "task"; their lists are read-only from OmegaConf 2.4 on."""
+    with read_write(config.hydra):
+        config.hydra.overrides[node] = [*_overrides(config, node), override]
+
+
+def _parsed(config: DictConfig) -> dict[str, Override]:
+    """Overrides of a sweep by key; the command line takes precedence over the configuration."""
+    given = [f"{key}={value}" for key, value in parameters(config).items()]
+    loader = GlobalHydra.instance().config_loader()
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*given, *_overrides(config, "task")])
+    return {override.get_key_element(): override for override in parsed}  # the last one of a key counts
+
+
+def _values(override: Override) -> Iterable[str]:
+    """Iterate over one override per swept value."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise ValueError(
+            f"Hydra's basic sweeper takes values with commas, choice() or range(), got {override.input_line}."
+        )
+    return (f"{key}={value}" for value in override.sweep_string_iterator())
+
+
+def _overrides(config: DictConfig, node: str) -> list[str]:
+    """Unresolved overrides of Hydra or of the task; each job resolves ${...} itself."""
+    overrides: Any = OmegaConf.to_container(config.hydra.overrides[node], resolve=False)
+    return list(overrides)
+
+
+def parameters(config: DictConfig) -> dict[str, Any]:
+    """Values that a configuration sweeps over, by key."""
+    return dict(config.hydra.sweeper.get("params") or {})
+
+
+def compose(config: DictConfig, job: Job) -> Composed:
+    """Compose a job in its folder, as its launcher will.
+
+    Raises:
+        ValueError: the overrides cannot be composed, or set what Hydra would ignore.
+    """
+    name, of_hydra = config.hydra.job.config_name, _overrides(config, "hydra")
+    try:
+        composed = hydra.compose(name, [*of_hydra, *job.overrides], return_hydra_config=True)
+    except Exception as error:
+        raise ValueError(refusal(error, name, ["-m", *of_hydra, *job.overrides])) from error
+    OmegaConf.copy_cache(from_config=config, to_config=composed)  # so that ${now:} is the time of the sweep
+    _check_sweep_options(composed, config)
+    with read_write(composed.hydra), open_dict(composed.hydra):
+        composed.hydra.job.num = job.number  # as the launcher will
+    folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
+    return Composed(job._replace(folder=folder.absolute()), composed)
+
+
+def _check_sweep_options(job: DictConfig, sweep: DictConfig) -> None:
+    """Raise for options that Hydra ignores, since it reads launcher and sweep parameters before composing jobs."""
+    given, used = (config.hydra.runtime.choices["hydra/launcher"] for config in (job, sweep))
+    if given != used:
+        raise ValueError(
+            f"a swept experiment must leave the launcher to the command line, got {given}, where {used} would be used. "
+            f"Write hydra/launcher={given} beside -m."
+        )
+    given, used = (parameters(config) for config in (job, sweep))
+    if given != used:
+        raise ValueError(
+            f"an experiment with hydra.sweeper.params cannot be swept itself, got {_written(given)}, where "
+            f"{_written(used)} would be used. Run each such experiment by a command of its own."
+        )
+
+
+def _written(params: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in params.items()) or "none"
+
+
+Thunk = Callable[[], object]  # makes the components of a job, and checks them
+PlanOf = Callable[[Job, Any, Thunk], Planned]  # of a job and its settings; to be made unless the job is completed
+
+
+def checked(
+    config: DictConfig, overrides: Sequence[Sequence[str]], check: Checks, plan: PlanOf[Planned]
+) -> list[Planned]:
+    """Check all jobs of a sweep; return the plan of each.
+
+    Raises:
+        ValueError: names each refused job, and why.
+    """
+    plans, refused, shared = [], list[str](), set.intersection(*map(set, overrides))
+    for number, words in enumerate(DISPLAY.track(overrides, "checking jobs", "jobs", len(overrides))):
+        job = Job(number, tuple(words), Path(), tuple(word for word in words if word not in shared))
+        try:
+            job, composed = compose(config, job)
+            here = plugin(composed, "launcher") in HERE
+            settings = check.read(composed, job.overrides, composed.hydra.runtime.choices)
+            check_devices(composed)
+            plans.append(plan(job, settings, functools.partial(check.make, settings, here)))
+            check.note_unused(settings, composed, job.overrides)
+        except (ValueError, OSError, OmegaConfBaseException) as error:
+            refused.append(f"job {job.number} ({job.name}): {error_text(error)}")
+    if refused:
+        more = [f"and {len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
+        head = f"{len(refused)} of {len(overrides)} jobs cannot run, and none was started:"
+        raise ValueError("\n  ".join([head, *refused[:SHOWN], *more]))
+    return plans
+
+
+def check_devices(config: DictConfig) -> None:
+    """Raise for several devices in a job of a sweep."""
+    if "trainer" in config and config.trainer.devices not in (1, "1", [0]):
+        raise ValueError(
+            f"trainer.devices must be 1 in a sweep, got {config.trainer.devices}: the processes of the other devices "
+            "would each run the whole sweep. Give each job a device of its own, or run the job without -m."
+        )

@@ -1,0 +1,143 @@
+"""The command dovision-report: figures, tables and one page, from run directories alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from dovision import checks
+from dovision.config.component import read_group
+from dovision.config.settings import ReportSettings
+from dovision.io.progress import DISPLAY
+from dovision.io.text_files import make_folder, write_text
+from dovision.jobs.hydra_main import hydra_main
+from dovision.report import page
+from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
+from dovision.report.style import FORMS, page_width
+from dovision.results.image_ranges import read_runs
+from dovision.results.run_record import UNREADABLE, Run
+from dovision.results.sweep_findings import by_factors, ends_of_range
+
+if TYPE_CHECKING:  # which only a report that is sent to a logger waits for
+    from pytorch_lightning.loggers import Logger
+
+FIGURES_FOLDER = "figures"
+_DETAILED = 3  # runs of a sweep whose own figures are drawn, unless more are asked for
+
+
+def write_report(
+    sweep: Path,
+    runs: Sequence[Run],
+    output: Path,
+    details: int | None,
+    catalogue: Catalogue,
+    formats: Sequence[str] | None = None,
+    refresh: int | None = None,
+) -> Path:
+    """Write the report of these runs; runs that are not completed are only listed.
+
+    A user's figure that could not be drawn is named on the page, and in `catalogue.failed`. The page loads itself
+    again every `refresh` seconds.
+    """
+    completed = [run for run in runs if run.state == "completed"]
+    several = len(completed) > 1
+    numbers = by_factors(completed) if several else pd.DataFrame()
+    named = ends_of_range(numbers)
+    ordered = sorted(completed, key=lambda run: run.label not in named)
+    detailed = ordered[: checks.positive_int("details", _DETAILED if details is None else details)]
+    forms = formats or (["svg"] if several else [*FORMS])
+    make_folder(output, setting="output")
+    overview = _draw(catalogue.of_sweep(completed), output / FIGURES_FOLDER, "", forms) if completed else []
+    runwise = []
+    for number, run in enumerate(DISPLAY.track(detailed, "report", "jobs", len(detailed))):
+        folder = Path(FIGURES_FOLDER) / run.folder.relative_to(sweep)
+        shown = _draw(catalogue.of_run(run), output / folder, f"run{number}-", forms)
+        runwise.append(page.Details(run.label, str(folder), shown))
+    notes = [*_cut(len(completed), len(detailed)), *catalogue.failed]
+    text = page.render_page(sweep.resolve().name, runs, numbers, overview, runwise, notes, refresh)
+    write_text(output / "index.html", text)
+    return output / "index.html"
+
+
+def _draw(shown: Iterable[ReportFigure], folder: Path, prefix: str, forms: Collection[str]) -> list[page.Shown]:
+    """Save the figures in these forms; return those for the page."""
+    saved = [(report_figure, save_report_figure(report_figure, folder, forms)) for report_figure in shown]
+    return [page.Shown.of(report_figure, svg, prefix) for report_figure, svg in saved if report_figure.on_page]
+
+
+def _cut(completed: int, detailed: int) -> list[str]:
+    if completed == detailed:
+        return []
+    some = f"Figures run by run: of {detailed} of {completed} completed runs, those that the findings name first"
+    return [f"{some}. The setting 'details' of dovision-report draws more."]
+
+
+def _loggers(settings: ReportSettings, runs: Sequence[Run], folder: Path) -> list[Logger]:
+    """Loggers of `log_to`, for one run in the group that the runs have recorded, or else that of the folder's name."""
+    if not settings.log_to:
+        return []
+    from dovision.report.loggers import make_loggers
+    from dovision.report.uploader import SHOWING
+
+    sweep = settings.sweep.resolve()
+    nodes = read_group("logger", output_root=str(sweep.parent))
+    chosen = {name: nodes[checks.choice("log_to", name, nodes)] for name in settings.log_to}
+    groups = {run.record.get("group") for run in runs if run.state == "completed"}
+    group = str(groups.pop() or sweep.name) if len(groups) == 1 else sweep.name
+    loggers = make_loggers(chosen, folder, name="report", group=group, job_type="report")
+    for logger in loggers:
+        checks.instance("log_to", logger, SHOWING, "a logger that shows figures")
+    return loggers
+
+
+def report_of_settings(settings: ReportSettings) -> None:
+    """Draw the report and print its path.
+
+    Raises:
+        ValueError: some runs could not be read, or a figure not drawn; the page is written without, and says why.
+        ConnectionError: a logger of `log_to` did not take it.
+    """
+    sweep = settings.sweep
+    output = settings.output or sweep / "report"
+    loggers: list[Logger] = []
+    for runs, refresh in _looks(sweep, settings.refresh):
+        catalogue = Catalogue()
+        loggers = loggers or _loggers(settings, runs, output)
+        with page_width(settings.figure_width):
+            formats = settings.formats or ([*FORMS] if loggers else None)  # which show the PNG
+            page = write_report(sweep, runs, output, settings.details, catalogue, formats, refresh)
+        print(page, flush=True)
+    if loggers:
+        from dovision.report.loggers import closing_loggers
+        from dovision.report.uploader import log_report
+
+        with closing_loggers(loggers):
+            log_report(loggers, output)
+    damaged = [run for run in runs if run.state == UNREADABLE]
+    if damaged:
+        more = f" The page names {len(damaged) - 1} more." if len(damaged) > 1 else ""
+        raise ValueError(f"left out a run that cannot be read: {damaged[0].problem}{more}")
+    if catalogue.failed:
+        raise ValueError(f"{catalogue.failed[0]}. Mend it, or take its yaml away.")
+
+
+def _looks(sweep: Path, refresh: int | None) -> Iterator[tuple[list[Run], int | None]]:
+    """The runs of a sweep, and the seconds to the next look: None once no job was running at this look and the last."""
+    looks: list[list[Run]] = []
+    while True:
+        looks = [*looks[-1:], read_runs(sweep)]
+        running = any(run.state == "running" for runs in looks for run in runs)
+        yield looks[-1], refresh if running else None
+        if not (refresh and running):
+            return
+        time.sleep(refresh)
+
+
+main = hydra_main("report", report_of_settings)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The console scripts: help and misspelt keys without torch, completed runs without Lightning; the rest on demand."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from dovision.io.allocator import uncollected
+
+if TYPE_CHECKING:  # what takes a second to import is imported where a Ctrl-C is answered in a line
+    from omegaconf import DictConfig
+
+STORIES = {"train": "train_networks", "evaluate": "evaluate_effects"}
+STORIES |= {"report": "report_of_settings", "sites": "list_sites", "verify": "verify_run", "view": "view"}
+PRINTING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--shell-completion", "-sc"}
+
+
+def _run(name: str) -> None:
+    try:
+        _print_or_run(name)
+    except KeyboardInterrupt:  # while modules are imported, before the command listens to signals
+        print(f"dovision-{name}: stopped by SIGINT", file=sys.stderr)
+        sys.exit(130)
+
+
+def multirun_first(words: list[str]) -> list[str]:
+    """Move -m before the overrides of a command line, where Hydra's parser accepts it."""
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    return [*flags[:1], *(word for word in words if word not in flags)]
+
+
+def _print_or_run(name: str) -> None:
+    sys.argv[1:] = multirun_first(sys.argv[1:])
+    if "--version" in sys.argv[1:]:
+        print(f"dovision {version('dovision')}")
+        return
+    if not PRINTING.isdisjoint(argument.partition("=")[0] for argument in sys.argv[1:]):
+        with contextlib.suppress(Exception):  # which the command itself then reports in a sentence
+            try:
+                _print_only(name)
+                sys.stdout.flush()
+            except BrokenPipeError:  # the reader, such as head, has what it wanted
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+    if refused := _refusal(name):
+        print(f"dovision-{name}: {refused}", file=sys.stderr)
+        sys.exit(1)
+    atexit.register(_free_triton)
+    with uncollected():
+        from dovision.jobs.hydra_main import hydra_main
+    hydra_main(name, partial(_run_story, name))()
+
+
+def _run_story(name: str, settings: Any) -> float | None:
+    """Run a command's story, whose imports only a job with something to do waits for."""
+    return _story(name)(settings)
+
+
+@cache  # a second job of a process would freeze what the first has left
+def _story(name: str) -> Callable[[Any], float | None]:
+    with uncollected():
+        module = import_module(f"dovision.jobs.{name}")
+    return getattr(module, STORIES[name])
+
+
+def _refusal(name: str) -> str:
+    from dovision.config.composition import early_refusal
+    from dovision.config.sources import without_null
+    from dovision.identity.relevance import register_resolvers
+
+    register_resolvers()
+    return early_refusal(name, without_null(name, sys.argv[1:]))
+
+
+def _free_triton() -> None:
+    """Drop Triton before the process ends: torch's CUDA build imports it, and it prints leftovers."""
+    if "triton" in sys.modules:
+        gc.unfreeze()
+
+
+def _print_only(name: str) -> None:
+    import hydra
+
+    from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder, without_null
+    from dovision.identity.relevance import register_resolvers
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
+    warnings.filterwarnings("ignore", category=UserWarning)  # of Hydra, about the configurations of launchers
+    register_resolvers()
+    sys.argv[1:] = without_null(name, sys.argv[1:])
+    hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(_nothing)()
+
+
+def _nothing(config: DictConfig) -> None:
+    """Empty task, for configurations that are only printed."""
+
+
+train, evaluate, report, sites, verify, view = (partial(_run, name) for name in STORIES)

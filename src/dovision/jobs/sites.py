@@ -1,0 +1,26 @@
+"""The command dovision-sites: list the sites of a network, with the layout, the shape and the units of each."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dovision.config.settings import SitesSettings
+from dovision.jobs.hydra_main import hydra_main
+from dovision.jobs.meta_networks import meta_classifier, meta_classifier_with_autoencoder
+from dovision.propagation.site_table import site_table
+
+
+def list_sites(settings: SitesSettings) -> None:
+    """Print a row for each site of the model, or of the model with its autoencoder."""
+    make = meta_classifier if settings.autoencoder is None else meta_classifier_with_autoencoder
+    rows = site_table(make(settings), tuple(settings.dataset["shape"]))
+    table = pd.DataFrame(rows).assign(shape=["x".join(map(str, row.shape)) for row in rows])
+    left = {name: f"{{:<{table[name].str.len().max()}}}".format for name in table}
+    text = table.to_string(index=False, formatters=left, justify="left")
+    print("\n".join(line.rstrip() for line in text.splitlines()))
+
+
+main = hydra_main("sites", list_sites)
+
+if __name__ == "__main__":
+    main()

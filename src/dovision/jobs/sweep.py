@@ -1,0 +1,221 @@
+"""A sweep from its first job to its closing table, and its progress, the same for every launcher."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, nullcontext, suppress
+from contextvars import ContextVar
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+from types import MappingProxyType
+from typing import Any
+
+from omegaconf import DictConfig
+
+from dovision.io.progress import DISPLAY
+from dovision.io.text_files import make_folder, read_json
+from dovision.jobs.closing import next_command, print_closing
+from dovision.jobs.jobs import BASIC, Job, plugin
+from dovision.jobs.launch import Launch
+from dovision.results import sweep_summary
+from dovision.results.run_directory import DAMAGED, MISSING, OUTDATED
+from dovision.results.run_files import RUN
+from dovision.results.run_record import Run
+from dovision.results.sweep_summary import ended, facts_of, state_of
+
+log = logging.getLogger(__name__)
+OPTIONS = ("rerun=", "on_failure=", "dry_run=")  # of a command, not of its jobs
+_PERIOD = 1.0  # seconds between looks at the jobs of a sweep
+ENDS = ("completed", "partial", "failed", "skipped")  # an interrupted job goes on, in this sweep or in a later one
+AT_WORK = 5.0  # seconds between looks at jobs that go on after their launcher has failed
+_current: ContextVar[Sweep | None] = ContextVar("sweep", default=None)
+_command: ContextVar[Launch] = ContextVar("command")
+
+
+def current() -> Sweep | None:
+    """Sweep started by this process; None for a single job, or in a worker."""
+    return _current.get()
+
+
+def begin_command() -> Launch:
+    """Begin a command without a sweep; mark this process and its workers as part of it."""
+    _current.set(None)
+    launch = Launch()
+    _command.set(launch)
+    return launch
+
+
+def begin(sweep: Sweep) -> None:
+    """Make it the sweep that this process has started."""
+    _current.set(sweep)
+
+
+def job_name(folder: Path) -> str:
+    """Overrides that distinguish a job in its sweep; the folder's name in a worker; empty for a single job."""
+    if (swept := current()) is not None:
+        return next((job.name for job in swept.jobs if job.folder == folder), folder.name)
+    return "" if _command.get(None) else folder.name
+
+
+def current_launch() -> Launch:
+    """Launch of the current command."""
+    return _command.get()
+
+
+class Sweep:
+    """Jobs of one command, and their results.
+
+    Args:
+        config: of the sweep.
+        jobs: None if they are chosen as the sweep goes.
+        outdated: by run directory, in what a completed run differs from the one that is asked for; empty if in nothing.
+        records: by run directory, the configurations of jobs, of which one that is never started leaves none.
+        is_done: all jobs are completed; the sweep only shows them, also where nothing can be written.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        jobs: Sequence[Job] | None,
+        outdated: Mapping[Path, str] = MappingProxyType({}),
+        records: Mapping[Path, Mapping[str, Any]] = MappingProxyType({}),
+        is_done: bool = False,
+    ) -> None:
+        self.folder = Path(config.hydra.sweep.dir).absolute()
+        self.rerun: str | None = config.rerun
+        given = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
+        words = [word for path in given for word in ("--config-dir", path)]
+        self._program = shlex.join([sweep_summary.PROGRAM, *words])  # to repeat a job, before its overrides
+        self._jobs = jobs
+        self._records = records
+        self._outdated = {folder: unlike for folder, unlike in outdated.items() if unlike}
+        self._started = {folder: facts_of(folder).get("started") for folder in self._outdated}
+        self.launch = current_launch()
+        self._is_done = is_done
+        if not is_done:
+            make_folder(self.folder, setting="output_root")
+            self.launch.begin(self.folder)
+        again = {job.folder for job in jobs or () if self.rerun == "all" or job.folder in self._outdated}
+        self._progress = Progress(jobs or (), again, bars=plugin(config, "launcher") == BASIC)
+        self._progress.__enter__()
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """The jobs; with an adaptive sweeper, all runs in the sweep's folder."""
+        if self._jobs is not None:
+            return self._jobs
+        folders = sorted(path.parent for path in self.folder.glob(f"*/{RUN}"))
+        overrides = [facts_of(folder).get("overrides", ()) for folder in folders]
+        return [Job(*job) for job in zip(range(len(folders)), map(tuple, overrides), folders, strict=True)]
+
+    def unfinished(self) -> int:
+        """Number of jobs neither completed nor failed, after waiting for running ones."""
+        while "running" in (states := [state_of(job.folder) for job in self.jobs]):
+            time.sleep(AT_WORK)
+        outdated = sum(self._is_outdated(job.folder) for job in self.jobs)
+        return outdated + sum(state in (MISSING, DAMAGED, "interrupted") for state in states)
+
+    def close(self) -> bool:
+        """Print the results of the jobs, write the summary, and return whether all jobs are done.
+
+        That is completed, or partial by limits of the trainer that they were asked to keep.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self._progress.__exit__()
+        self.launch.end(self.folder)
+        jobs = self.jobs
+        ends = [self._ended(job) for job in jobs]
+        print_closing(ends, self._program)
+        if ends:
+            with suppress(OSError) if self._is_done else nullcontext():  # the summary of the jobs is there
+                command = shlex.join([sweep_summary.PROGRAM, *sys.argv[1:]])
+                sweep_summary.write_sweep_summary(self.folder, command, ends, self._program)
+            written = self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md"
+            print(f"sweep: {written}\n{next_command(self.folder)}", file=sys.stderr)
+        return all(job.state == sweep_summary.GOOD or job.record.get("limits") for job in ends)
+
+    def _ended(self, job: Job) -> Run:
+        overrides = [override for override in job.overrides if not override.startswith(OPTIONS)]
+        end = ended(job.number, overrides, job.folder, self._records.get(job.folder, {}))
+        if self._is_outdated(job.folder):
+            return replace(end, state=OUTDATED, problem=self._outdated[job.folder], summary={})
+        return end
+
+    def _is_outdated(self, folder: Path) -> bool:
+        """Return whether a run outdated at the sweep's start has not been restarted."""
+        return folder in self._outdated and facts_of(folder).get("started") == self._started[folder]
+
+
+class Progress:
+    """Context that reports ended and failed jobs, and the remaining time.
+
+    A row of the display, and a line for each job that ends. `again` are the folders of jobs whose completed run is done
+    again; where they run in other processes, whose lines would run into bars, `bars` is false.
+    """
+
+    def __init__(self, jobs: Sequence[Job], again: Collection[Path], bars: bool = True) -> None:
+        self._again, self._bars = again, bars
+        self._pending = list({job.folder: job for job in jobs}.values())
+        self._before = {job.folder: _version(job.folder / RUN) for job in self._pending}
+        self._over = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+        self._shown = ExitStack()
+        self._failed = 0
+
+    def __enter__(self) -> Progress:
+        total = len(self._pending)
+        self._pending = [job for job in self._pending if self._state(job) != "completed"]
+        if total:
+            self._shown.enter_context(nullcontext() if self._bars else DISPLAY.silenced(lines=True))
+            self._jobs = self._shown.enter_context(DISPLAY.stage("sweep", "jobs", total, total - len(self._pending)))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
+        self._shown.close()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_PERIOD):
+            self._look()
+
+    def _look(self) -> None:
+        for job in list(self._pending):
+            state = self._state(job)
+            if state in ENDS:
+                self._pending.remove(job)
+                self._report(job, state)
+
+    def _state(self, job: Job) -> str:
+        """State in run.json; "" if it is that from before the sweep and to be rerun."""
+        path = job.folder / RUN
+        is_new = _version(path) != self._before[job.folder]  # whatever the clock of the file system says
+        try:
+            state = str(read_json(path).get("state"))
+        except (OSError, ValueError):
+            return ""
+        return state if is_new or (state == "completed" and job.folder not in self._again) else ""
+
+    def _report(self, job: Job, state: str) -> None:
+        self._failed += state == "failed"
+        self._jobs.update(failed=self._failed)
+        self._jobs.advance()
+        log.info("sweep: %s: %s %s", self._jobs.text(), state, job.name)
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Inode and time of a file that every write replaces; None if it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns

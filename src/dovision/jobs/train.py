@@ -1,0 +1,149 @@
+"""The command dovision-train: fit the classifier, and the autoencoder if one is asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from pytorch_lightning.loggers import Logger
+
+from dovision import checks
+from dovision.config.settings import TrainSettings, to_dict
+from dovision.identity.code import software
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER, NetworkKey, callbacks_of_fit
+from dovision.identity.shared import shared
+from dovision.io.progress import DISPLAY
+from dovision.io.text_files import make_folder
+from dovision.jobs import session
+from dovision.jobs.hydra_main import hydra_main
+from dovision.models.conv_autoencoder import insert
+from dovision.report.loggers import closing_loggers
+from dovision.training import checkpointing, data_module, fit_callbacks, fitting, model_cache
+from dovision.training.named_loggers import named_loggers
+from dovision.training.trainer import limits, make_trainer
+from dovision.types import Preprocessing
+
+log = logging.getLogger(__name__)
+
+
+def train_networks(settings: TrainSettings) -> float | None:
+    """Fit missing networks, and print their paths and scores.
+
+    Returns:
+        The score that `optimized_metric` names; None if that names nothing.
+
+    Raises:
+        ValueError: `optimized_metric` names no score of these networks.
+    """
+    make_folder(settings.output_root, setting="output_root")
+    loggers = session.loggers_of(settings, "train")
+    with closing_loggers(loggers), DISPLAY.job(["data", CLASSIFIER, *([AUTOENCODER] if settings.autoencoder else [])]):
+        job = model_cache.Networks(*shared().job(settings, Path(HydraConfig.get().runtime.output_dir)))
+        scores: dict[str, float] = {}
+        for name in job.plan.network_keys:
+            DISPLAY.step(name)
+            fitted = fitted_network(settings, job, name, loggers, again=settings.rerun == "all")
+            log.info("%s %s: %s", name, fitted.path, checkpointing.scores_text(fitted.scores))
+            scores |= {
+                score if name == CLASSIFIER else f"{name}/{score}": value for score, value in fitted.scores.items()
+            }
+    if settings.optimized_metric is None:
+        return None
+    return scores[checks.choice("optimized_metric", settings.optimized_metric, scores)]
+
+
+def fitted_network(
+    settings: TrainSettings,
+    job: model_cache.Networks,
+    name: str,
+    loggers: Sequence[Logger] = (),
+    again: bool = False,
+) -> model_cache.FittedModel:
+    """Read a network of a job, fitted before unless it is given or cached; the classifier comes first.
+
+    Of all processes that want a network one fits it, and the others wait.
+
+    Args:
+        again: fit it even if it is found.
+
+    Raises:
+        ValueError: the checkpoint's classes or image shape are not the dataset's; files have changed during the fit.
+    """
+    return job.read(settings, name, lambda: _fit(settings, job, name, loggers), limits(settings.trainer), again)
+
+
+def _fit(
+    settings: TrainSettings, job: model_cache.Networks, name: str, loggers: Sequence[Logger]
+) -> model_cache.FitResult:
+    """Fit a network to the training images, and return it with its best epoch's weights and the record of the fit.
+
+    A fit that was stopped goes on after its last whole epoch, to the same bytes. Without epochs the network is scored
+    as it comes.
+    """
+    key, images, of_classifier = job.plan.network_keys[name], job.images, name == CLASSIFIER
+    fit: Any = settings.training.classifier if of_classifier else settings.training.autoencoder
+    start = settings.ckpt_path if of_classifier else None
+
+    data_module.check_fit(images)
+    data = data_module.ImageDataModule(
+        images,
+        train_batch_size=fit.batch_size,
+        num_workers=settings.num_workers,
+        seed=settings.seed,
+        augmentation=settings.augmentation.make() if of_classifier else None,
+    )
+
+    module: Any
+    if of_classifier:
+        network = fitting.laid_out(settings.model.make())
+        module = fitting.classifier_module(fit, network)
+    else:
+        reference = job.fitted[CLASSIFIER].classifier
+        network = fitting.laid_out(insert(reference, settings.code_of.make(), images.shape))
+        module = fitting.autoencoder_module(fit, reference, network)
+    module.save_hyperparameters({"training": to_dict(fit, record=True), "seed": settings.seed}, logger=False)
+    if start is not None:
+        checkpointing.check_resumable(start, module, fit.epochs)
+
+    loggers = loggers if of_classifier else named_loggers(name, loggers)
+    configured = callbacks_of_fit(settings.callbacks, monitors=of_classifier)
+    callbacks = fit_callbacks.make_callbacks(configured, key.path.parent, has_loggers=bool(loggers))
+    best_by = fit_callbacks.best_by(callbacks, module.best_by)
+    epochs = checkpointing.Epochs(key.path.parent, *best_by, software())
+
+    one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
+    trainer = make_trainer(settings.trainer, [*callbacks, epochs], loggers, max_epochs=fit.epochs, **one_device)
+    if fit.epochs:
+        trainer.fit(module, datamodule=data, ckpt_path=epochs.last() or start)
+        module.load_state_dict(epochs.best_weights)
+        scores = epochs.best_scores
+    else:
+        scores = {**trainer.validate(module, datamodule=data, verbose=False)[0], "epoch": 0}
+    module.finish()
+
+    height, width = images.shape[1:]
+    network.preprocessing = Preprocessing(height, images.resize) if height == width else None
+    _check_unchanged(settings, job, key)
+    record = {"seed": settings.seed, "data": images.fingerprint, "limits": limits(settings.trainer), "scores": scores}
+    return network, record
+
+
+def _check_unchanged(settings: TrainSettings, job: model_cache.Networks, key: NetworkKey) -> None:
+    """Refuse, and give up, a fit whose data, or files that its settings name, have changed since it was planned."""
+    if job.images.files is None:  # opening them once more may take long
+        return
+    now, *_ = shared().job(settings, job.plan.run_dir)
+    if now.network_keys[key.name].path != key.path:
+        (key.path.parent / checkpointing.EPOCH_FILE).unlink(missing_ok=True)
+        raise ValueError(
+            "the files that a fit reads must stay as they are until it ends, got others. Run the same command again."
+        )
+
+
+main = hydra_main("train", train_networks)
+
+if __name__ == "__main__":
+    main()

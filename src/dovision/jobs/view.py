@@ -1,0 +1,119 @@
+"""The command dovision-view: a page on which an image is brushed over, and P(y | do) moves."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from urllib.parse import quote
+
+import hydra
+
+from dovision import checks
+from dovision.config.settings import ViewSettings
+from dovision.identity.shared import shared
+from dovision.io.progress import DISPLAY
+from dovision.io.signals import Stopped
+from dovision.jobs.hydra_main import hydra_main
+from dovision.jobs.train import fitted_network
+from dovision.jobs.validation import Checks
+from dovision.measurement import opened_network
+from dovision.measurement.opened_network import OpenedNetwork
+from dovision.training.model_cache import Networks
+from dovision.view.questions import read_state
+from dovision.view.server import LOOPBACK, application
+from dovision.view.view_session import ViewSession
+from dovision.view.worker import Overtaken, Worker
+
+log = logging.getLogger(__name__)
+
+
+def view(settings: ViewSettings) -> None:
+    """Open the network and the images, and serve the page until Ctrl-C.
+
+    Raises:
+        ValueError: the extra view is not installed.
+        OSError: the address cannot be listened to.
+    """
+    try:
+        uvicorn = checks.import_extra("uvicorn", "view")
+        checks.import_extra("starlette.applications", "view")
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    fragment = "" if settings.state is None else f"#{quote(json.dumps(read_state(settings.state)))}"
+    worker = Worker()
+
+    def pause() -> None:
+        if server.should_exit:  # Ctrl-C ends an attack, too
+            raise Overtaken
+        worker.pause()
+
+    with DISPLAY.job(["data", "classifier"]):
+        session = ViewSession(worker.ask(lambda: open_network(settings)), open_words, pause, worker.begin)
+    local = settings.host in LOOPBACK
+    token = secrets.token_urlsafe(24)
+    app = application(session, worker, token, LOOPBACK if local else ("*",))
+    with listening(settings.host, settings.port) as listener:
+        if not local:
+            log.warning(
+                "host=%s lets other machines in, unencrypted: whoever has the address can open images, runs and "
+                "checkpoints of this machine. With host=127.0.0.1 only this machine can; from afar use ssh -L.",
+                settings.host,
+            )
+        name = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"http://{name}:{listener.getsockname()[1]}/{token}/{fragment}  (Ctrl-C ends it)", flush=True)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        with suppress(KeyboardInterrupt, Stopped):  # the usual end
+            server.run(sockets=[listener])
+
+
+def open_network(settings: ViewSettings) -> OpenedNetwork:
+    """Open the network and images of dovision-view; fitted if necessary.
+
+    Raises:
+        FileNotFoundError, ValueError: as of `of_run`, or as dovision-evaluate refuses such settings.
+    """
+    if settings.run is not None:
+        return opened_network.of_run(settings.run, settings.split, settings.trust_checkpoint)
+    job = Networks(*shared().job(settings, settings.output_root))
+    fitted = {name: fitted_network(settings, job, name) for name in [*job.plan.network_keys]}
+    return opened_network.of_settings(settings, job.images, fitted)
+
+
+def open_words(words: Sequence[str]) -> OpenedNetwork:
+    """Open the network that dovision-view opens for these words; only while Hydra runs.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError, ImportError: as of dovision-view.
+    """
+    config = hydra.compose("view", overrides=list(words), return_hydra_config=True)
+    return open_network(Checks("view")(config, words, config.hydra.runtime.choices))
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Open a listening socket.
+
+    Raises:
+        OSError: it cannot; the message names the setting.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            f"host={host} port={port} cannot be listened to ({error.strerror}). For a free port: port=0."
+        ) from error
+    return listener
+
+
+main = hydra_main("view", view)
+
+if __name__ == "__main__":
+    main()

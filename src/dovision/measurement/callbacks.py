@@ -1,0 +1,255 @@
+"""The callbacks of an evaluation: effects, maps of explainers, and the detection of attacks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import Logger
+
+from dovision.config.component import make_each
+from dovision.config.settings import AdaptiveSettings, EvaluateSettings
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER
+from dovision.identity.samples import leading_samples
+from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
+from dovision.io.forks import forked_map
+from dovision.io.progress import DISPLAY
+from dovision.measurement.adaptive_attack import (
+    UNDETECTED,
+    Adaptive,
+    AdaptiveRows,
+    Budget,
+    Opponent,
+    adaptive_rows,
+)
+from dovision.measurement.callback import ClassifierUnderTest
+from dovision.measurement.detection import Detection, DetectionOptions
+from dovision.measurement.detector_fits import Fitted, clean_threshold, shown
+from dovision.measurement.effects import EffectEvaluation, EffectOptions
+from dovision.measurement.explanation_config import MapSettings
+from dovision.measurement.maps import MapEvaluation, MapOptions
+from dovision.measurement.refuters import RefuterEvaluation, RefuterOptions
+from dovision.results.detection_tables import ADAPTIVE_STEPS, SCORES, TEST
+from dovision.results.map_tables import write_boxes
+from dovision.results.resumable_writer import NO_RESUME, ResumableWriter, Resume
+from dovision.results.tables import write_table
+from dovision.results.thumbnails import PictureChoice, pictured_samples
+from dovision.results.unit_masks import write_object_masks
+from dovision.training.data_module import ImageDataModule
+from dovision.training.fit_callbacks import callbacks_of_tests
+from dovision.training.trainer import limits, make_trainer
+
+
+def evaluation_data(
+    settings: EvaluateSettings, images: Images, samples: Sequence[int] | None = None
+) -> ImageDataModule:
+    """Data module of an evaluation: these samples of its split; None: all."""
+    return ImageDataModule(
+        images,
+        test_batch_size=settings.evaluation.batch_size,
+        test_samples=samples,
+        test_split=settings.evaluation.split,
+        num_workers=settings.num_workers,
+        seed=settings.seed,
+    )
+
+
+def trainer_of_tests(
+    settings: EvaluateSettings, callbacks: Sequence[Callback], loggers: Sequence[Logger], **devices: Any
+) -> Trainer:
+    """Make the trainer of a test with these callbacks and the configured ones; it samples as the data module does."""
+    callbacks = [*callbacks, *callbacks_of_tests(settings.callbacks)]
+    options = {"enable_checkpointing": False, "use_distributed_sampler": False, **devices}
+    return make_trainer(settings.trainer, callbacks, loggers, **options)
+
+
+class EvaluationInputs(NamedTuple):
+    """Inputs of a run's evaluations, and the rows to resume from."""
+
+    folder: Path  # the run directory
+    images: Images
+    samples: Sequence[int]  # that are measured, in their order
+    networks: Mapping[str, Classifier]
+    resume: Resume = NO_RESUME
+    recorded: Path | None = None  # the completed run of which a share of the images is measured again
+
+    @property
+    def reads(self) -> Path:
+        """Run directory with what detectors have read of all images."""
+        return self.recorded or self.folder
+
+
+def effect_evaluation(
+    settings: EvaluateSettings, inputs: EvaluationInputs, intervention: Intervention, attack: Attack
+) -> EffectEvaluation:
+    """Make the callback that measures effects."""
+    evaluation, images, networks = settings.evaluation, inputs.images, inputs.networks
+    split = evaluation.split
+    one_by_one = [[sample] for sample in leading_samples(evaluation, images)]  # read as they are asked for
+    options = EffectOptions(
+        networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
+        evaluation.reference,
+        evaluation.rows,
+        evaluation.chunk,
+        names=images.table(split)["name"].tolist(),
+        pictures=PictureChoice(evaluation.num_thumbnails, dict(enumerate(images.strata(split).tolist()))),
+        all_images=ImageDataModule(images).batched_dataloader(split, one_by_one),
+        resume=inputs.resume,
+    )
+    make = settings.callbacks["effects"].make()
+    callback: EffectEvaluation = make(intervention, inputs.folder, attack, networks[CLASSIFIER], options=options)
+    return callback
+
+
+def run_refuters(
+    settings: EvaluateSettings, inputs: EvaluationInputs, intervention: Intervention, loggers: Sequence[Logger]
+) -> None:
+    """Measure the headline effects of the tables that a run has written once more, altered; see `RefuterEvaluation`."""
+    networks, samples = inputs.networks, inputs.samples
+    data = evaluation_data(settings, inputs.images, samples)
+    options = RefuterOptions(
+        networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
+        settings.seed,
+        ImageDataModule(inputs.images).batched_dataloader(settings.evaluation.split, [[sample] for sample in samples]),
+        inputs.resume,
+    )
+    callback = RefuterEvaluation(inputs.folder, intervention, networks[CLASSIFIER], options)
+    trainer = trainer_of_tests(settings, [callback], loggers)
+    trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
+
+
+def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list[MapEvaluation]:
+    """Make the callback that draws maps; none without explainers."""
+    explainers: Mapping[str, Explainer] = make_each(settings.explainer)
+    if not explainers:
+        return []
+    images, split = inputs.images, settings.evaluation.split
+    for explainer in explainers.values():
+        explainer.bind(images, split)
+    options = MapOptions(
+        inputs.samples,
+        images.boxes(split),
+        functools.partial(images.masks, split) if images.mask_names else None,
+        inputs.resume,
+    )
+    explanation: MapSettings = settings.explanation.make()
+    make = settings.callbacks["maps"].make()
+    return [make(explainers, inputs.folder, explanation, inputs.networks[CLASSIFIER], options=options)]
+
+
+def write_objects(folder: Path, images: Images, split: str, samples: Sequence[int], explained: bool) -> None:
+    """Write boxes and masks of known objects: of all explained samples, or of those pictured."""
+    boxes = images.boxes(split)
+    write_boxes(folder, boxes[boxes["sample"].isin(samples)])
+    masked = (samples if explained else sorted(pictured_samples(folder))) if images.mask_names else ()
+    write_object_masks(folder, ((sample, images.masks(split, sample)) for sample in masked))
+
+
+class DetectionSetup(NamedTuple):
+    """Detectors and the attacks to detect, both by name."""
+
+    detectors: Mapping[str, Detector]
+    attacks: Mapping[str, Attack]
+
+
+def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
+    """Make the configured detectors and attacks; None without detectors."""
+    if not settings.detector:
+        return None
+    return DetectionSetup(make_each(settings.detector), make_each(settings.detection.attacks))
+
+
+def run_detection(
+    settings: EvaluateSettings,
+    inputs: EvaluationInputs,
+    setup: DetectionSetup,
+    loggers: Sequence[Logger],
+    chosen: ImageDataModule | None = None,
+) -> dict[str, Any]:
+    """Fit the detectors on validation images, score test images in each condition; return the costs.
+
+    Of a completed run that is measured again, `chosen` has the images that are read.
+
+    Raises:
+        ValueError: there is no validation image, or one of a patient that is tested on.
+        ImagesLost: some images were not read.
+    """
+    detection, data = settings.detection, evaluation_data(settings, inputs.images)
+    tested = chosen or data
+    reads_code = any(detector.reads_code for detector in setup.detectors.values())
+    options = DetectionOptions(
+        inputs.networks[AUTOENCODER] if reads_code else None,
+        detection.families,
+        detection.seen,
+        detection.controls,
+        detection.reference,
+        lambda fits: _adaptive(settings, inputs, tested, fits, options.with_autoencoder),
+        whole=chosen is None and not limits(settings.trainer),
+        workers=detection.workers,
+        resume=inputs.resume,
+        reads=inputs.recorded,
+    )
+    classifier = inputs.networks[CLASSIFIER]
+    make = settings.callbacks["detection"].make()
+    callback: Detection = make(inputs.folder, setup.attacks, setup.detectors, classifier, options=options)
+    one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
+    trainer = trainer_of_tests(settings, [callback], loggers, **one_device)
+    loaders = tested.detection_dataloaders(detection.val_images, detection.test_images)
+    trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
+    return callback.record
+
+
+def _budget(adaptive: AdaptiveSettings) -> Budget:
+    return Budget(adaptive.steps, adaptive.restarts, adaptive.targets, adaptive.draws)
+
+
+def _adaptive(
+    settings: EvaluateSettings,
+    inputs: EvaluationInputs,
+    data: ImageDataModule,
+    fits: Sequence[Fitted],
+    with_autoencoder: Classifier | None,
+) -> Iterator[pa.Table]:
+    """Rows of scores.parquet of the adaptive attack on each named detector, in the fit that figures show.
+
+    The steps that it took are written as adaptive.parquet.
+    """
+    adaptive, workers = settings.detection.adaptive, settings.detection.workers
+    fit_of = {fitted.name: fitted for fitted in shown(fits)}
+    opponent_of = {
+        name: Opponent(fitted.detector, clean_threshold(inputs.reads, fitted, UNDETECTED), with_autoencoder)
+        for name, fitted in fit_of.items()
+        if name in (*settings.adaptively_attacked, adaptive.source)
+    }
+    pairs = [(name, norm) for name in fit_of if name in settings.adaptively_attacked for norm in adaptive.budgets]
+    if not pairs:
+        return
+    batches = data.first_dataloader(TEST, adaptive.images)
+    images: int = len(batches.dataset)  # type: ignore[arg-type]  # it has a length
+    ends = list(accumulate(images * len(adaptive.budgets[norm]) for _, norm in pairs))
+    thresholds = {"thresholds": [[*fit_of[name][:3], one.threshold] for name, one in opponent_of.items()]}
+    resume = Resume(inputs.resume.every, {**(inputs.resume.origin or {}), **thresholds})
+    schemas = {ADAPTIVE_STEPS: ADAPTIVE_STEPS.schema(), SCORES: SCORES.schema()}
+    DISPLAY.step("adaptive attack")
+    writer = ResumableWriter(inputs.folder, "adaptive", schemas, resume)
+    done = writer.done
+
+    def against(number: int) -> Iterable[AdaptiveRows]:
+        (name, norm), finished = pairs[number], done - [0, *ends][number]
+        source = opponent_of[adaptive.source] if adaptive.source in opponent_of and adaptive.source != name else None
+        attack = Adaptive(adaptive.budgets[norm], opponent_of[name], _budget(adaptive), norm, source, settings.seed)
+        rows = adaptive_rows(fit_of[name], attack, batches, inputs.networks[CLASSIFIER], finished)
+        return rows if workers == 1 else list(rows)  # which can be sent
+
+    with writer, DISPLAY.stage("adaptive attack", "images", ends[-1], done) as stage:
+        for of_pair in forked_map(against, range(len(pairs)), workers):
+            for rows in of_pair:
+                writer.add(rows.scores.num_rows, {ADAPTIVE_STEPS: rows.steps, SCORES: rows.scores}, {})
+                stage.advance(rows.scores.num_rows)
+    write_table(inputs.folder / ADAPTIVE_STEPS, schemas[ADAPTIVE_STEPS], writer.finished(ADAPTIVE_STEPS))
+    yield from writer.finished(SCORES)

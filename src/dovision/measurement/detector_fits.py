@@ -1,0 +1,297 @@
+"""Detectors fitted on validation images, in every fair variant, and their scores on the test images."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from dovision.functional.detection import threshold
+from dovision.interfaces import Classifier, Detector
+from dovision.io.forks import forked_map
+from dovision.io.progress import DISPLAY
+from dovision.measurement.fit_protocol import FitProtocol
+from dovision.results.detection_tables import (
+    ALL_ATTACKS,
+    CLEAN_ONLY,
+    DETECTOR,
+    HARDENED,
+    NOISES,
+    PERMUTED_LABELS,
+    SCORES,
+    SUPERVISED,
+    SUPERVISED_HARDENED,
+    TEST,
+    UNFITTED,
+    UNFITTED_SUM,
+    VAL,
+    Reads,
+    all_but,
+    leaves_out,
+    preferred,
+    read_reads,
+    scores_schema,
+)
+from dovision.results.tables import CLEAN, TableWriter
+from dovision.types import Batch
+
+log = logging.getLogger(__name__)
+FOR_THRESHOLDS = 1 / 3  # share of the validation patients that no detector is fitted to
+GOLDEN = 2_654_435_769  # 2^32 by the golden ratio: its multiples, modulo 2^32, spread evenly
+
+
+class Fitted(NamedTuple):
+    """Fitted detector; `fitted_on` names the attacks of a supervised fit."""
+
+    name: str
+    variant: str
+    fitted_on: str
+    detector: Detector
+
+    def rows(self, images: pd.DataFrame, score: Tensor) -> pa.RecordBatch:
+        """Rows of scores.parquet for images in their conditions."""
+        columns = dict(zip(DETECTOR, self[:3], strict=True))
+        return SCORES.from_frame(images.assign(score=score.double().cpu().numpy(), **columns))
+
+
+class _FeatureSum(Detector):
+    """Unfitted sum of the features of a monotone detector."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        return self.detector.read(batch, classifier, with_autoencoder)
+
+    def score_features(self, features: Tensor) -> Tensor:
+        total = self.detector.sum_features(features)
+        assert total is not None
+        return total
+
+
+class _Fit(NamedTuple):
+    """Planned fit of a detector."""
+
+    variant: str
+    fitted_on: str
+    clean: Tensor  # features, (N, F)
+    attacked: Tensor  # (M, F)
+
+
+def fit_detectors(
+    folder: Path, detectors: Mapping[str, Detector], failed: Collection[str], protocol: FitProtocol, workers: int = 1
+) -> list[Fitted]:
+    """Fit every detector, in its variants, to validation images not reserved for thresholds.
+
+    as is                   has nothing to fit
+    clean only              fitted to clean images
+    clean and noise         the same, hardened: images with noise, in any norm, are clean, too
+    supervised              fitted to clean images, and to those on which an attack succeeded
+    supervised, hardened    the same, and images with noise are clean
+
+    A supervised detector is fitted to each family of attacks, to all, and to all but each family; where there is noise,
+    the fit to all alone is not hardened as well. The controls of a fit are one to all attacks whose labels, clean or
+    attacked, are permuted; and, of a monotone detector, the sum of its features.
+
+    The detectors stay as they are; attacks that failed are left out.
+
+    Raises:
+        ValueError: no validation image was read, or one of a patient that is tested on; or all detectors are
+            supervised, and no attack succeeded on the images that they would be fitted to.
+    """
+    tracked = DISPLAY.track(detectors.items(), "detector fits", "detectors", len(detectors))
+    fits = [fit for name, detector in tracked for fit in _variants(folder, name, detector, failed, protocol, workers)]
+    if not fits:
+        raise ValueError(
+            f"supervised detectors ({', '.join(detectors)}) need at least 2 validation images on which an attack "
+            "succeeds, got fewer for each attack. Raise the eps of the attacks or detection.val_images, or add a "
+            "detector that is not fitted to attacked images, such as max_softmax."
+        )
+    return fits
+
+
+def shown(fits: Sequence[Fitted]) -> list[Fitted]:
+    """Fit of each detector that figures show."""
+    names = pd.DataFrame([(fitted.name, fitted.variant, fitted.fitted_on) for fitted in fits], columns=DETECTOR)
+    return [fits[number] for number in preferred(names).index]
+
+
+def clean_threshold(folder: Path, fitted: Fitted, rate: float) -> float:
+    """Threshold (see `functional.detection.threshold`) on clean images reserved from fits.
+
+    The highest of their scores where they are too few for one.
+    """
+    scores = []
+    for reads in read_reads(folder, fitted.name):
+        images = reads.images
+        chosen = (images["split"] == VAL) & (images["attack"] == CLEAN) & for_thresholds(images["group"])
+        scores.append(fitted.detector.score(reads.chosen(chosen)))
+    clean = torch.cat(scores).double().cpu().numpy()
+    limit = threshold(clean, rate)
+    return float(clean.max()) if np.isnan(limit) else limit
+
+
+def for_thresholds(group: pd.Series[int]) -> pd.Series[bool]:
+    """Mask of patients reserved for thresholds, since scores of fitted images are too low."""
+    return (group * GOLDEN % 2**32) < FOR_THRESHOLDS * 2**32
+
+
+def write_scores(
+    folder: Path,
+    fits: Collection[Fitted],
+    failed: Collection[str],
+    protocol: FitProtocol,
+    adaptive: Iterable[pa.RecordBatch | pa.Table],
+    workers: int = 1,
+    reads: Path | None = None,
+) -> None:
+    """Write scores.parquet: every fit's scores of test images, and of clean and noisy images for thresholds.
+
+    A fit to all but one family scores that family alone, beside clean images and noise. Rows of the adaptive attacker,
+    who needs the fits, come last. The tables of what was read lie in `reads`, or in the same folder.
+    """
+    of_reads = reads or folder
+    family = {attack: name for attack, name in protocol.family.items() if attack not in failed}
+    tuned = {fitted[:3]: tuned_text(fitted.detector.tuned) for fitted in fits if fitted.detector.tuned}
+    with TableWriter(folder / SCORES, scores_schema(family, tuned, protocol.norms)) as table:
+        names = list(dict.fromkeys(fitted.name for fitted in fits))
+        for scored in forked_map(lambda name: list(_scores(of_reads, name, fits, failed, protocol)), names, workers):
+            for rows in scored:
+                table.write(rows)
+        for rows in adaptive:
+            table.write(rows)
+
+
+def _scores(
+    folder: Path, name: str, fits: Collection[Fitted], failed: Collection[str], protocol: FitProtocol
+) -> Iterator[pa.RecordBatch]:
+    """Rows of all fits of a detector."""
+    for reads in read_reads(folder, name):
+        images = reads.images
+        reserved = images["attack"].isin((CLEAN, *NOISES)) & for_thresholds(images["group"])
+        usable = ((images["split"] == TEST) | reserved) & ~images["attack"].isin(failed)
+        for fitted in (fitted for fitted in fits if fitted.name == name):
+            chosen = usable & _scored_by(fitted.fitted_on, images["attack"], protocol)
+            if chosen.any():
+                yield fitted.rows(images[chosen], fitted.detector.score(reads.chosen(chosen)))
+
+
+def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) -> pd.Series[bool] | bool:
+    """Mask of the images that a fit scores, by condition; True for all."""
+    if not leaves_out(fitted_on):
+        return True
+    family = attack.map(protocol.family)
+    return family.isna() | (family.map(all_but, na_action="ignore") == fitted_on)
+
+
+def tuned_text(tuned: Mapping[str, object]) -> str:
+    """Format the settings that a fit has selected, such as "step=0.002, layers=[0, 2]"."""
+    return ", ".join(f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in tuned.items())
+
+
+def _variants(
+    folder: Path, name: str, detector: Detector, failed: Collection[str], protocol: FitProtocol, workers: int
+) -> Iterator[Fitted]:
+    val = _validation(folder, name)
+    if not detector.needs_fit:
+        yield Fitted(name, UNFITTED, "", detector)
+        return
+    fits = _fits(detector, val, failed, protocol)
+    copies = forked_map(lambda fit: _fitted(detector, fit.clean, fit.attacked), fits, workers)
+    for fit, fitted in zip(fits, copies, strict=True):
+        yield Fitted(name, fit.variant, fit.fitted_on, fitted)
+    if protocol.controls and fits and detector.sum_features(val.read[:1]) is not None:
+        yield Fitted(name, UNFITTED_SUM, "", _FeatureSum(detector))
+
+
+def _fits(detector: Detector, val: Reads, failed: Collection[str], protocol: FitProtocol) -> list[_Fit]:
+    clean, noise = (val.chosen(val.images["attack"].isin(names)) for names in ((CLEAN,), NOISES))
+    hardened = torch.cat([clean, noise]) if len(noise) else None
+    if detector.supervised:
+        fits = list(_supervised_fits(_beaten(val, failed, protocol), clean, hardened))
+        return fits + (list(_control_fits(val, failed, protocol)) if protocol.controls and fits else [])
+    fits = [_Fit(CLEAN_ONLY, "", clean, clean[:0])]
+    return fits if hardened is None else [*fits, _Fit(HARDENED, "", hardened, clean[:0])]
+
+
+def _supervised_fits(beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tensor | None) -> Iterator[_Fit]:
+    """Fits of a supervised detector to beaten images, by family; `hardened` are clean images and noise, if any."""
+    if not beaten:
+        return
+    whole = torch.cat(list(beaten.values()))
+    several = len(beaten) > 1
+    widest_fit = ALL_ATTACKS if several else next(iter(beaten))
+    yield _Fit(SUPERVISED, widest_fit, clean, whole)
+    if hardened is not None:
+        yield _Fit(SUPERVISED_HARDENED, widest_fit, hardened, whole)
+    variant, images = (SUPERVISED, clean) if hardened is None else (SUPERVISED_HARDENED, hardened)
+    for family, attacked in beaten.items() if several else ():
+        yield _Fit(variant, family, images, attacked)
+        others = torch.cat([rows for name, rows in beaten.items() if name != family])
+        yield _Fit(variant, all_but(family), images, others)
+
+
+def _control_fits(val: Reads, failed: Collection[str], protocol: FitProtocol) -> Iterator[_Fit]:
+    """Fit to clean and attacked images whose labels are permuted; none of too few."""
+    clean, beaten = val.images["attack"] == CLEAN, _won(val.images, failed, protocol)
+    if min(clean.sum(), beaten.sum()) > 1:
+        rows = torch.cat([val.chosen(clean), val.chosen(beaten)])
+        rows = rows[np.random.default_rng(0).permutation(len(rows))]
+        yield _Fit(SUPERVISED, PERMUTED_LABELS, rows[: clean.sum()], rows[clean.sum() :])
+
+
+def _validation(folder: Path, name: str) -> Reads:
+    """Features of the images to fit to; raises if a patient is also tested on."""
+    frames, features, validated, tested = [], [], set[int](), set[int]()
+    for reads in read_reads(folder, name):
+        val = reads.images["split"] == VAL
+        chosen = val & ~for_thresholds(reads.images["group"])
+        frames.append(reads.images[chosen])
+        features.append(reads.chosen(chosen))
+        validated.update(reads.images.loc[val, "group"])
+        tested.update(reads.images.loc[~val, "group"])
+    images = pd.concat(frames, ignore_index=True)
+    if images.empty:
+        raise ValueError(
+            "a detector is fitted on validation images, got none. Give at least some hundreds (detection.val_images)."
+        )
+    shared = validated & tested
+    if shared:
+        raise ValueError(
+            f"a detector must not be fitted to whom it is tested on, got {len(shared):,} patients (groups) with images "
+            "in val and in test. Cut the splits by patient."
+        )
+    return Reads(images, torch.cat(features))
+
+
+def _beaten(val: Reads, failed: Collection[str], protocol: FitProtocol) -> dict[str, Tensor]:
+    """Features of successfully attacked images, at epsilons that fits may see, by family."""
+    images = val.images
+    won = _won(images, failed, protocol)
+    family = images["attack"].map(protocol.family).where(~images["attack"].isin(failed))
+    beaten = {name: val.chosen(won & (family == name)) for name in family.dropna().unique()}
+    for name in [name for name, read in beaten.items() if len(read) < 2]:
+        log.warning("the attacks of %s beat fewer than 2 validation images; no detector is fitted to them", name)
+        del beaten[name]
+    return beaten
+
+
+def _won(images: pd.DataFrame, failed: Collection[str], protocol: FitProtocol) -> pd.Series[bool]:
+    """Mask of successfully attacked images at epsilons that fits may see."""
+    seen = [protocol.sees(attack, eps) for attack, eps in zip(images["attack"], images["eps"], strict=True)]
+    won = images["success"].fillna(False).astype(bool) & ~images["attack"].isin(failed)
+    return won & pd.Series(seen, images.index, dtype=bool)
+
+
+def _fitted(detector: Detector, clean: Tensor, attacked: Tensor) -> Detector:
+    fitted = copy.copy(detector)
+    fitted.fit(clean, attacked)
+    return fitted

@@ -1,0 +1,371 @@
+"""The callback that measures effects under `trainer.test`, clean and attacked, and writes them as tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.attacks.gradients import dead_gradients
+from dovision.attacks.none import NoAttack
+from dovision.config.row_choices import ALL_ROWS, NAMED_ROWS, ROW_CHOICES
+from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
+from dovision.functional.logit_checks import measurable
+from dovision.functional.norms import condition_name
+from dovision.interfaces import Attack, Classifier, Intervention
+from dovision.interventions.interchange import SplitInterchange
+from dovision.measurement.by_name import one_component
+from dovision.measurement.callback import Evaluation, round_to_8_bits
+from dovision.measurement.condition import Condition
+from dovision.measurement.condition_metrics import ConditionMetrics
+from dovision.measurement.gradient_health import GradientHealth, Queries, load_state, saved_state
+from dovision.propagation import Outcome, Propagation
+from dovision.results.effect_sums import SUMS, Cells, merged_sums, sums_columns, sums_schema
+from dovision.results.resumable_writer import NO_RESUME, ResumableWriter, Resume
+from dovision.results.source_table import write_sources
+from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, RunTable, effects_schema, row_groups, samples_schema
+from dovision.results.thumbnails import PictureChoice, pictured_samples
+from dovision.results.to_arrow import (
+    CleanImages,
+    by_sample,
+    effect_columns,
+    mean_effects,
+    sample_columns,
+    touched,
+)
+from dovision.results.unit_masks import write_masks
+from dovision.types import INPUT, Batch, Box, Mask, Shape, Task
+
+log = logging.getLogger(__name__)
+
+Regions = Sequence[Sequence[Box | None]]  # by image and unit
+
+
+@dataclass(frozen=True)
+class EffectOptions:
+    """Options of `EffectEvaluation` besides classifier, intervention and attack.
+
+    Args:
+        measured: the classifier in which the effects are measured, such as that with an autoencoder; None is the one
+            under test.
+        reference: control network: with_autoencoder, or without_autoencoder (the classifier under test).
+        rows: the classes of which an image's effects are rows: all, named (labels and predictions, see `named_classes`)
+            or none. Averages and their intervals are over all images in any case.
+        chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
+        names: a name per sample of the test split; None is its number.
+        pictures: chooses the samples of which the image is saved as a picture; None is no sample.
+        attacked: called with each epsilon and batch of attacked images, on the device; None: they are not kept.
+        all_images: batches from the split's first image on, the first of which that has a unit chooses the engine (see
+            `Propagation.prepare`): else the last bits of rows could depend on where a range, or what is left of a
+            stopped run, begins. None: the images of the test choose it.
+        resume: finished rows of earlier starts.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.EffectOptions(rows="named").rows
+        'named'
+    """
+
+    measured: Classifier | None = None
+    reference: str = REFERENCES[0]
+    rows: str = ALL_ROWS
+    chunk: int | str = "auto"
+    names: Sequence[str] | None = None
+    pictures: PictureChoice | None = None
+    attacked: Callable[[float, Batch], object] | None = None
+    all_images: Iterable[Batch] | None = None
+    resume: Resume = NO_RESUME
+
+    def __post_init__(self) -> None:
+        checks.choice("reference", self.reference, REFERENCES)
+        checks.choice("rows", self.rows, ROW_CHOICES)
+
+
+class EffectEvaluation(Evaluation):
+    """Callback that measures effects on each test batch, clean and at each epsilon.
+
+    The numbers of each condition in summary.json are logged as METRIC/CONDITION, such as
+    mean_abs_expected_effect/clean and success_rate/eps=8/255; average effects, where a condition has few of them, as
+    average_effect/CONDITION/UNIT/CLASS. Images that stand in finished chunks of a run that was stopped are not measured
+    again.
+
+    Args:
+        intervention: do(u), such as PixelGrid(7, 7), or the name of one in `conf/intervention`.
+        folder: where samples.parquet, effects.parquet and the maps go; None: the trainer's `log_dir`.
+        attack: of the classifier under test, or the name of one; its epsilons are the conditions beside `clean`. None:
+            there are none.
+        classifier, task, mean, std, network: of the classifier under test, as of `Evaluation`.
+        options: how effects are measured and which rows are kept; None: as the defaults of `EffectOptions`.
+
+    Example:
+        >>> import pytorch_lightning as pl
+        >>> import tempfile
+        >>> from torch.utils.data import DataLoader, TensorDataset
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> effects = dv.EffectEvaluation(dv.PixelGrid(2, 2), tempfile.mkdtemp(), classifier=classifier)
+        >>> trainer = pl.Trainer(inference_mode=False, callbacks=[effects], logger=False, enable_progress_bar=False)
+        >>> class Module(pl.LightningModule):
+        ...     def test_step(self, batch, batch_idx):
+        ...         pass
+        >>> numbers = trainer.test(Module(), DataLoader(TensorDataset(digits.image, digits.label)), verbose=False)
+        >>> effects.average_effects["clean"].shape
+        torch.Size([4, 10])
+    """
+
+    def __init__(
+        self,
+        intervention: Intervention | str = "pixel_grid",
+        folder: Path | str | None = None,
+        attack: Attack | str | None = None,
+        classifier: Classifier | None = None,
+        *,
+        task: str | Task = "multiclass",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        network: str | None = None,
+        options: EffectOptions | None = None,
+    ) -> None:
+        super().__init__(classifier, task, mean, std, network, folder)
+        self.intervention: Intervention = one_component("intervention", intervention)
+        self.attack: Attack = NoAttack() if attack is None else one_component("attack", attack)
+        self.options = EffectOptions() if options is None else options
+        self.pictures = self.options.pictures or PictureChoice(0, {})
+
+    @property
+    def pass_facts(self) -> dict[str, Any]:
+        """Costs for run.json: forward passes, skipped edits, and pairs per pass after running out of memory, or None.
+
+        The rows' last bits depend on the latter.
+        """
+        return {
+            "forward_passes": self.forward_passes,
+            "skipped_edits": self.skipped_edits,
+            "chunk_limit": self.propagation.allowance.limit,
+        }
+
+    @property
+    def needs_gradients(self) -> bool:  # type: ignore[override]  # of a class elsewhere
+        """Return whether there is an attack, which may follow them."""
+        return bool(self.attack.eps)
+
+    @property
+    def attack_facts(self) -> dict[str, Any]:
+        """Share of dead gradients, and forward passes per image by epsilon; empty without an attack."""
+        if not self.attack.eps:
+            return {}
+        return {"dead_gradients": self.health.compute().item(), "queries": self.queries.by_epsilon()}
+
+    @property
+    def average_effects(self) -> dict[str, Tensor]:
+        """Mean effect of each unit on each class over all images, shape (U, K) in [-1, 1], by condition."""
+        return {name: metric.compute() for name, metric in self.metrics.average_effects.items()}
+
+    def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
+        options, device = self.options, (trainer.global_rank, trainer.world_size)
+        measured = (options.measured or self.classifier).to(pl_module.device)
+        self.propagation = Propagation(measured, self.intervention, options.chunk)
+        self._choose_engine(pl_module.device)
+        self.forward_passes = self.skipped_edits = 0
+        self.queries, self.health = Queries(self.attack), GradientHealth()
+        conditions = [CLEAN, *map(condition_name, self.attack.eps)]
+        self.cells = Cells(tuple(conditions), tuple(self.propagation.units(batch)), tuple(self.classifier.task.classes))
+        self.writer = self.opened(
+            ResumableWriter(self.folder, "effects", self._schemas(), options.resume, device, {SUMS: merged_sums})
+        )
+        self.resumed = self.writer.done
+        self._load_state(self.writer.state)
+        self.pictures.offer_rows(self.writer.finished(SAMPLES))
+        self.metrics = self._metrics()
+        self.shape: Shape = tuple(batch.image.shape[1:])
+        if trainer.world_size > 1:
+            for metric in (self.metrics, self.queries, self.health):
+                metric.to(pl_module.device)
+        self.progress = self.stage("effects", "passes", done=self.forward_passes + self.skipped_edits)
+
+    def _choose_engine(self, device: torch.device) -> None:
+        for batch in self.options.all_images or ():
+            self.propagation.prepare(batch._replace(image=batch.image.to(device)))
+            if self.propagation.engine is not None:
+                return
+
+    def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
+        if self.attack.eps:
+            self.health.update(dead_gradients(self.aimed(batch, logits), self.classifier))
+        conditions = list(self.conditions(batch, logits))
+        samples, effects, controls, done = [], [], [], []
+        for condition in conditions:
+            outcome = self._outcome(condition)
+            regions = self._regions(condition, len(outcome.units))
+            samples.append(self._sample_rows(condition, outcome, regions, conditions[0]))
+            effects.append(self._effect_rows(condition, outcome, regions))
+            controls.append(outcome.control)
+            done.append(touched(regions))
+        pictured = {condition.name: condition.batch.image for condition in conditions}
+        self.pictures.save(self.folder, batch.sample.tolist(), conditions[0].correct.tolist(), pictured)
+        if self.options.attacked is not None:
+            for condition in conditions[1:]:
+                self.options.attacked(condition.eps, condition.batch)
+        images = len(batch.image)
+        self.queries.update(images)
+        every, mask = by_sample(effects, images), torch.stack(done, 1)  # rows of (B, C, U, K); (B, C, U)
+        sums = sums_columns(self.cells, batch.group.cpu().numpy(), every, mask.numpy())
+        chosen = mask.unsqueeze(-1) & self._classes(batch, controls)[:, None, None]
+        rows = {SAMPLES: by_sample(samples, images), SUMS: sums}
+        rows[EFFECTS] = every.filter(pa.array(chosen.view(-1).numpy()))
+        self.metrics.add_samples(rows[SAMPLES])
+        self.metrics.add_sums(sums)
+        self.writer.add(images, rows, self._state())
+
+    def numbers(self) -> dict[str, Tensor]:
+        return self.metrics.compute()
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.attack.eps:
+            self.health.warn()
+            self.queries.compute()  # on all devices; `attack_facts` has it from there
+        if trainer.world_size > 1:
+            counts = torch.tensor([self.forward_passes, self.skipped_edits], device=pl_module.device)
+            self.forward_passes, self.skipped_edits = trainer.strategy.reduce(counts, reduce_op="sum").tolist()
+        super().on_test_end(trainer, pl_module)
+
+    def finish(self) -> None:
+        self.writer.join()
+        columns = ["sample", "condition", "correct"]
+        self.pictures.keep_chosen_of_all(self.folder, row_groups(self.folder / SAMPLES, columns))
+        write_masks(self.folder, self._masks())
+        write_sources(self.folder, self._sources())
+
+    def conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
+        """Iterate over the clean condition and each epsilon of the attack."""
+        yield self.condition(CLEAN, 0.0, batch, logits)
+        aimed = self.aimed(batch, logits)
+        for eps in self.attack.eps:
+            attacked = aimed._replace(image=self.attack(aimed, self.classifier, eps))
+            yield self.condition("attack", eps, attacked, self.logits(attacked.image))
+
+    def _schemas(self) -> dict[RunTable, pa.Schema]:
+        effects = {EFFECTS: effects_schema(self.options.rows), SUMS: sums_schema(self.cells)}
+        return {SAMPLES: samples_schema(self.classifier.task), **effects}
+
+    def _state(self) -> dict[str, Any]:
+        """Counters over all images so far, from which a later start resumes."""
+        return {**self.pass_facts, "health": saved_state(self.health), "queries": saved_state(self.queries)}
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        if state:
+            self.forward_passes, self.skipped_edits = state["forward_passes"], state["skipped_edits"]
+            self.propagation.allowance.limit = state["chunk_limit"]
+            load_state(self.health, state["health"])
+            load_state(self.queries, state["queries"])
+
+    def _metrics(self) -> ConditionMetrics:
+        """Metrics of all conditions over the images in finished chunks."""
+        metrics = ConditionMetrics(self.cells)
+        for rows in self.writer.finished(SAMPLES):
+            metrics.add_samples(rows)
+        for rows in self.writer.finished(SUMS):
+            metrics.add_sums(rows)
+        return metrics
+
+    def _outcome(self, condition: Condition) -> Outcome:
+        outcome = self.propagation(condition.batch, self._count)
+        measurable(outcome.treated, "logits after the intervention")
+        self.skipped_edits += outcome.skipped
+        self.progress.advance(outcome.skipped)
+        self.progress.update(total=self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units)))
+        if self.options.reference == WITHOUT_AUTOENCODER:
+            return outcome._replace(control=condition.logits)
+        return outcome
+
+    def _regions(self, condition: Condition, units: int) -> Regions:
+        """Box of each unit in each image; None where it has none."""
+        shape = tuple(condition.batch.image.shape[1:])
+        return [
+            [self.intervention.checked_box(self.intervention.on_image, shape, unit, sample) for unit in range(units)]
+            for sample in condition.batch.sample.tolist()
+        ]
+
+    def _sample_rows(
+        self, condition: Condition, outcome: Outcome, regions: Regions, clean: Condition
+    ) -> pa.RecordBatch:
+        names, before = self.options.names, None
+        if condition is not clean:
+            rounded = self.logits(round_to_8_bits(condition.batch.image))
+            before = CleanImages(clean.batch.image, clean.correct, condition.batch.label, rounded)
+        return sample_columns(
+            condition=condition.name,
+            eps=condition.eps,
+            batch=condition.batch._replace(label=clean.batch.label),
+            names=[names[sample] if names else str(sample) for sample in condition.batch.sample.tolist()],
+            task=self.classifier.task,
+            logits=condition.logits,
+            means=mean_effects(outcome.control, outcome.treated, self.classifier.task, touched(regions)),
+            clean=before,
+        )
+
+    def _effect_rows(self, condition: Condition, outcome: Outcome, regions: Regions) -> pa.RecordBatch:
+        return effect_columns(
+            condition=condition.name,
+            sample=condition.batch.sample,
+            units=outcome.units,
+            task=self.classifier.task,
+            control_logits=outcome.control,
+            treated_logits=outcome.treated,
+            regions=regions,
+        )
+
+    def _classes(self, batch: Batch, controls: Sequence[Tensor]) -> Tensor:
+        """Mask of the classes whose effects on an image are rows, shape (B, K) bool, from logits in each condition."""
+        classes = named_classes(self.classifier.task, batch.label, controls)
+        return classes if self.options.rows == NAMED_ROWS else torch.full_like(classes, self.options.rows == ALL_ROWS)
+
+    def _masks(self) -> Iterator[tuple[int, str, Mask]]:
+        """Masks of the units of pictured images, where units have one."""
+        units = self.intervention.units(self.shape) if self.intervention.site == INPUT else ()
+        for sample in sorted(pictured_samples(self.folder)):
+            for unit, name in enumerate(units):
+                box = self.intervention.on_image(self.shape, unit, sample)
+                mask = self.intervention.checked_mask(self.shape, unit, sample, box)
+                if mask is not None and mask.any():
+                    yield sample, name, mask
+
+    def _sources(self) -> Iterator[tuple[int, int, str]]:
+        """Source of each image, and its class, of an interchange with images of the split."""
+        value, task = getattr(self.intervention, "value", None), self.classifier.task
+        if isinstance(value, SplitInterchange) and not task.multilabel:
+            tables = row_groups(self.folder / SAMPLES, ["sample"])
+            for sample in sorted({sample for table in tables for sample in table["sample"].to_pylist()}):
+                source, label = value.labelled_source(sample)
+                if label >= 0:
+                    yield sample, source, task.classes[label]
+
+    def _count(self, passes: int) -> None:
+        self.forward_passes += passes
+        self.progress.advance(passes)
+
+
+def named_classes(task: Task, label: Tensor, controls: Sequence[Tensor]) -> Tensor:
+    """Mask of an image's labels and of what is predicted in any condition, shape (B, K) bool, on the CPU.
+
+    Args:
+        task: the meaning of the classes. A multilabel image of which nothing is predicted has its likeliest class.
+        label: shape (B,) or (B, K); of an unknown one there is none.
+        controls: logits of the images in each condition, shapes (B, K).
+    """
+    label = label.cpu()  # an unknown one, -1, is that of no class
+    mask = label == 1 if task.multilabel else label.unsqueeze(1) == torch.arange(controls[0].shape[1])
+    for logits in controls:
+        probability = task.probability(logits.detach().float().cpu())
+        mask = mask.scatter(1, probability.argmax(1, keepdim=True), True)
+        if task.multilabel:
+            mask |= task.prediction(probability).bool()
+    return mask

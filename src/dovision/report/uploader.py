@@ -1,0 +1,152 @@
+"""Uploads of numbers, figures, tables and weights of completed runs, and of reports, through their loggers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+
+from dovision.report.dashboard import Dashboard
+from dovision.report.mlflow_logger import MLFlowLogger
+from dovision.report.report_figure import Catalogue, ReportFigure
+from dovision.report.wandb_logger import WandbLogger
+from dovision.results.classifier_quality import OVERALL
+from dovision.results.detection_summary import TWINS
+from dovision.results.map_summary import LOGGED, whole_scores
+from dovision.results.run_findings import run_findings
+from dovision.results.run_record import Run, read_sweep
+from dovision.results.tables import read_samples
+from dovision.results.thumbnails import load_thumbnail
+
+SHOWING = (TensorBoardLogger, WandbLogger, MLFlowLogger)  # loggers that show figures
+TABLE_ROWS = 1000  # of a table that are sent
+_COUNTS = ("images", "prevalence")  # of a class, which are no metrics
+_MOST = 50  # classes up to which the numbers of each are sent
+_FOREIGN = re.compile(r"[^a-zA-Z0-9_.-]")  # in the name of an artifact
+
+
+def log_run(loggers: Sequence[Logger], folder: Path) -> None:
+    """Send a completed run's numbers to all loggers, and its figures to those that show them.
+
+    Args:
+        loggers: of its job.
+        folder: the run directory.
+    """
+    (run,) = read_sweep(folder)
+    numbers = quality(run) | map_scores(run)
+    numbers |= {key: value for finding in run_findings(run) for key, value in finding.logged().items()}
+    numbers = dict(sorted(numbers.items(), key=lambda item: " " in item[0]))  # those of a class come last
+    for logger in loggers:
+        logger.log_metrics(numbers, step=0)
+    showing = [logger for logger in loggers if isinstance(logger, SHOWING)]
+    figures = Catalogue().of_run(run) if showing else []
+    for logger in showing:
+        _ask(send_run, logger, run, figures)
+
+
+def log_report(loggers: Sequence[Logger], folder: Path) -> None:
+    """Send a written report to the loggers, which show figures.
+
+    Raises:
+        ConnectionError: a service did not take it.
+    """
+    for logger in loggers:
+        _ask(send_report, logger, folder)
+        if isinstance(logger, Dashboard) and logger.down:
+            raise ConnectionError(f"{logger.service} did not take the report, see the warning above.")
+
+
+def _ask(send: Callable[..., None], logger: Logger, *args: Any) -> None:
+    if isinstance(logger, Dashboard):
+        logger.ask(send, logger, *args)
+    else:
+        send(logger, *args)
+
+
+def send_run(logger: Logger, run: Run, figures: Sequence[ReportFigure]) -> None:
+    """Send figures, and to W&B the numbers behind them and behind tables, samples and weights, too."""
+    pictures = [item for item in figures if item.figure is not None]
+    if isinstance(logger, TensorBoardLogger):
+        for item in pictures:
+            logger.experiment.add_figure(f"figures/{item.name}", item.figure, global_step=0)
+    elif isinstance(logger, MLFlowLogger):
+        if logger.rest:
+            table = pd.DataFrame(logger.rest.items(), columns=["number", "value"])
+            logger.experiment.log_text(logger.run_id, table.to_csv(index=False), "numbers.csv")
+        for item in pictures:
+            logger.experiment.log_figure(logger.run_id, item.figure, f"figures/{item.name}.png")
+    elif isinstance(logger, WandbLogger):
+        import wandb
+
+        shown: dict[str, Any] = {"samples": wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))}
+        if logger.rest:
+            shown["numbers"] = wandb.Table(columns=["number", "value"], data=[[*item] for item in logger.rest.items()])
+        shown |= {f"figures/{item.name}": wandb.Image(item.figure, caption=item.caption) for item in pictures}
+        for item in figures:
+            shown[f"tables/{item.name}"] = wandb.Table(dataframe=item.data.head(TABLE_ROWS), allow_mixed_types=True)
+        logger.log_metrics(shown, step=0)
+        if logger.artifacts:
+            artifacts = {f"tables-{logger.version}": ("tables", sorted(run.folder.glob("*.parquet")))}
+            for name, path in run.record["checkpoint_files"].items():
+                artifacts[f"{name}-{run.record['checkpoints'][name]}"] = ("model", [Path(path)])
+            for name, (category, paths) in artifacts.items():
+                artifact = wandb.Artifact(name, type=category)
+                for path in paths:
+                    artifact.add_file(str(path), policy="immutable")  # not copied
+                logger.experiment.log_artifact(artifact)
+
+
+def send_report(logger: Logger, folder: Path) -> None:
+    """Send the figures of a report, and to W&B and MLflow its page and the numbers behind them, too."""
+    figures = folder / "figures"
+    pictures = {str(path.relative_to(figures).with_suffix("")): path for path in sorted(figures.rglob("*.png"))}
+    if isinstance(logger, TensorBoardLogger):
+        for name, path in pictures.items():
+            image = load_thumbnail(path)[..., :3]
+            logger.experiment.add_image(f"figures/{name}", image, global_step=0, dataformats="HWC")
+    elif isinstance(logger, MLFlowLogger):
+        logger.experiment.log_artifact(logger.run_id, str(folder / "index.html"))
+        logger.experiment.log_artifacts(logger.run_id, str(figures), "figures")
+    elif isinstance(logger, WandbLogger):
+        import wandb
+
+        for name, path in pictures.items():
+            table = wandb.Table(dataframe=pd.read_csv(path.with_suffix(".csv")).head(TABLE_ROWS))
+            logger.log_metrics({f"figures/{name}": wandb.Image(str(path)), f"tables/{name}": table}, step=0)
+        report = wandb.Artifact(_FOREIGN.sub("_", f"report-{logger.experiment.group}"), type="report")
+        report.add_file(str(folder / "index.html"))
+        report.add_dir(str(figures), name="figures")
+        logger.experiment.log_artifact(report)
+
+
+def quality(run: Run) -> dict[str, float]:
+    """Classifier quality and AUROC of twins of a completed run: neither what its callbacks log nor undefined numbers.
+
+    The numbers are named metric/condition, and those of a class "metric/condition class", by the metric of the whole.
+    """
+    interval_by_name: dict[str, Any] = {}
+    for condition, numbers in run.summary["conditions"].items():
+        interval_by_name |= {f"{metric}/{condition}": numbers[metric] for metric in (*OVERALL.values(), *TWINS)}
+        classes = numbers["classes"] if len(numbers["classes"]) <= _MOST else {}
+        for name, of_class in classes.items():
+            interval_by_name |= {
+                f"{OVERALL.get(metric, metric)}/{condition} {name}": of_class[metric]
+                for metric in of_class
+                if metric not in _COUNTS
+            }
+    return {
+        name: float(interval["estimate"])
+        for name, interval in interval_by_name.items()
+        if interval and interval["estimate"] is not None
+    }
+
+
+def map_scores(run: Run) -> dict[str, float]:
+    """Mean map scores of a completed run by metric/explainer, without those already logged."""
+    table = whole_scores(run.summary)
+    rows = table[~table["metric"].isin(LOGGED)] if len(table) else table
+    return {f"{row['metric']}/{row['explainer']}": float(row["mean"]) for row in rows.to_dict("records")}

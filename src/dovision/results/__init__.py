@@ -1,0 +1,1 @@
+"""Run directories as they are read: their tables, numbers with intervals, findings."""

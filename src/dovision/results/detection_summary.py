@@ -1,0 +1,408 @@
+"""Detection of each condition against clean images and against noise, as a table of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dovision.functional.detection import (
+    Flags,
+    Integers,
+    Scored,
+    auroc,
+    average_precision,
+    fewest_for_threshold,
+    pooled_auroc,
+    threshold,
+)
+from dovision.functional.estimates import of_images, share_of_images
+from dovision.functional.intervals import LEVEL, Number, withheld
+from dovision.io.forks import forked_map
+from dovision.results.detection_tables import (
+    ADAPTIVE,
+    ADAPTIVE_ATTACKS,
+    ALL_ATTACKS,
+    CONDITION,
+    DETECTOR,
+    NOISE,
+    NOISE_OF,
+    NOISES,
+    PERMUTED_LABELS,
+    TEST,
+    UNFITTED_SUM,
+    VAL,
+    all_but,
+    best_variant,
+    detectors_of,
+    leaves_out,
+    read_families,
+    read_norms,
+    read_scores,
+    read_tuned,
+    widest,
+)
+from dovision.results.tables import CLEAN, read_table, write_frame
+
+DETECTION = "detection.parquet"
+WHOLE_FAMILY = "whole family"  # the condition of all successful attacks of a family, at all epsilons
+WORST = "worst case"  # the condition of an attacker who picks, image by image, the attack that is detected least
+NOT_ADAPTIVE = "not adaptive"
+TRUE_LABELS = "true labels"
+RATES = {"1": 0.01, "5": 0.05}  # false positive rates, and how the columns that belong to them end
+TOO_FEW = "too few clean validation images for a threshold: " + ", ".join(
+    f"{rate:.0%} needs {fewest_for_threshold(rate)}" for rate in RATES.values()
+)
+_KEY = [*DETECTOR, *CONDITION, "norm", "family"]
+_ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
+TWINS = ("auroc_paired", "auroc_twins")  # of attacked images against their clean twins, and of these against all clean
+AGAINST = [f"{name}{end}" for end in ("", _ALL) for name in ("auroc", *TWINS, "auprc", "tpr_1", "tpr_5", "auroc_noise")]
+AT_RATES = [f"{name}_{rate}" for name in ("false_clean", "false_noise", "evasion") for rate in RATES]
+DETECTION_METRICS = ["success", *AGAINST, *AT_RATES]
+HEADLINES = ["auroc", *TWINS, "auroc_noise", "auprc", "tpr_1", "tpr_5", "auroc_all", "false_clean_5", "false_noise_5"]
+
+COMPARED_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # numbers of steps that are compared
+ALL_DIRECTIONS = "all directions"  # an image is evaded if it is in one of them
+
+Limits = Mapping[str, float]
+
+
+def detection(folder: Path, workers: int = 1, names: Sequence[str] | None = None, level: float = LEVEL) -> pd.DataFrame:
+    """Table of detection metrics: a row per (detector, variant, fitted_on, attack, eps, norm, family), on test images.
+
+    attack                  as there; "whole family": all attacks of a family at all epsilons (eps is nan); "worst
+                            case": the attack with the lowest score for each image, at one epsilon or (eps is nan) at
+                            any, among those that succeeded if there is one; "all attacks": of detectors with controls
+    tuned                   settings that the fit has chosen on validation images, as text; "" if none
+    norm                    of the attacks: linf, l2, l1 or spatial; of several "linf, l2"
+    family                  of the attack; "" for noise, the worst case and the adaptive attacker
+    attacker                "adaptive" (knows the detector of the row) or "not adaptive"
+    images, right, successful   attacked; of these right when clean; of these wrong when attacked
+    groups, successful_groups   patients, or images, of all attacked and of the successful: what intervals are over
+    success                 successful / right
+    auroc, auprc            of successful attacks against all clean images
+    auroc_paired            of successful attacks against the same images when clean, their twins
+    auroc_twins             of these twins against all clean images: what was unusual before the attack
+    prevalence              what a score without information has as its auprc
+    tpr_1, tpr_5            share of successful attacks above the threshold
+    auroc_noise             of successful attacks, each against noise of the same norm and epsilon; nan where the noise
+                            of a norm was not measured at an epsilon; of norms without noise against all in Linf
+    NAME_all                the same of all attacked images, also those that the attack left as they were predicted
+    false_clean_1, ..., false_noise_1, ...  share of clean images, and of that noise, above the threshold
+    evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
+    threshold_1, ...        above which lie at most 1% and 5% of clean images, with a confidence of 95%, from clean
+                            validation scores (`functional.detection.threshold`); nan, as all that follows from them,
+                            where there are too few images
+    note                    the reason why a number is missing
+
+    Each metric has its interval of a `level` in NAME_low and NAME_high, NAME_reason says why there is none. `workers`
+    processes share the detectors; `names` selects some of them, all by default.
+
+    Raises:
+        ValueError: a detector has no score of clean images of val or of test.
+    """
+    by_detector = forked_map(lambda scored: list(_rows(folder, scored, level)), names or detectors_of(folder), workers)
+    return pd.DataFrame([row for rows in by_detector for row in rows])
+
+
+def _rows(folder: Path, scored: str, level: float) -> Iterator[dict[str, Any]]:
+    """Rows of one detector's table."""
+    families, tuned, norms = read_families(folder), read_tuned(folder), read_norms(folder)
+    scores_of_fits = read_scores(folder, scored)
+    controlled = (scores_of_fits["fitted_on"] == PERMUTED_LABELS).any()
+    for key, scores in scores_of_fits.groupby(DETECTOR, observed=True, sort=False):
+        limits = _limits(scores, scored)
+        scores = scores.assign(norm=norms_of(scores["attack"], norms))
+        test = scores[scores["split"] == TEST]
+        detector, variant, fitted_on = map(str, key)
+        name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
+        conditions = [] if fitted_on == PERMUTED_LABELS else [*_conditions(test, families, fitted_on)]
+        attacks = test[~test["attack"].isin([CLEAN, *NOISES, *ADAPTIVE_ATTACKS])]
+        if controlled and not leaves_out(fitted_on) and len(attacks):
+            conditions += [_Condition(ALL_ATTACKS, np.nan, "", attacks, test[test["attack"] == CLEAN], attacks[:0])]
+        for condition in conditions:
+            yield name | _row(condition, limits, level)
+
+
+def write_detection(folder: Path, workers: int = 1) -> None:
+    """Write `detection` of a run's folder as detection.parquet there."""
+    write_frame(folder / DETECTION, detection(folder, workers))
+
+
+def read_detection(folder: Path) -> pd.DataFrame:
+    """detection.parquet, with names as text."""
+    frame: pd.DataFrame = read_table(folder / DETECTION).to_pandas()
+    return frame
+
+
+def headlines(frame: pd.DataFrame) -> pd.DataFrame:
+    """Select the rows and columns of `detection` that a summary reports.
+
+    The families of attacks that a detector was not fitted to (see `unseen`). Then, of detectors that need no fit, were
+    fitted to clean images or to all attacks: the worst case (each attack where there is only one), the noise control
+    and the adaptive attacker.
+    """
+    whole = widest(frame)
+    several = (whole["attack"] == WORST).any()
+    chosen = whole["attack"].isin([WORST, *NOISES, *ADAPTIVE_ATTACKS])
+    if not several:
+        chosen |= ~whole["attack"].isin([WHOLE_FAMILY, ALL_ATTACKS])
+    columns = [*_KEY, "tuned", "attacker", "images", "successful", "note"]
+    ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
+    return pd.concat([unseen(frame), whole[chosen]])[columns + ends].reset_index(drop=True)
+
+
+def fit_controls(frame: pd.DataFrame) -> pd.DataFrame:
+    """AUROC of all successful attacks, of the fits of `detection` to true labels and of what stands beside them.
+
+    Returns:
+        detector, fit ("true labels", "permuted labels" or "unfitted sum"), successful, auroc with its interval.
+    """
+    rows = frame[frame["attack"] == ALL_ATTACKS]
+    widest_fit = rows["fitted_on"].eq(ALL_ATTACKS).groupby(rows["detector"], sort=False).transform("any")
+    true = rows[(rows["fitted_on"] == ALL_ATTACKS) | (~widest_fit & ~rows["fitted_on"].isin(["", PERMUTED_LABELS]))]
+    controls = rows[(rows["fitted_on"] == PERMUTED_LABELS) | (rows["variant"] == UNFITTED_SUM)]
+    fit = controls["fitted_on"].where(controls["fitted_on"] != "", UNFITTED_SUM)
+    both = pd.concat([best_variant(true).assign(fit=TRUE_LABELS), controls.assign(fit=fit)])
+    ends = [f"auroc{end}" for end in ("", "_low", "_high", "_reason")]
+    return both[["detector", "fit", "successful", *ends]].reset_index(drop=True)
+
+
+def unseen(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `detection` for whole families that the detector was not fitted to.
+
+    Of each detector the preferred variant: as it is, fitted to clean images, or to all families but this one. None
+    where there is one family only.
+    """
+    rows = frame[frame["attack"] == WHOLE_FAMILY]
+    if rows["family"].nunique() < 2:
+        return rows[:0]
+    return best_variant(rows[(rows["fitted_on"] == "") | (rows["fitted_on"] == rows["family"].map(all_but))])
+
+
+def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
+    """Metrics of runs that differ only in seed, as text, with the range in NAME_low and NAME_high.
+
+    A row per row of `detection`; NAME is such as "0.303, 0.168, -", in the order of the folders, "-" where a run has no
+    number; `seeds` counts the runs that have the row; images and successful are sums over them.
+    """
+    tables = [read_detection(folder) for folder in folders]
+    frame = pd.concat([table.set_index(pd.Index([number] * len(table))) for number, table in enumerate(tables)])
+    rows = frame.groupby(_KEY, sort=False, dropna=False)
+    counts = rows.agg(seeds=("attacker", "size"), attacker=("attacker", "first"))
+    counts["tuned"] = rows["tuned"].agg(lambda texts: "; ".join(dict.fromkeys(texts)))
+    sums = rows[["images", "successful"]].sum()
+    texts = rows[DETECTION_METRICS].agg(lambda values: ", ".join(map(_text, values.reindex(range(len(tables))))))
+    ends = [rows[DETECTION_METRICS].agg(how).add_suffix(end) for end, how in {"_low": "min", "_high": "max"}.items()]
+    return pd.concat([counts, sums, texts, *ends], axis=1).reset_index()
+
+
+def _text(share: float) -> str:
+    """Format a share with three decimals, or two significant digits if these are zeros; "-" for nan."""
+    return "-" if pd.isna(share) else f"{share:.2g}" if 0 < share < 0.0015 else f"{share:.3f}"
+
+
+def matrix(frame: pd.DataFrame) -> pd.DataFrame:
+    """AUROC by the family that a detector was fitted on and the family it is tested on.
+
+    Args:
+        frame: from `detection`.
+
+    Returns:
+        The rows of whole families, the unsupervised first; seen: the detector was fitted to attacks of this family.
+    """
+    rows = frame[(frame["attack"] == WHOLE_FAMILY) & (frame["variant"] != UNFITTED_SUM)]
+    rows = rows.sort_values("fitted_on", key=lambda names: names != "", kind="stable", ignore_index=True)
+    return rows.assign(seen=(rows["fitted_on"] == rows["family"]) | (rows["fitted_on"] == ALL_ATTACKS))
+
+
+def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
+    """The attacked row of each image that an attacker with access to scores would pick.
+
+    Args:
+        rows: of one detector, an image in several conditions: sample, attack, success (1, 0 or nan), score, whatever
+            else; noise and the adaptive attacker are left out.
+
+    Returns:
+        A row a sample: of the attacks that succeed, or else of all, the one with the lowest score.
+    """
+    attacked = rows[~rows["attack"].isin([CLEAN, *NOISES, *ADAPTIVE_ATTACKS])]
+    order = np.lexsort([attacked["score"], attacked["success"] != 1])
+    return attacked.iloc[order].drop_duplicates("sample")
+
+
+def _limits(scores_of_fit: pd.DataFrame, detector: str) -> Limits:
+    clean = scores_of_fit[scores_of_fit["attack"] == CLEAN]
+    for split in (VAL, TEST):
+        if not clean["split"].eq(split).any():
+            raise ValueError(
+                f"detector {detector} must have scores of clean {split} images, got none. Thresholds come from val, "
+                "numbers from test: evaluate on both."
+            )
+    scores = clean.loc[clean["split"] == VAL, "score"].to_numpy(float)
+    return {name: threshold(scores, rate) for name, rate in RATES.items()}
+
+
+def evasion_by_steps(frame: pd.DataFrame) -> pd.DataFrame:
+    """Share of correctly classified images that evade classifier and detector within a number of steps.
+
+    A short attack is read off a long one, whose first steps are longer than those of an attack of that many steps.
+
+    Args:
+        frame: of adaptive.parquet.
+
+    Returns:
+        A row per detector, variant, fitted_on, attack, eps, direction (also "all directions") and steps, with `images`
+        (right when clean), mean, low, high and reason.
+    """
+    right = frame[frame["right"]]
+    key = [*DETECTOR, *CONDITION]
+    best = right.groupby([*key, "sample", "group"], sort=False, observed=True, as_index=False)[["first", "steps"]].min()
+    both = pd.concat([right, best.assign(direction=ALL_DIRECTIONS)], ignore_index=True)
+    rows = []
+    for names, attempts in both.groupby([*key, "direction"], sort=False, observed=True):
+        first, groups = attempts["first"].to_numpy(float, na_value=np.inf), attempts["group"].to_numpy()
+        most = int(attempts["steps"].max())
+        for steps in [*(number for number in COMPARED_STEPS if number < most), most]:
+            row = dict(zip([*key, "direction"], names, strict=True)) | {"steps": steps, "images": len(attempts)}
+            rows.append(row | share_of_images(first <= steps, groups).columns())
+    return pd.DataFrame(rows)
+
+
+def convergence(frame: pd.DataFrame) -> pd.DataFrame:
+    """Share of correctly classified images that evade, and by how much it still grows with steps and with starts.
+
+    Args:
+        frame: of adaptive.parquet.
+
+    Returns:
+        A row per detector, variant, fitted_on, attack and eps: `images`, `evaded`, the same of images `rounded` to 8
+        bits, and the growth of `evaded` in the second half of the `steps` and in the last of the `starts` (nan for a
+        single one).
+    """
+    right = frame[frame["right"]].assign(
+        evaded=lambda rows: rows["first"].notna(),
+        early=lambda rows: (rows["first"] <= rows["steps"] // 2).fillna(False),
+        before_last=lambda rows: (rows["start"] < rows["starts"] - 1).fillna(False),
+    )
+    key, flags = [*DETECTOR, *CONDITION], ["evaded", "rounded", "early", "before_last"]
+    images = right.groupby([*key, "sample"], sort=False, observed=True)[[*flags, "starts"]].max().astype(float)
+    grouped = images.groupby(level=key, sort=False)
+    rows = grouped.mean().assign(images=grouped.size())
+    grown = rows["evaded"].sub(rows["before_last"]).where(rows["starts"] > 1)
+    shares = rows[["images", "evaded", "rounded"]].assign(steps=rows["evaded"] - rows["early"], starts=grown)
+    return shares.reset_index()
+
+
+class _Condition(NamedTuple):
+    """Test images of a detector in one condition, and the images they are compared with."""
+
+    attack: str
+    eps: float
+    family: str
+    rows: pd.DataFrame
+    clean: pd.DataFrame
+    noise: pd.DataFrame  # of all epsilons
+
+
+def _conditions(test: pd.DataFrame, families: Mapping[str, str], fitted_on: str) -> Iterator[_Condition]:
+    """Conditions of each attack and epsilon, of whole families, and of the worst cases."""
+    clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
+    noise = attacked[attacked["attack"].isin(NOISES)]
+    not_adaptive = attacked[~attacked["attack"].isin([*NOISES, *ADAPTIVE_ATTACKS])]
+    for (attack, eps), rows in attacked.groupby(CONDITION, observed=True, sort=False):
+        family = "" if attack in (*NOISES, *ADAPTIVE_ATTACKS) else families.get(attack, attack)
+        yield _Condition(attack, eps, family, rows, clean, noise)
+    family_of = not_adaptive["attack"].astype(str).map(lambda attack: families.get(attack, attack))
+    for family, rows in not_adaptive.groupby(family_of, sort=False):
+        yield _Condition(WHOLE_FAMILY, np.nan, str(family), rows, clean, noise)
+    of_each = ((eps, rows) for (_, eps), rows in not_adaptive.groupby(["norm", "eps"], sort=False))
+    for eps, rows in [*of_each, (np.nan, not_adaptive)]:
+        if rows["attack"].nunique() > 1 and not leaves_out(fitted_on):
+            yield _Condition(WORST, float(eps), "", worst_case(rows), clean, noise)
+
+
+def _row(condition: _Condition, limits: Limits, level: float) -> dict[str, Any]:
+    rows, clean = condition.rows, condition.clean
+    right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
+    row: dict[str, Any] = {"attack": condition.attack, "eps": condition.eps, "family": condition.family}
+    row |= {"norm": ", ".join(rows["norm"].unique())}
+    row |= {"attacker": ADAPTIVE if condition.attack in ADAPTIVE_ATTACKS else NOT_ADAPTIVE}
+    row |= {"images": len(rows), "right": right, "successful": successful}
+    row |= {"groups": rows["group"].nunique(), "successful_groups": rows.loc[rows["success"] == 1, "group"].nunique()}
+    row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
+    row |= {"note": "" if successful else "No attack succeeded, so there is none to detect."}
+    metrics = _metrics(rows, clean, condition.noise, limits, level)
+    for name in DETECTION_METRICS:
+        row |= metrics[name].columns(name)
+    return row | {f"threshold_{name}": limit for name, limit in limits.items()}
+
+
+def _metrics(
+    rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits, level: float = LEVEL
+) -> dict[str, Number]:
+    """Metrics of a condition by name; `noise` holds images with noise of any epsilon."""
+    by_sample = clean.set_index("sample")
+    tried = rows[rows["success"].notna()]
+    success, scored = tried["success"].to_numpy() == 1, _scored(tried)
+    metrics = {"success": share_of_images(success, scored.group, level)}
+    by_eps = beside_noise(rows, noise)
+    same = pd.concat([others for _, others in by_eps]).drop_duplicates(["sample", *CONDITION])
+    for name, limit in limits.items():
+        metrics[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group, level)
+        for condition, images in (("clean", _scored(clean)), ("noise", _scored(same))):
+            metrics[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group, level)
+    against = [] if rows["attack"].isin(NOISES).all() else by_eps  # noise is not held against itself
+    for end, among in (("", rows["success"] == 1), (_ALL, rows["score"].notna())):
+        scored = _scored(rows[among])
+        twins = _scored(by_sample.reindex(rows.loc[among, "sample"]).dropna(subset="score"))
+        everyone = _scored(clean)
+        pairs = {"auroc": (scored, everyone), "auroc_paired": (scored, twins), "auroc_twins": (twins, everyone)}
+        for name, (attacked, negative) in pairs.items():
+            area = auroc(attacked, negative, level)
+            metrics[f"{name}{end}"] = of_images(area, len(attacked.score), len(negative.score))
+        area = average_precision(scored, everyone, level)
+        metrics[f"auprc{end}"] = of_images(area, len(scored.score), len(clean))
+        strata = [(_scored(attacked[among[attacked.index]]), _scored(others)) for attacked, others in against]
+        metrics[f"auroc_noise{end}"] = of_images(pooled_auroc(strata, level), len(scored.score), len(same))
+        for name, limit in limits.items():
+            metrics[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group, level)
+    return metrics
+
+
+def norms_of(attack: pd.Series[str], norms: Mapping[str, str]) -> pd.Series[str]:
+    """Norm of each row's attack, from `read_norms`; adaptive ones have it in their name."""
+    of = {name: norms.get(name, ADAPTIVE_ATTACKS.get(name, "Linf").lower()) for name in attack.unique()}
+    return attack.map(of).astype(str)
+
+
+def beside_noise(rows: pd.DataFrame, noise: pd.DataFrame) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Attacked rows by norm and epsilon, each with the noise of both; of norms without noise with all noise in Linf.
+
+    No noise for any of them where that of a norm was not measured at an epsilon.
+
+    Args:
+        rows: with columns eps and norm (see `norms_of`).
+        noise: rows of noise.
+    """
+    pairs = []
+    for (norm, eps), attacked in rows.groupby(["norm", "eps"], sort=False, observed=True):
+        of_norm = noise[noise["attack"] == NOISE_OF[norm]]
+        same = of_norm[of_norm["eps"] == eps] if len(of_norm) else noise[noise["attack"] == NOISE]
+        pairs.append((attacked, same))
+    complete = all(len(same) for _, same in pairs)
+    return pairs if complete else [(attacked, same[:0]) for attacked, same in pairs]
+
+
+def _beyond(limit: float, hits: Flags, group: Integers, level: float) -> Number:
+    """Share of images beyond a threshold; nan without a threshold."""
+    if np.isnan(limit):
+        return withheld(np.nan, len(np.unique(group)), TOO_FEW)
+    return share_of_images(hits, group, level)
+
+
+def _scored(rows: pd.DataFrame) -> Scored:
+    return Scored(rows["score"].to_numpy(float), rows["group"].to_numpy())

@@ -1,0 +1,137 @@
+"""The effects that the findings of a run are about: which units of which images each of them averages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dovision.functional.estimates import MIN_IMAGES
+from dovision.functional.intervals import LEVEL, level_of_selected
+from dovision.results.effect_sums import read_cells
+from dovision.results.mask_effects import INSIDE_MINUS, mask_contrasts
+from dovision.results.object_effects import TAG, contrasts, object_effects, object_rows
+from dovision.results.object_units import effects_over_objects, units_over_objects
+from dovision.results.tables import CLEAN, read_groups, read_samples, read_task
+from dovision.results.zone_effects import (
+    TRUE_CLASS,
+    explained,
+    few_units,
+    strongest_zone,
+    units_by_zone,
+    zone_rows,
+)
+from dovision.types import MATCHED_CONTROL, OUTSIDE
+
+OBJECT_TABLES = {"object_effects": object_effects, "contrasts": contrasts}  # by their names in the summary
+KINDS = 2  # of objects that have a sentence
+OF_ZONE, OF_UNIT, OF_MASK, OF_OBJECT = "zone_effect", "unit_effect", "mask_", "effect_of_"  # of findings, or the start
+
+
+class Headline(NamedTuple):
+    """Effects that a finding averages: of one class, or of each image's true one, and of some units of each image."""
+
+    name: str  # of the finding
+    subject: str  # the unit, zone, mask or kind of object that it names
+    label: str  # TRUE_CLASS: `classes` has that of each image
+    units: Mapping[int, Collection[str]]  # by sample
+    level: float  # of intervals of the largest of so many
+    controls: Mapping[str, Collection[str]] = {}  # by unit: units whose mean effect is subtracted from the unit's
+    sizes: bool = False  # of effects, rather than effects
+    classes: Mapping[int, Sequence[str]] = {}  # by sample
+
+
+def headline_effects(folder: Path) -> list[Headline]:
+    """Headline effects of a run's tables, as `effect_findings` chooses them; none of too few images or no labels."""
+    samples = read_samples(folder)
+    labelled = samples["correct"].notna().any()
+    if not labelled or (samples["condition"] == CLEAN).sum() < MIN_IMAGES:
+        return []
+    return [*_of_masks(folder)] or [*_of_objects(folder)] or [*_of_zone(folder)]
+
+
+def largest_mask(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Row of `mask_contrasts` with the largest clean effect inside the mask; None without one."""
+    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row["inside"])]
+    return max(clean, key=lambda row: row["inside"] or 0) if clean else None
+
+
+def largest_of_kinds(
+    rows: Sequence[Mapping[str, Any]], opposite: str | None
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Rows of the strongest KINDS of objects on their most affected class, and all rows that they are chosen from.
+
+    All are on the class of the tag if there is one.
+    """
+    clean = [*without_opposite(rows, opposite)]
+    frame = pd.DataFrame(clean)
+    frame = frame[frame["log_odds"].notna()].assign(size=lambda on_class: on_class["log_odds"].astype(float).abs())
+    frame = frame.sort_values(["size"], ascending=False, kind="stable")
+    if (frame["kind"] == TAG).any():
+        frame = frame[frame["class"] == frame["class"].iloc[0]]
+    return frame.drop_duplicates("kind").to_dict("records")[:KINDS], clean
+
+
+def without_opposite(rows: Sequence[Mapping[str, Any]], opposite: str | None) -> Sequence[Mapping[str, Any]]:
+    """Drop rows on `Task.opposite` if the other class has a row of each kind of object."""
+    others = [row for row in rows if row["class"] != opposite]
+    return others if {row["kind"] for row in others} == {row["kind"] for row in rows} else rows
+
+
+def _of_zone(folder: Path) -> Iterator[Headline]:
+    """Headline of the strongest zone, or else of the strongest unit, on the images that did not choose it."""
+    classes = explained(folder)
+    classes = classes[(classes["of"] == TRUE_CLASS) & (classes["condition"] == CLEAN)]
+    true = {int(sample): tuple(names) for sample, names in classes.groupby("sample")["class"]}
+    units = units_by_zone(folder)
+    if (strongest := strongest_zone(zone_rows(units, read_groups(folder)))) is not None:
+        zone, means = strongest
+        inside = units[(units["zone"] == zone) & units["sample"].isin(true)].groupby("sample")["unit"].unique()
+        named = {int(sample): tuple(map(str, names)) for sample, names in inside.items()}
+        yield Headline(OF_ZONE, zone, TRUE_CLASS, named, float(means["level"].iloc[0]), classes=true)
+    elif (few := few_units(folder)) is not None:
+        named = dict.fromkeys(set(few["samples"]) & set(true), (few["unit"],))
+        yield Headline(OF_UNIT, few["unit"], TRUE_CLASS, named, LEVEL, classes=true)
+
+
+def _of_masks(folder: Path) -> Iterator[Headline]:
+    rows = mask_contrasts(folder).to_dict("records")
+    row = largest_mask(rows)
+    if row is not None:
+        several = sum(row["condition"] == CLEAN and not pd.isna(row["inside"]) for row in rows)
+        mask, level = row["mask"], level_of_selected(1, several)
+        units = dict.fromkeys(map(int, read_samples(folder)["sample"].unique()), (mask,))  # where it is not: no region
+        controls = {"moved": _controls(folder, mask), "outside": [OUTSIDE]}
+        for name, other in INSIDE_MINUS.items():
+            if not pd.isna(row[other]):
+                subtracted = {mask: controls[other]}
+                yield Headline(f"{OF_MASK}{name}", mask, row["class"], units, level, subtracted, sizes=True)
+
+
+def _of_objects(folder: Path) -> Iterator[Headline]:
+    tables = ((name, table(folder)) for name, table in OBJECT_TABLES.items())
+    name, table = next((item for item in tables if len(item[1])), ("", effects_over_objects(folder)))
+    column = "difference_low" if name == "contrasts" else "low"
+    clean = table[(table["condition"] == CLEAN) & table[column].notna()] if len(table) else table
+    if clean.empty:
+        return
+    rows = object_rows(folder) if name else units_over_objects(folder)
+    rows = rows[(rows["condition"] == CLEAN) & ~rows["control"].astype(bool)] if name else rows
+    if name == "contrasts":
+        rows = rows[rows["label"].isna() | (rows["label"] == rows["class"])]
+    shown, candidates = largest_of_kinds(clean.to_dict("records"), read_task(folder).opposite)
+    for row in shown:
+        chosen = rows[(rows["kind"] == row["kind"]) & (rows["class"] == row["class"])]
+        units = chosen.groupby("sample")["object" if name else "unit"].unique()
+        named = {int(sample): tuple(map(str, names)) for sample, names in units.items()}
+        level = level_of_selected(len(shown), len(candidates))
+        objects = {unit for of_sample in named.values() for unit in of_sample} if name == "contrasts" else ()
+        controls = {unit: _controls(folder, unit) for unit in objects}
+        yield Headline(f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"], named, level, controls)
+
+
+def _controls(folder: Path, unit: str) -> list[str]:
+    """Names of a unit's matched controls."""
+    return [name for name in read_cells(folder).unit if name.partition(MATCHED_CONTROL)[0] == unit != name]

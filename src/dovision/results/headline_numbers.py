@@ -1,0 +1,106 @@
+"""Headline numbers of runs: one table for the page, figures, terminal and summaries, and flat names for loggers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dovision.results import summary
+from dovision.results.display_names import MEAN_EFFECT
+from dovision.results.number_text import SIZE_SPREAD, metric_text
+from dovision.results.run_record import Run
+from dovision.results.summary import CONDITION_METRICS
+from dovision.results.tables import SAMPLES, read_table
+
+INTERVAL_FIELDS = {"": "estimate", "_low": "low", "_high": "high", "_reason": "reason"}  # of the columns of an interval
+_SHARES = {
+    "accuracy": "correct",
+    "robust_accuracy": "correct",
+    "success_rate": "success",
+    "success_8bit": "success_8bit",
+}
+
+
+def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Estimates of a summary by METRIC/CONDITION, such as accuracy/clean; nan where undefined."""
+    return {
+        f"{metric}/{condition}": math.nan if of_condition[metric] is None else float(of_condition[metric]["estimate"])
+        for condition, of_condition in summary["conditions"].items()
+        for metric in CONDITION_METRICS
+    }
+
+
+def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """Headline numbers by job and condition: job, condition, eps, images, labels, metrics with _low, _high, _reason."""
+    rows = []
+    for run in runs:
+        labels = summary.label_counts(run.summary["labels"])
+        for condition, of_condition in run.summary["conditions"].items():
+            counts = {"eps": of_condition["eps"], "images": of_condition["images"], "labels": labels}
+            numbers = intervals_of(of_condition, summary.METRICS)
+            numbers |= {f"{MEAN_EFFECT}_{name}": (of_condition[MEAN_EFFECT] or {}).get(name) for name in SIZE_SPREAD}
+            rows.append({"job": run.label, "condition": condition, **counts, **numbers})
+    return pd.DataFrame(rows)
+
+
+def mean_effect_rows(runs: Sequence[Run]) -> pd.DataFrame:
+    """Mean |expected effect| by job and condition: job, condition, eps, images, mean, low, high, reason."""
+    names = {f"{MEAN_EFFECT}{end}": end.lstrip("_") or "mean" for end in INTERVAL_FIELDS}
+    return results_frame(runs)[["job", "condition", "eps", "images", *names]].rename(columns=names)
+
+
+def pool_seeds(frame: pd.DataFrame, point: Sequence[str]) -> pd.DataFrame:
+    """Pool points over seeds: the mean, with one standard deviation to each side as low and high.
+
+    Args:
+        frame: columns mean, low, high, reason, images, seed, and those of `point`; rows of a seed that are equal in
+            these count once, as clean images do that several attacks share.
+        point: the columns in which points differ.
+
+    Returns:
+        A row a point: its columns, mean, low and high (of one seed its interval), reason, sd over seeds (nan of one),
+        images (the fewest), seeds.
+    """
+    points = frame.drop_duplicates([*point, "seed"]).groupby(list(point), sort=False, as_index=False)
+    firsts: dict[str, Any] = {name: (name, "first") for name in ("low", "high", "reason")}
+    spread: dict[str, Any] = {"sd": ("mean", "std"), "images": ("images", "min"), "seeds": ("seed", "size")}
+    pooled = points.agg(mean=("mean", "mean"), **firsts, **spread)
+    several = pooled["seeds"] > 1
+    pooled["low"] = pooled["low"].mask(several, pooled["mean"] - pooled["sd"])
+    pooled["high"] = pooled["high"].mask(several, pooled["mean"] + pooled["sd"])
+    pooled["reason"] = pooled["reason"].mask(several, "")
+    return pooled
+
+
+def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Format each metric of `results_frame` as "estimate [low, high]", by name."""
+    fields = {**INTERVAL_FIELDS, **{f"_{name}": name for name in SIZE_SPREAD}}
+    return {
+        name: [
+            metric_text(name, {key: row.get(f"{name}{end}") for end, key in fields.items()})
+            for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
+        ]
+        for name in summary.METRICS
+    }
+
+
+def intervals_of(interval_by_metric: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, Any]:
+    """Metrics with intervals as columns; None where unknown."""
+    return {
+        f"{name}{end}": (interval_by_metric.get(name) or {}).get(key)
+        for name in metrics
+        for end, key in INTERVAL_FIELDS.items()
+    }
+
+
+def counted_images(run: Run) -> Mapping[str, Mapping[str, int]]:
+    """Images behind each condition's shares, by metric; "auroc" counts successfully attacked images."""
+    samples = read_table(run.folder / SAMPLES, ["condition", *dict.fromkeys(_SHARES.values())]).to_pandas()
+    return {
+        str(condition): {metric: int(rows[column].count()) for metric, column in _SHARES.items()}
+        | {"auroc": int((rows["success"] == 1).sum())}
+        for condition, rows in samples.groupby("condition", sort=False, observed=True)
+    }

@@ -1,0 +1,156 @@
+"""Effects of the objects of images: true ones, their change by attacks, and painted boxes against control boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from dovision.functional.estimates import without_few
+from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SPREAD, holm, mean_p_value
+from dovision.results.average_effect import grouped_means
+from dovision.results.map_tables import read_box_table
+from dovision.results.tables import CLEAN, EFFECTS, has_all_rows, read_groups, row_groups
+from dovision.types import MATCHED_CONTROL, object_kind
+
+TAG = "tag"  # the kind of object that is only correlated with the class
+_KEY = ["sample", "condition", "class", "object"]
+_CELL = ["condition", "kind", "class"]
+_ENDS = ("", "_low", "_high", "_reason")
+_LOG_ODDS = [f"log_odds{end}" for end in _ENDS]
+TRUE = [*_CELL, "mean", "low", "high", "reason", *_LOG_ODDS, *SPREAD, "clusters", "images", "objects"]
+CONTRASTS = [*_CELL, "clusters", "images", "objects", "p", "p_holm", *SPREAD]
+CONTRASTS += [f"{name}{end}" for name in ("box", "control", "difference") for end in _ENDS] + _LOG_ODDS
+CHANGES = ["condition", "class", "kind", "objects", "clusters"]
+CHANGES += [f"{name}{end}" for name in ("change", "size") for end in _ENDS]
+
+
+def object_rows(folder: Path) -> pd.DataFrame:
+    """Rows of effects.parquet whose unit is an object or a control box of one.
+
+    Returns:
+        sample, group, condition, class, object, kind, label, control (the unit is a control box), effect,
+        log_odds_effect; no rows where the run measured something else, knows no boxes, or has not the rows of all
+        classes.
+    """
+    columns = [*_KEY, "group", "kind", "label", "control", "effect", "log_odds_effect"]
+    boxes = read_box_table(folder)[["sample", "object", "label"]]
+    if boxes.empty or not has_all_rows(folder):
+        return pd.DataFrame(columns=columns)
+    of_objects = []
+    for table in row_groups(folder / EFFECTS, ["sample", "condition", "unit", "class", "effect", "log_odds_effect"]):
+        rows = table.to_pandas()
+        unit = rows.pop("unit")
+        rows["object"] = unit.map(lambda name: name.partition(MATCHED_CONTROL)[0]).astype(str)
+        rows["control"] = unit.map(lambda name: MATCHED_CONTROL in name).astype(bool)
+        of_objects.append(rows.astype({"condition": str, "class": str}).merge(boxes, on=["sample", "object"]))
+        if of_objects[0].empty:  # an intervention on something else, whose units are the same for all images
+            break
+    frame = pd.concat(of_objects) if of_objects else pd.DataFrame(columns=columns)
+    return frame.assign(kind=frame["object"].map(object_kind), group=frame["sample"].map(read_groups(folder)))[columns]
+
+
+def true_effects(folder: Path) -> pd.DataFrame:
+    """Rows of `object_rows` from images rendered without the object; empty if boxes were painted over.
+
+    Painting has control boxes, for it is off the data; a true counterfactual needs none.
+    """
+    rows = object_rows(folder)
+    return rows if not rows["control"].any() else rows.iloc[:0]
+
+
+def object_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
+    """Mean true effect of removing each kind of object on each class, by condition.
+
+    Returns:
+        condition, kind, class, mean, low, high, reason (why there is no interval), the same in log-odds (log_odds,
+        log_odds_low, ...), the `intervals.spread` of the effect, clusters, images, objects (how many effects).
+    """
+    return mean_object_effects(true_effects(folder), level)
+
+
+def mean_object_effects(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+    """Aggregate rows with condition, kind, class, sample, group, effect and log_odds_effect."""
+    rows = rows.rename(columns={"log_odds_effect": "log_odds"})
+    means = grouped_means(rows, _CELL, ["effect", "log_odds"], level, {"effect": EFFECT_BOUNDS}, (), "effect")
+    names = dict(zip((f"effect{end}" for end in _ENDS), ("mean", "low", "high", "reason"), strict=True))
+    return means.rename(columns=names).reindex(columns=TRUE)
+
+
+def paired(rows: pd.DataFrame) -> pd.DataFrame:
+    """Effect of each object with control boxes, the controls' mean effect, and the difference.
+
+    Args:
+        rows: from `object_rows`.
+
+    Returns:
+        sample, group, condition, class, object, kind, label, box, control, difference, and the same in log-odds,
+        log_odds.
+    """
+    names = ["effect", "log_odds_effect"]
+    is_control = rows["control"].astype(bool)
+    controls = rows[is_control].groupby(_KEY, as_index=False)[names].mean()
+    both = rows[~is_control].drop(columns="control").merge(controls, on=_KEY, suffixes=("", "_control"))
+    difference, log_odds = (both[name] - both[f"{name}_control"] for name in names)
+    both = both.rename(columns={"effect": "box", "effect_control": "control"})
+    both = both.drop(columns=["log_odds_effect", "log_odds_effect_control"])
+    return both.assign(difference=difference, log_odds=log_odds)
+
+
+def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
+    """Effect of painting over an object's box against control boxes of equal size.
+
+    An object that speaks for a class is judged by its effect on that class, any other by its effect on each. The
+    effects of an object's controls are averaged first; then objects are paired with their controls.
+
+    Returns:
+        condition, kind, class; box, control, difference (box minus control) and log_odds (the difference in log-odds),
+        each with _low, _high and _reason; the `intervals.spread` of difference; clusters, images, objects; p, the
+        two-sided p-value of the difference in log-odds, and p_holm, adjusted over the rows of the condition.
+    """
+    rows = object_rows(folder)
+    if not rows["control"].any():
+        return pd.DataFrame(columns=CONTRASTS)
+    both = paired(rows)
+    cells = both[both["label"].isna() | (both["label"] == both["class"])].groupby(_CELL, sort=False)
+    bounds = dict.fromkeys(("box", "control", "difference"), EFFECT_BOUNDS)
+    frame = grouped_means(cells.obj, _CELL, [*bounds, "log_odds"], level, bounds, (), "difference")
+    frame["p"] = [mean_p_value(cell["log_odds"].to_numpy(float), cell["group"].to_numpy()) for _, cell in cells]
+    frame["p_holm"] = frame.groupby("condition")["p"].transform(lambda p: holm(p.to_numpy(float)))
+    return without_few(frame[CONTRASTS])
+
+
+def cause_and_tag(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean true effects, in log-odds, of causes and of the tag in each image with both.
+
+    Returns:
+        sample, condition, class, cause, tag.
+    """
+    rows, means = _relevant(rows), {}
+    for name, chosen in (("cause", rows["label"].notna()), ("tag", rows["kind"] == TAG)):
+        means[name] = rows[chosen].groupby(["sample", "condition", "class"], sort=False)["log_odds_effect"].mean()
+    return pd.DataFrame(means).dropna().reset_index()
+
+
+def changes_by_attacks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Change of true effects by each attack, in log-odds, per kind of object.
+
+    Returns:
+        condition, class, kind (causes first, then the tag), objects, clusters; change, the mean of attacked minus clean
+        over the same objects of the same images, and size, that of its absolute value, without an interval, each with
+        _low, _high, _reason.
+    """
+    rows, same = _relevant(rows), ["sample", "class", "object"]
+    clean = rows.loc[rows["condition"] == CLEAN, [*same, "log_odds_effect"]]
+    both = rows[rows["condition"] != CLEAN].merge(clean, on=same, suffixes=("", "_clean"))
+    change = both["log_odds_effect"] - both["log_odds_effect_clean"]
+    rank = both["label"].isna() + (both["label"].isna() & (both["kind"] != TAG)).astype(int)
+    both = both.assign(change=change, size=change.abs(), rank=rank).sort_values("rank", kind="stable")
+    return grouped_means(both, CHANGES[:3], ["change", "size"], sizes=("size",)).reindex(columns=CHANGES)
+
+
+def _relevant(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows on relevant classes: an object's own class, or every class for objects without one."""
+    spoken = rows["label"].dropna().unique()
+    on_its_class = (rows["label"] == rows["class"]) | rows["label"].isna()
+    return rows[on_its_class & rows["class"].isin(spoken)]

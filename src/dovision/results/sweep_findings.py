@@ -1,0 +1,377 @@
+"""Findings of a sweep by its factors: headline numbers with seeds pooled, tables of two ways, and sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dovision.functional.intervals import Number
+from dovision.results import sentences
+from dovision.results.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
+from dovision.results.detection_tables import NOISES, preferred
+from dovision.results.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
+from dovision.results.effect_findings import norm_of
+from dovision.results.factors import SEED_KEY, factor_heads, level_texts, natural
+from dovision.results.headline_numbers import counted_images, pool_seeds
+from dovision.results.map_findings import PRIMARY, at_chance, is_effect_map
+from dovision.results.map_summary import whole_scores
+from dovision.results.map_tables import CONTENT
+from dovision.results.number_text import HEADLINE_METRICS, interval_text, number_form, seeds_text
+from dovision.results.run_record import Run, factors_of
+from dovision.results.tables import CLEAN
+
+_EPSILON, _JOB = "epsilon", "job"
+_FIRST = ("success_rate", "robust_accuracy", "mean_abs_expected_effect")  # metrics whose tables come first
+_NUMBERS = ["metric", "mean", "low", "high", "sd", "seeds", "images", "run"]
+_ACROSS = 8  # levels of a factor up to which it has a column each
+_DOWN = 24  # settings up to which each has a row
+_COMPARED = 3  # factors that have a sentence
+_AT_CHANCE = "at_chance"  # the attribute of a table that names the runs of classifiers at chance
+_NORMS = "norms"  # the attribute that names the norms of the attacks
+_ANY = "any"  # the level of a factor that cannot change a number
+_Row = dict[str, Any]  # metric, condition, mean, low, high, images
+_ENDS = ("low", "high")
+_PAIR = ("least", "most", "change", "apart")  # of two settings, beside the factors in which they agree
+MOVED_BY = {  # of the groups that say what is measured, those that can change a number; data and training change all
+    **dict.fromkeys(("accuracy", "success_rate", "success_8bit", "robust_accuracy"), ("attack",)),
+    **dict.fromkeys((MEAN_EFFECT, "auroc"), ("attack", "intervention", "autoencoder")),
+    **dict.fromkeys(("energy", CONTENT, "insertion"), ("explainer", "explanation")),
+    "true_effects": ("explainer", "explanation", "intervention", "autoencoder"),
+    WORST_AUROC: ("detector", "detection", "autoencoder"),
+}
+_MEASURING = {group for groups in MOVED_BY.values() for group in groups}
+
+
+class PivotText(str):
+    """Text of a number in a pivot table.
+
+    Args:
+        text: as displayed.
+        share: where the number lies between the least and the most of the table, in [0, 1].
+        run: the label of its first job.
+    """
+
+    share: float
+    run: str
+
+    def __new__(cls, text: str, share: float, run: str) -> PivotText:
+        cell = super().__new__(cls, text)
+        cell.share, cell.run = share, run
+        return cell
+
+
+class Pivot(NamedTuple):
+    """Headline number by factors, as text: rows are settings of `factors`, columns the levels of one more factor."""
+
+    metric: str
+    factors: Sequence[str]  # the heads of the first columns
+    across: str  # the factor of the other columns; "" where each has too many levels for that
+    levels: Sequence[str]  # of that factor; the name of the number where there is none
+    rows: Sequence[tuple[Sequence[str], Sequence[PivotText | str]]]  # values of the factors; a number a level, or "-"
+    pooled: Sequence[str] = ()  # the factors over which a number is the mean, where all settings would be too many
+    norms: str = ""  # of epsilon, if it is a factor
+
+    @property
+    def note(self) -> str:
+        """Sentences on the other factors, unless each number is of one setting, and on the norm of epsilon."""
+        of_means = sentences.MEAN_OVER.format(factors=", ".join(self.pooled)) if self.pooled else ""
+        of_norms = sentences.EPSILON_IN.format(norms=self.norms) if self.norms else ""
+        return " ".join(filter(None, [of_norms, of_means]))
+
+
+def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
+    """Numbers of completed runs (`sweep_numbers`) by factor, pooled over seeds.
+
+    Returns:
+        A row a setting and metric: a column a factor, by its display name, of text (by the words of its key where the
+        name is that of a number below, such as images), "any" where the factor cannot change the number, which then
+        counts once; "job" where jobs have the same factors and the same seed;
+        "epsilon" ("clean" for clean images) where a run has attacked images; metric;
+        mean, low and high (of one seed, with its interval; of several, their mean, without one); sd over seeds;
+        seeds, how many; images, the fewest of a run; run, the label of the first.
+    """
+    factors = factors_of(runs)
+    attacked = any(len(run.summary["conditions"]) > 1 for run in runs)
+    keys = [key for key in factors if key != SEED_KEY and not (attacked and key == "attack.eps")]
+    heads = factor_heads(keys)
+    heads |= {key: " ".join(key.replace("_", " ").split(".")[-2:]) for key in keys if heads[key] in _NUMBERS}
+    rows = []
+    for run, (_, levels) in zip(runs, factors.iterrows(), strict=True):
+        setting = {head: str(levels[key]) for key, head in heads.items()}
+        setting |= {_JOB: run.label, "run": run.label, SEED_KEY: levels.get(SEED_KEY)}
+        for number in sweep_numbers(run):
+            epsilon = {_EPSILON: number["condition"].removeprefix("eps=")} if attacked else {}
+            rows.append(setting | epsilon | number)
+    frame = pd.DataFrame(rows)
+    frame.attrs[_AT_CHANCE] = [run.label for run in runs if run.summary.get("maps") and at_chance(run) is not None]
+    last = [(run, [*run.summary["conditions"]][-1]) for run in runs]
+    norms = dict.fromkeys(norm_of(run, condition) for run, condition in last if condition != CLEAN)
+    frame.attrs[_NORMS] = " or ".join(norms)
+    if frame.empty:
+        return frame
+    names = [*heads.values(), *([_EPSILON] if attacked else [])]
+    of_attacks = frame[frame[_EPSILON] != CLEAN] if attacked else frame
+    if of_attacks.duplicated([*names, "metric", SEED_KEY]).any():
+        names.insert(len(heads), _JOB)
+    for key, head in heads.items():
+        moved = [can_move(key, *number) for number in frame[["metric", "condition"]].itertuples(index=False)]
+        frame[head] = level_texts(frame[head]).where(moved, _ANY)
+    frame = frame.astype(dict.fromkeys(("mean", "low", "high"), float)).assign(reason="")
+    pooled = pool_seeds(frame, [*names, "metric"])
+    first = frame.groupby([*names, "metric"])["run"].first()
+    pooled = pooled.join(first, on=[*names, "metric"])[[*names, *_NUMBERS]]
+    several = pooled["seeds"] > 1
+    pooled = pooled.assign(low=pooled["low"].mask(several), high=pooled["high"].mask(several))
+    pooled.attrs = frame.attrs
+    return pooled
+
+
+def pivots(frame: pd.DataFrame) -> list[Pivot]:
+    """Pivot table of each headline number; numbers equal in all settings come last.
+
+    Args:
+        frame: from `by_factors`.
+    """
+    if frame.empty:
+        return []
+    estimates = frame.groupby("metric", sort=False)["mean"].nunique()
+    special = [name for name in estimates.index if "/" in name]  # of maps and detectors
+    order = [name for name in (*special, *_FIRST, *HEADLINE_METRICS) if name in estimates]
+    order.sort(key=lambda name: bool(estimates[name] < 2))
+    return [pivot for name in dict.fromkeys(order) if (pivot := _pivot(_of(frame, name), name))]
+
+
+def sweep_sentences(frame: pd.DataFrame) -> list[str]:
+    """Sentences on the range of the first headline number, on each factor's effect on it, and on interactions.
+
+    The number of a factor is the first one that changes with it. Two factors interact where the number rises in all
+    pairs of settings at some levels of the other one, and falls in all at others.
+
+    Args:
+        frame: from `by_factors`.
+    """
+    metrics = [table.metric for table in pivots(frame)]
+    frame = frame.rename(columns={_EPSILON: f"{frame.attrs.get(_NORMS, '')} {_EPSILON}".strip()})
+    jobs = "; ".join(frame.attrs.get(_AT_CHANCE, ()))
+    chance = [sentences.JOBS_AT_CHANCE.format(jobs=jobs)] if jobs else []
+    if not metrics:
+        return chance
+    rows = _of(frame, metrics[0])
+    texts = [_range(rows, _varying(rows))]
+    opposed: list[str] = []
+    for factor in _varying(frame)[:_COMPARED]:
+        compared = [(metric, pairs) for metric in metrics if len(pairs := _pairs(_of(frame, metric), factor))]
+        if compared:
+            metric, pairs = next((one for one in compared if (one[1]["change"] != 0).any()), compared[0])
+            texts.append(_compared(pairs, factor, metric))
+        for metric, pairs in compared:
+            if metric in (metrics[0], MEAN_EFFECT):
+                opposed += _interactions(pairs, factor, metric)
+    return [*texts, *opposed[:_COMPARED], *chance]
+
+
+def ends_of_range(frame: pd.DataFrame) -> list[str]:
+    """Labels of the jobs with the smallest and the largest first headline number, which `sweep_sentences` names."""
+    for table in pivots(frame)[:1]:
+        rows = _of(frame, table.metric)
+        return list(dict.fromkeys(rows.loc[[rows["mean"].idxmin(), rows["mean"].idxmax()], "run"]))
+    return []
+
+
+def _interactions(pairs: pd.DataFrame, factor: str, metric: str) -> Iterator[str]:
+    """Sentences on the other factors at whose levels a number changes with `factor` in opposite directions."""
+    for other in (name for name in pairs if name not in _PAIR and pairs[name].nunique() > 1):
+        changes = pairs.groupby(other, sort=False)["change"].agg(["min", "max", "mean"])
+        ways = {"rises": changes[changes["min"] > 0], "falls": changes[changes["max"] < 0]}
+        if any(levels.empty for levels in ways.values()):
+            continue
+        form = number_form(metric, changes["mean"].abs().max())
+        texts = {
+            way: ", ".join(f"{other} {level} (by {abs(mean):{form}})" for level, mean in sorted(levels["mean"].items()))
+            for way, levels in ways.items()
+        }
+        apart = all(pairs.loc[pairs[other].isin(levels.index), "apart"].any() for levels in ways.values())
+        texts["note"] = "" if apart else sentences.OVERLAP
+        names = {"factor": factor, "least": pairs["least"].iloc[0], "most": pairs["most"].iloc[0]}
+        yield sentences.INTERACTION.format(**names, **texts, metric=metric_head(metric).partition(",")[0])
+
+
+def _of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return frame[(frame["metric"] == metric) & frame["mean"].notna()]
+
+
+def cell_text(row: Any) -> str:
+    """Format a number of `by_factors`: with its interval for one seed, with standard deviation for several."""
+    if row["seeds"] > 1:
+        return seeds_text(row["metric"], row["mean"], row["sd"], row["seeds"])
+    return interval_text(Number.of(row), number_form(row["metric"], row["mean"]))
+
+
+def _varying(rows: pd.DataFrame) -> list[str]:
+    return [name for name in rows if name not in _NUMBERS and rows[name].nunique() > 1]
+
+
+def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
+    factors = _varying(rows)
+    if not factors:
+        return None
+    narrow = [name for name in factors if name != _JOB and rows[name].nunique() <= _ACROSS]
+    across = narrow[-1] if narrow else ""
+    down, pooled = [name for name in factors if name != across], []
+    if len(down) > 1 and _JOB not in down and len(rows.drop_duplicates(down)) > _DOWN:
+        spread = {name: float(np.ptp(rows.groupby(name)["mean"].mean())) for name in factors}
+        ranked = sorted(factors, key=lambda name: -spread[name])
+        across = next((name for name in ranked if name in narrow), "")
+        first, *pooled = (name for name in ranked if name != across)
+        rows, down = _pooled(rows, [first, *filter(None, [across])], metric), [first]
+    else:
+        rows = rows.assign(text=[cell_text(row) for row in rows.to_dict("records")])
+    rows = rows if across else rows.assign(**{across: metric_head(metric)})
+    levels = sorted(rows[across].unique(), key=_level)
+    least, most = rows["mean"].min(), rows["mean"].max()
+    cells: dict[Sequence[str], dict[str, PivotText]] = {}
+    for row in rows.to_dict("records"):
+        text = PivotText(row["text"], (row["mean"] - least) / ((most - least) or 1.0), row["run"])
+        cells.setdefault(tuple(row[name] for name in down), {})[row[across]] = text
+    ordered = sorted(cells, key=lambda key: [natural(level) for level in key])
+    table = [(key, [cells[key].get(level, "-") for level in levels]) for key in ordered]
+    norms = rows.attrs.get(_NORMS, "") if _EPSILON in (*down, across, *pooled) else ""
+    return Pivot(metric, down, across, levels, table, pooled, norms)
+
+
+def _pooled(rows: pd.DataFrame, factors: Sequence[str], metric: str) -> pd.DataFrame:
+    """Mean over the settings of all other factors, with the least, the most and the number of settings as text."""
+    estimates = rows.groupby(factors, sort=False)["mean"]
+    sizes = estimates.agg(["mean", "min", "max", "size"])
+    form = number_form(metric, sizes["max"].abs().max())
+    texts = [
+        f"{mean:{form}} [{least:{form}} to {most:{form}} in {count}]"
+        for mean, least, most, count in sizes.itertuples(index=False)
+    ]
+    pooled = sizes.assign(text=texts, run=rows.groupby(factors, sort=False)["run"].first())
+    return pooled.reset_index()
+
+
+def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
+    """Sort key of levels: clean first, then numbers and fractions by value, then text."""
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/(\d+))?", level)
+    size = float(number[1]) / float(number[2] or 1) if number else 0.0
+    return level != CLEAN, number is None, size, natural(level)
+
+
+def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
+    estimates = rows["mean"]
+    least, most = (rows.loc[row].to_dict() for row in (estimates.idxmin(), estimates.idxmax()))
+    overlap = (least["high"] >= most["low"]) if pd.notna(least["high"]) and pd.notna(most["low"]) else False
+    same = rows["seeds"].nunique() == 1
+    seeds = sentences.SD_OVER_SEEDS.format(seeds=least["seeds"]) if same and least["seeds"] > 1 else ""
+    numbers = [cell_text(row).partition(" (n = ")[0] if same else cell_text(row) for row in (least, most)]
+    texts = {"settings": len(rows), "metric": metric_head(least["metric"]).partition(",")[0]}
+    texts |= {"count": f"n = {rows['images'].min():,} {units_counted(least['metric'])}"}
+    if least["mean"] == most["mean"]:
+        alike = len({cell_text(row) for row in rows.to_dict("records")}) == 1
+        number, seeds = (numbers[0], seeds) if alike else (numbers[0].partition(" ")[0], "")
+        return sentences.ALL_ALIKE.format(**texts, number=number, seeds=seeds)
+    named = [_JOB] if _JOB in factors else factors  # a job is named after its factors
+    where = [", ".join(_setting(name, row[name]) for name in named if row[name] != _ANY) for row in (least, most)]
+    note = sentences.OVERLAP if overlap else ""
+    ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
+    return sentences.RANGE.format(**texts, ends=ends, seeds=seeds, note=note)
+
+
+def _setting(factor: str, level: str) -> str:
+    return level if level == CLEAN else f"{factor} {level}"
+
+
+def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
+    """Pairs of settings that differ only in a factor, at its smallest and largest level.
+
+    Returns:
+        A row a pair: the other factors; least and most, the levels; change, the second mean minus the first one;
+        apart, whether their intervals are.
+    """
+    levels = [level for level in sorted(rows[factor].unique(), key=_level) if level not in (CLEAN, _ANY)]
+    if len(levels) < 2:
+        return pd.DataFrame()
+    others = [name for name in _varying(rows) if name != factor]
+    first, last = (rows[rows[factor] == level] for level in (levels[0], levels[-1]))
+    how: Any = {"on": others} if others else {"how": "cross"}
+    both = first.merge(last, suffixes=("", "_last"), **how)
+    change = both["mean_last"] - both["mean"]
+    apart = (both["high"] < both["low_last"]) | (both["high_last"] < both["low"])
+    return both[others].assign(least=levels[0], most=levels[-1], change=change, apart=apart)
+
+
+def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> str:
+    """Sentence on which level of a factor has the higher number, and in how many pairs."""
+    change, names = pairs["change"], {"metric": metric_head(metric).partition(",")[0]}
+    least, most = (f"{factor} {pairs[name].iloc[0]}" for name in ("least", "most"))
+    alike, several = sentences.ALIKE.format(count=len(pairs)), len(pairs) > 1
+    if (change == 0).all():
+        within = sentences.IN_ALL_PAIRS.format(alike=alike) if several else ""
+        return sentences.SAME_LEVELS.format(**names, least=least, most=most, pairs=within)
+    if change.mean() < 0:
+        change, least, most = -change, most, least
+    size = f"by {change.mean():{number_form(metric, change.abs().max())}}"
+    within = sentences.IN_PAIRS.format(above=(change > 0).sum(), alike=alike) if several else ""
+    return sentences.HIGHER_LEVEL.format(**names, least=least, most=most, size=size, pairs=within)
+
+
+def can_move(key: str, metric: str, condition: str) -> bool:
+    """Return whether a setting, by dotted name, can affect a number of `sweep_numbers`.
+
+    No attack changes a number of clean images, no explainer or detector that of another one.
+    """
+    name, _, component = metric.partition("/")
+    group, _, rest = key.removeprefix("training.").partition(".")
+    if group not in _MEASURING:
+        return True
+    of_another = component and group in ("explainer", "detector") and rest.partition(".")[0] not in ("", component)
+    return group in MOVED_BY[name] and not of_another and (group, condition) != ("attack", CLEAN)
+
+
+def sweep_numbers(run: Run) -> Iterator[_Row]:
+    """Numbers of a completed run by condition; "METRIC/NAME" for explainers and detectors."""
+    yield from _of_maps(run)
+    yield from _of_detectors(run)
+    counts = counted_images(run)
+    for condition, of_condition in run.summary["conditions"].items():
+        for metric in (name for name in HEADLINE_METRICS if of_condition[name] is not None):
+            number = {"mean": of_condition[metric]["estimate"], **{end: of_condition[metric][end] for end in _ENDS}}
+            images = counts[condition].get(metric, of_condition["images"])
+            yield {"metric": metric, "condition": condition, **number, "images": images}
+
+
+def units_counted(metric: str) -> str:
+    """Noun for the `images` of a number, such as maps."""
+    if "/" not in metric:
+        return "images"
+    return "attacked images" if metric.startswith(WORST_AUROC) else "maps"
+
+
+def _of_maps(run: Run) -> Iterator[_Row]:
+    """Mean score of each explainer by the run's first metric of PRIMARY; none if the classifier is at chance."""
+    scores = whole_scores(run.summary) if at_chance(run) is None else pd.DataFrame()
+    metric = next((name for name in PRIMARY if len(scores) and (scores["metric"] == name).any()), "")
+    rows = scores[scores["metric"] == metric].to_dict("records") if metric else []
+    configured: Mapping[str, Any] = run.config.get("explainer", {})
+    for row in sorted(rows, key=lambda row: not is_effect_map(row["explainer"], configured)):
+        number = {name: row[name] for name in ("mean", *_ENDS)}
+        yield {"metric": f"{metric}/{row['explainer']}", "condition": CLEAN, **number, "images": row["scored"]}
+
+
+def _of_detectors(run: Run) -> Iterator[_Row]:
+    """Worst-case AUROC of each detector, one variant each, against non-adaptive attacks."""
+    frame = pd.DataFrame(run.summary.get("detection", []))
+    if frame.empty:
+        return
+    attacks = (frame["attacker"] == NOT_ADAPTIVE) & ~frame["attack"].isin([*NOISES, WHOLE_FAMILY])
+    rows = preferred(frame[attacks & frame["auroc"].notna()])
+    for row in rows.loc[rows.groupby("detector", sort=False)["auroc"].idxmin()].to_dict("records"):
+        ends = {end: row[f"auroc_{end}"] for end in _ENDS}
+        metric = f"{WORST_AUROC}/{row['detector']}"
+        yield {"metric": metric, "condition": CLEAN, "mean": row["auroc"], **ends, "images": row["successful"]}

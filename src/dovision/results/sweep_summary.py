@@ -1,0 +1,183 @@
+"""The jobs of a sweep gathered in one table, from their run directories alone; and the same over seeds."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from dovision.identity.differences import mixed
+from dovision.io.atomic import replacing
+from dovision.io.text_files import write_text
+from dovision.results.display_names import metric_head
+from dovision.results.image_ranges import join_ranges
+from dovision.results.run_directory import DAMAGED, RunDirectory
+from dovision.results.run_files import RUN
+from dovision.results.run_record import Run, read_config
+from dovision.results.schemas import read_summary
+from dovision.results.summary import METRICS, label_counts
+from dovision.results.sweep_findings import by_factors, pivots, sweep_sentences
+from dovision.results.tables import CLEAN
+
+SWEEP_SUMMARY = "sweep_summary"  # .csv and .md in the sweep's folder
+OVER_SEEDS = "sweep_seeds.csv"
+GOOD, PROGRAM = "completed", "dovision-evaluate"
+_PIVOTS = 3  # headline numbers that have a table by factors
+
+
+def state_of(folder: Path) -> str:
+    """State of a run directory; "damaged" if it cannot be read."""
+    try:
+        return RunDirectory(folder).state
+    except OSError:
+        return DAMAGED
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """Read run.json; empty if missing or damaged."""
+    try:
+        return RunDirectory(folder).read_record()
+    except (ValueError, OSError):
+        return {}
+
+
+def ended(number: int, overrides: Sequence[str], folder: Path, config: Mapping[str, Any] = MappingProxyType({})) -> Run:
+    """Read a job of a sweep at its end: its label is the number, its overrides are those of the sweep.
+
+    Args:
+        config: of a job that has not started, and has left none.
+    """
+    state, record = state_of(folder), facts_of(folder)
+    problem, summary = _reason(state, record), dict[str, Any]()
+    try:
+        if state == GOOD:
+            summary = read_summary(folder)
+    except (ValueError, OSError) as error:
+        state, problem = DAMAGED, str(error)
+    record["overrides"] = [*overrides]
+    return Run(folder, str(number), state, record, read_config(folder) or config, summary, problem)
+
+
+def metrics_of(job: Run) -> dict[str, float]:
+    """Headline numbers of a job, by condition and metric, such as "clean/accuracy"; empty unless it is completed."""
+    return {
+        f"{condition}/{metric}": numbers[metric]["estimate"]
+        for condition, numbers in job.summary.get("conditions", {}).items()
+        for metric in METRICS
+        if numbers.get(metric) is not None
+    }
+
+
+def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Run], program: str = PROGRAM) -> None:
+    """Write sweep_summary.csv and .md, and, where there are several seeds of a setting, sweep_seeds.csv.
+
+    Args:
+        command: of the sweep.
+        program: of the command that does a job again, before its overrides.
+    """
+    rows = join_ranges(jobs)
+    frame = _factors(rows)
+    table, seeds = _table(rows), frame.query("seeds > 1 and mean.notna()") if len(frame) else frame
+    seeds = seeds.drop(columns=["low", "high", "run"], errors="ignore")
+    (folder / OVER_SEEDS).unlink(missing_ok=True)
+    for name, rows in ((f"{SWEEP_SUMMARY}.csv", table), (OVER_SEEDS, seeds)):
+        if len(rows):
+            with replacing(folder / name) as partial:
+                rows.to_csv(partial, index=False)
+    text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), *_by_factors(frame), _markdown(table)]
+    failed = [job for job in jobs if job.state != GOOD]
+    if failed:
+        repeats = (f"job {job.label}: {job.failure}\n\n    {_again(job, program)}" for job in failed)
+        text += ["## Not completed", *repeats]
+    write_text(folder / f"{SWEEP_SUMMARY}.md", "\n\n".join(text) + "\n")
+
+
+def closing(jobs: Sequence[Run], program: str = PROGRAM) -> str:
+    """Closing message of a command: job counts by state, mixed origins, and how to complete each job."""
+    lines = [counts(jobs), *_mixed(jobs)]
+    for job in jobs:
+        if job.state != GOOD:
+            lines += [f"  job {job.label} {job.state}: {job.failure}", f"    {_again(job, program)}"]
+    return "\n".join(lines)
+
+
+def findings(jobs: Sequence[Run]) -> list[str]:
+    """Findings on a sweep's completed jobs by factor."""
+    return sweep_sentences(_factors(jobs))
+
+
+def counts(jobs: Sequence[Run]) -> str:
+    """Sentence with the number of jobs by state."""
+    states = Counter(job.state for job in jobs)
+    return f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in states.items())}."
+
+
+def _mixed(jobs: Iterable[Run]) -> list[str]:
+    return mixed({f"job {job.label}": job.record for job in jobs if job.state == GOOD})
+
+
+def _factors(jobs: Sequence[Run]) -> pd.DataFrame:
+    """Headline numbers of completed jobs by factor; empty if no run can be read."""
+    return by_factors([job for job in jobs if job.summary])
+
+
+def _by_factors(frame: pd.DataFrame) -> list[str]:
+    """Findings of a sweep, and its headline numbers by factor."""
+    sentences = [f"- {text}" for text in sweep_sentences(frame)]
+    tables = []
+    for pivot in pivots(frame)[:_PIVOTS]:
+        heads = [
+            *pivot.factors,
+            *(level if level == CLEAN else f"{pivot.across} {level}".strip() for level in pivot.levels),
+        ]
+        rows = pd.DataFrame([[*setting, *numbers] for setting, numbers in pivot.rows], columns=heads)
+        tables += [f"## {metric_head(pivot.metric)}", *filter(None, [pivot.note]), _markdown(rows)]
+    return ["\n".join(sentences), *tables, "## Jobs"] if sentences else []
+
+
+def _reason(state: str, record: Mapping[str, Any]) -> str:
+    reason = record.get("reason")
+    reasons = {
+        "interrupted": reason or "its process was killed, or its machine went down",
+        "partial": f"{reason}; {'not a result' if record.get('limits') else 'the same command measures the rest'}",
+        "missing": "not started",
+        "running": "locked by another process",
+        "skipped": reason,
+        DAMAGED: f"its {RUN} cannot be read; the same command does the job again",
+    }
+    return str(reasons.get(state, ""))
+
+
+def _again(job: Run, program: str) -> str:
+    return f"{program} {shlex.join(job.overrides)}".strip()
+
+
+def _table(jobs: Sequence[Run]) -> pd.DataFrame:
+    """Table of jobs, with the numbers of a condition side by side."""
+    rows = []
+    for job in jobs:
+        columns: dict[str, Any] = {"job": job.label, "overrides": " ".join(job.overrides), "state": job.state}
+        columns["seconds"] = job.record.get("wall_seconds")
+        if tags := job.record.get("tags"):
+            columns["tags"] = " ".join(tags)
+        rows.append({**columns, "reason": job.failure, "images": label_counts(job.summary.get("labels", {}))})
+    numbers = pd.DataFrame([metrics_of(job) for job in jobs])
+    conditions = list(dict.fromkeys(name.rpartition("/")[0] for name in numbers))
+    together = sorted(numbers, key=lambda name: conditions.index(name.rpartition("/")[0]))
+    return pd.DataFrame(rows).join(numbers[together]).assign(dir=[str(job.folder) for job in jobs])
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    head = f"| {' | '.join(map(str, table.columns))} |\n|{' --- |' * len(table.columns)}"
+    return "\n".join([head, *(f"| {' | '.join(map(_cell, row))} |" for row in table.itertuples(index=False))])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,1 +1,0 @@
-"""The process and the machine: signals, process-wide state, progress."""

@@ -1,1 +1,0 @@
-"""The files of a run directory: schemas, writers, readers, discovery."""

@@ -1,1 +1,0 @@
-"""Loggers of headline numbers, figures and weights."""

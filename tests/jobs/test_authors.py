@@ -1,0 +1,171 @@
+"""The experiments that repeat the authors' notebooks, on small data: what is fitted, measured, printed and kept."""
+
+from __future__ import annotations
+
+import gzip
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.jobs.evaluate import main
+from dovision.models import checkpoint
+from dovision.report import page
+from dovision.results.run_record import read_sweep
+from dovision.results.schemas import RunRecord
+from dovision.results.tables import read_effects, read_samples
+
+PAPER = ("--config-dir", str(configuration_folder().parent / "paper" / "conf"))
+
+
+@pytest.fixture(scope="module")
+def mnist_root(tmp_path_factory):
+    """40 + 6 drawn digits in MNIST's four files."""
+    root = tmp_path_factory.mktemp("mnist")
+    (root / "MNIST" / "raw").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for stem, count in (("train", 40), ("t10k", 6)):
+        label = np.arange(count, dtype=np.uint8) % 10
+        image = random.integers(0, 128, (count, 28, 28), dtype=np.uint8)
+        image[np.arange(count), 2 * label + 4] = 255
+        for kind, array in (("images-idx3", image), ("labels-idx1", label)):
+            lengths = b"".join(length.to_bytes(4, "big") for length in array.shape)
+            content = bytes((0, 0, 8, array.ndim)) + lengths + array.tobytes()
+            (root / "MNIST" / "raw" / f"{stem}-{kind}-ubyte.gz").write_bytes(gzip.compress(content))
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(mnist_root, run_command, tmp_path_factory):
+    """experiment=authors_mnist with one epoch each."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    few = ("dataset.val_images=8", "training.classifier.epochs=1", "training.autoencoder.epochs=1")
+    where = (f"dataset.root={mnist_root}", "dataset.source.download=false", f"output_root={outputs}")
+    assert run_command(main, "experiment=authors_mnist", *few, *where) == 0
+    return read_sweep(outputs / "authors_mnist")[0]
+
+
+def test_the_settings_of_authors_mnist_are_those_of_the_notebook():
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
+        config = compose("evaluate", ["experiment=authors_mnist"])
+    assert (config.model.mean, config.model.std) == ([0.1307], [0.3081])
+    weights = list(torch.nn.Linear(1, 1).parameters())
+    fits = config.training.classifier, config.training.autoencoder
+    optimizers = [instantiate(fit.optimizer)(weights) for fit in fits]
+    assert [type(one).__name__ for one in optimizers] == ["Adamax", "Adam"]
+    assert [one.defaults["lr"] for one in optimizers] == [1e-3, 1e-4]
+    assert [(fit.epochs, fit.batch_size) for fit in fits] == [(10, 16), (10, 1)]
+    layers = [layer for layer in instantiate(config.autoencoder).modules() if not list(layer.children())]
+    assert [(layer.in_channels, layer.out_channels, layer.kernel_size) for layer in layers] == [
+        (32, 16, (1, 1)),
+        (16, 64, (1, 1)),
+        (64, 32, (1, 1)),
+    ]
+    reported = [number.value for number in config.reported.numbers.values()]
+    assert reported == pytest.approx([0.9924, 1.0e-4, 0.0976], rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_images")
+def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_autoencoder(run):
+    plain, measured = (
+        checkpoint.load(next(file for file in run.record["checkpoint_files"].values() if kind in file))
+        for kind in ("classifier.ckpt", "autoencoder.ckpt")
+    )
+    root = run.config["dataset"]["root"]
+    with gzip.open(f"{root}/MNIST/raw/t10k-images-idx3-ubyte.gz") as file:
+        image = torch.tensor(np.frombuffer(file.read()[16:], np.uint8).reshape(6, 1, 28, 28) / 255).float()
+    encoder = measured.network.get_submodule("relu1.autoencoder.encoder")
+    control = plain(image).detach()
+    encoder.register_forward_hook(lambda module, args, code: code * (torch.arange(16) != 5).view(1, 16, 1, 1))
+    treated = measured(image).detach()
+    rows = read_effects(run.folder, range(6)).merge(read_samples(run.folder)[["sample", "name"]], on="sample")
+    assert set(rows["unit"]) == {"c5"}
+    first = rows[rows["name"] == "test-0"]
+    effect = (control.softmax(-1) * (treated - control)).sum(-1)
+    assert first["expected_logit_effect"].tolist() == pytest.approx([effect[0].item()] * 10, abs=1e-5)
+    divergence = torch.nn.KLDivLoss(reduction="mean")(treated.log_softmax(-1), control.softmax(-1))
+    assert rows["divergence"].mean() == pytest.approx(divergence.item(), abs=1e-6)
+    mean = run.summary["conditions"]["clean"]["mean_expected_logit_effect"]["estimate"]
+    assert mean == pytest.approx(effect.mean().item(), abs=1e-5)
+    assert set(run.record) <= set(RunRecord.model_fields)
+    found = {name: one["here"]["estimate"] for name, one in run.record["reported"]["numbers"].items()}
+    right = (control.argmax(-1) == torch.arange(6)).float().mean().item()
+    assert found == pytest.approx(
+        {"accuracy": right, "divergence": divergence.item(), "logit_effect": effect[0].item()}, abs=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_a_dry_run_counts_the_one_channel_alone(mnist_root, run_command, tmp_path, capsys):
+    where = (f"dataset.root={mnist_root}", "dataset.val_images=8", f"output_root={tmp_path}", "dry_run=true")
+    assert run_command(main, "experiment=authors_mnist", *where) == 0
+    assert "at most 12 forward passes" in capsys.readouterr().out  # 6 images, with and without do()
+
+
+@pytest.mark.slow
+def test_authors_mnist_prints_its_numbers_beside_those_of_the_notebook_and_the_page_has_them(run):
+    log = (run.folder / "run.log").read_text()
+    assert "beside the authors' notebook mnist.ipynb:" in log
+    for meaning, reported in (("accuracy", "0.9924"), ("KL", "0.0001011"), ("first test digit", "0.0976")):
+        (line,) = [line for line in log.splitlines() if meaning in line and reported in line]
+        assert re.search(rf"{re.escape(reported)} +-?[\d.e-]+", line)
+    text = page.render_page("authors_mnist", [run], pd.DataFrame(), [], [])
+    assert "Beside a source" in text
+    assert "0.9924" in text
+    assert text.count("the epoch is chosen on the other 5,000") == 1
+
+
+@pytest.mark.slow
+def test_authors_chest_runs_on_made_films_and_its_page_says_that_nothing_was_shown(nih_root, run_command, tmp_path):
+    from torchvision.models import densenet121
+
+    torch.manual_seed(0)
+    state = densenet121(weights=None, num_classes=14).state_dict()
+    state = {f"module.densenet121.{name}": value for name, value in state.items()}
+    state = {re.sub(r"classifier\.(weight|bias)$", r"classifier.0.\1", name): value for name, value in state.items()}
+    torch.save({"state_dict": state}, tmp_path / "weights.pth.tar")
+    cut = ("dataset.split=patients", "dataset.val_fraction=0.25", "dataset.test_fraction=0.25")
+    where = (f"dataset.root={nih_root}", "dataset.shape=[1,64,64]", f"output_root={tmp_path}", *cut)
+    as_coded = "training.autoencoder.loss._target_=dovision.training.autoencoder_loss.AutoencoderLossAsCoded"
+    command = ("experiment=authors_chest", *where, f"model.checkpoint_file={tmp_path / 'weights.pth.tar'}", as_coded)
+    assert run_command(main, *PAPER, *command) == 0
+    (run,) = read_sweep(tmp_path / "authors_chest")
+    rows = read_effects(run.folder, range(4))
+    assert set(rows["unit"]) == {"c5"}
+    assert rows["expected_logit_effect"].abs().gt(0).all()
+    scores = next(value for name, value in run.record["scores"].items() if "autoencoder" in name)
+    assert scores["val_loss"] == pytest.approx(8 * scores["val_interpretability"] + 2 * scores["val_shallow"], rel=1e-4)
+    text = page.render_page("authors_chest", [run], pd.DataFrame(), [], [])
+    assert text.count("Nothing has been shown on ChestX-ray14 with this experiment") == 1
+
+
+def test_authors_chest_is_swept_over_the_loss_as_coded_and_as_meant():
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
+        words = [f"hydra.searchpath=[{PAPER[1]}]", "experiment=authors_chest"]
+        config = compose("evaluate", words, return_hydra_config=True)
+    losses = config.hydra.sweeper.params["training.autoencoder.loss._target_"].split(",")
+    made = [instantiate(OmegaConf.merge(config.training.autoencoder.loss, {"_target_": name})) for name in losses]
+    assert [one.weights["deep"] for one in made] == [0.0, 3.0]
+
+
+@pytest.mark.slow
+def test_without_weights_authors_chest_is_refused_before_it_starts(run_command, nih_root, tmp_path, capsys):
+    where = (f"dataset.root={nih_root}", f"output_root={tmp_path / 'outputs'}", "-m")
+    assert run_command(main, *PAPER, "experiment=authors_chest", *where) == 1
+    assert "there is no checkpoint data/m-25012018-123527.pth.tar" in "".join(capsys.readouterr())
+    assert not list((tmp_path / "outputs").rglob("run.json"))
+
+
+@pytest.mark.slow
+def test_a_zeroed_channel_that_the_code_lacks_is_refused_before_it_starts(run_command, mnist_root, tmp_path, capsys):
+    where = (f"dataset.root={mnist_root}", f"output_root={tmp_path}", "training.autoencoder.zeroed_channel=16", "-m")
+    assert run_command(main, "experiment=authors_mnist", *where) == 1
+    assert "training.autoencoder.zeroed_channel must lie in [0, 15]" in "".join(capsys.readouterr())
+    assert not list(tmp_path.rglob("run.json"))

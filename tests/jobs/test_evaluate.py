@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.identity import digests
+from dovision.jobs.evaluate import main
+from dovision.results.run_record import read_sweep
+
+ATTACKED = ("attack=fgsm", "attack.eps=[0.1,16/255]")
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    return pq.read_table(folder / f"{name}.parquet").to_pandas()
+
+
+def only_run(sweep: Path) -> Path:
+    (run,) = read_sweep(sweep)
+    return run.folder
+
+
+def assert_equal_tables(first: Path, second: Path) -> None:
+    for table in ("samples", "effects"):
+        one, other = read(first, table), read(second, table)
+        for column in one.columns:
+            logs = "log" in column or column == "divergence"
+            tolerance = 1e-5 if logs else 1e-6  # float32 numbers up to 10, and up to 1
+            pd.testing.assert_series_equal(one[column], other[column], rtol=0, atol=tolerance)
+
+
+def test_a_run_leaves_its_tables_and_says_all_about_itself(fitted):
+    run = only_run(fitted / "evaluate")
+    samples, effects = read(run, "samples"), read(run, "effects")
+    assert sorted(samples["condition"].unique()) == ["clean", "eps=0.1", "eps=16/255"]
+    assert (len(samples), len(effects)) == (12 * 3, 12 * 3 * 4 * 10)
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["state"] == "completed"
+    assert facts["forward_passes"] == 12 * 3 * 5
+    assert set(facts) >= {
+        "overrides", "seed", "versions", "git_commit", "device", "wall_seconds", "peak_memory_mb", "checkpoints",
+        "dataset_fingerprint", "bad_files", "scores",
+    }  # fmt: skip
+    assert yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["attack"]["eps"] == [0.1, "16/255"]
+    assert set(json.loads((run / "summary.json").read_text())["conditions"]) == set(samples["condition"])
+    logged = pd.read_csv(run / "csv" / "metrics.csv")
+    assert {f"accuracy/{condition}" for condition in samples["condition"]} < set(logged)
+    assert "epoch 1 of 1" in (run / "run.log").read_text()
+
+
+def test_the_same_command_again_does_nothing_and_says_so(fitted, dovision_evaluate, capsys):
+    def times():
+        written = {path for path in fitted.rglob("*") if path.is_file()} - {fitted / digests.CACHE_FILE}
+        return {path: path.stat().st_mtime_ns for path in written}
+
+    before = times()
+    assert dovision_evaluate(f"output_root={fitted}", *ATTACKED, "trust_checkpoint=true") == 0
+    error = capsys.readouterr().err
+    assert "already completed, nothing to do" in error
+    assert "trust_checkpoint has no effect without checkpoint=FILE" in error
+    assert times() == before
+
+
+@pytest.mark.long  # a process of its own
+@pytest.mark.slow
+def test_a_completed_run_is_answered_without_lightning(fitted):
+    words = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
+    script = (
+        f"import sys\nfrom dovision.jobs import scripts\nsys.argv = ['dovision-evaluate', *{words!r}]\n"
+        "try:\n    scripts.evaluate()\nfinally:\n    print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "already completed, nothing to do" in done.stderr
+    assert not {"pytorch_lightning", "torchmetrics", "torchvision", "sympy"} & set(done.stdout.split())
+
+
+@pytest.mark.slow
+def test_another_output_root_gives_the_same_bytes(fitted, dovision_evaluate, tmp_path):
+    assert dovision_evaluate(f"output_root={tmp_path}", *ATTACKED) == 0
+    first, second = only_run(fitted / "evaluate"), only_run(tmp_path / "evaluate")
+    assert first.name == second.name
+    for table in ("samples.parquet", "effects.parquet", "summary.json"):
+        assert (first / table).read_bytes() == (second / table).read_bytes()
+
+
+@pytest.mark.slow
+def test_tables_depend_on_the_number_of_workers_in_no_byte(fitted, copy, dovision_evaluate):
+    assert dovision_evaluate(f"output_root={copy}", *ATTACKED, "num_workers=2") == 0
+    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
+    assert first.name == second.name
+    for table in ("samples.parquet", "effects.parquet"):
+        assert (first / table).read_bytes() == (second / table).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["evaluation.batch_size=5", "evaluation.chunk=3"])
+def test_batch_size_and_chunk_are_part_of_a_run_whose_tables_they_change_by_rounding(
+    fitted, copy, dovision_evaluate, size
+):
+    assert dovision_evaluate(f"output_root={copy}", *ATTACKED, size) == 0
+    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
+    assert first.name != second.name
+    assert_equal_tables(first, second)
+
+
+@pytest.mark.slow
+def test_the_fitted_classifier_is_found_by_another_run(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "attack=none") == 0
+    errors = capsys.readouterr().err
+    assert "found the fitted classifier" in errors
+    assert "fitting" not in errors
+
+
+@pytest.mark.long  # another run finds the fitted classifier above; tests/sweeps has a run a job
+@pytest.mark.slow
+def test_a_sweep_fits_once_and_leaves_a_run_per_job(copy, dovision_evaluate, capsys):
+    shutil.rmtree(copy / "checkpoints")
+    sweep = ("intervention.rows=1,2", "intervention.columns=${intervention.rows}", "attack=fgsm,mifgsm", "-m")
+    assert dovision_evaluate(f"output_root={copy}", *sweep) == 0
+    runs = read_sweep(copy / "evaluate")
+    assert [run.state for run in runs] == ["completed"] * 4
+    assert sorted(read(run.folder, "effects")["unit"].nunique() for run in runs) == [1, 1, 4, 4]
+    assert capsys.readouterr().err.count("fitting the classifier") == 1
+    assert dovision_evaluate(f"output_root={copy}", *sweep) == 0
+    assert "all 4 jobs are completed already; none is started" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(copy, dovision_evaluate):
+    assert dovision_evaluate(f"output_root={copy}", "intervention=activation", "name=with_autoencoder") == 0
+    assert dovision_evaluate(
+        f"output_root={copy}", "intervention=activation", "name=plain", "evaluation.reference=without_autoencoder"
+    ) == 0  # fmt: skip
+    with_autoencoder, plain = (read(only_run(copy / name), "effects") for name in ("with_autoencoder", "plain"))
+    assert list(with_autoencoder["unit"].unique()) == [f"c{channel}" for channel in range(16)]
+    assert with_autoencoder["top"].isna().all()
+    assert with_autoencoder["treated"].equals(plain["treated"])
+    assert not with_autoencoder["control"].equals(plain["control"])
+    assert len(list((copy / "checkpoints").glob("autoencoder-*/autoencoder.ckpt"))) == 1
+
+
+@pytest.mark.slow
+def test_a_failed_job_keeps_its_reason_and_the_exit_code_is_1(copy, dovision_evaluate, capsys, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ValueError("a layer returned nothing. Look at it.")
+
+    monkeypatch.setattr("dovision.measurement.effects.EffectEvaluation.measure", fail)
+    assert dovision_evaluate(f"output_root={copy}") == 1
+    assert "failed: a layer returned nothing. Look at it." in capsys.readouterr().err
+    (run,) = read_sweep(copy / "evaluate")
+    assert run.state == "failed"
+    assert run.failure.endswith("a layer returned nothing. Look at it.")
+    assert "Traceback" in run.record["exception"]["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("intervention.rowz=3", "intervention has no key 'rowz'. Did you mean rows?"),
+        ("+sead=3", "the configuration has no key 'sead'. Did you mean seed?"),
+        ("attack=pgdd", "attack has no component 'pgdd'. Did you mean pgd or apgd?"),
+        ("intervention.site=relu#1", "a value with # must be in quotes: 'intervention.site=\"relu#1\"'"),
+    ],
+)
+def test_a_typo_is_answered_in_one_line_with_the_nearest_name(tmp_path, run_command, capsys, override, message):
+    assert run_command(main, "dataset=digits", f"output_root={tmp_path}", override) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_of_a_sweep_from_which_a_run_is_deleted_that_run_alone_is_measured_again(copy, dovision_evaluate):
+    command = (f"output_root={copy}", "intervention.columns=1,2", "-m")
+    assert dovision_evaluate(*command) == 0
+    deleted, other = (run.folder for run in read_sweep(copy / "evaluate"))
+    table, untouched = (deleted / "effects.parquet").read_bytes(), (other / "run.json").stat().st_mtime_ns
+    shutil.rmtree(deleted)
+    assert dovision_evaluate(*command) == 0
+    assert (deleted / "effects.parquet").read_bytes() == table
+    assert (other / "run.json").stat().st_mtime_ns == untouched
+
+
+def test_a_key_of_parts_that_are_swept_is_told_how_it_is_set(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "attack=fgsm,pgd", "attack.eps=0.1", "-m") == 1
+    message = "attack.eps cannot be set before attack=fgsm,pgd is split into jobs. Write ++attack.eps=..., which each"
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["attack=fgsm", "attack.eps=-1"], "eps must be in [0, 1] pixel units, got -1"),
+        (["intervention.rows=0"], "rows must be a whole number of at least 1, got 0"),
+        (["intervention.rows=33"], "at most 32 rows and 32 columns on a 32 x 32 image, got 33 x 2"),
+        (
+            ["evaluation.reference=with_autoencoders"],
+            "must be one of with_autoencoder, without_autoencoder, got 'with_autoencoders'. Did you mean with",
+        ),
+        (["evaluation.chunk=0"], "chunk must be"),
+        (["trainer.inference_mode=true"], "trainer.inference_mode must be false"),
+        (["intervention=activation", "~autoencoder"], "needs an autoencoder"),
+        (["checkpoint=nowhere.ckpt"], "there is no checkpoint nowhere.ckpt"),
+        (["dataset=mnist", "dataset.root=nowhere"], "train-images-idx3-ubyte"),
+    ],
+)
+def test_a_wrong_value_is_answered_in_one_line(copy, dovision_evaluate, capsys, overrides, message):
+    assert dovision_evaluate(f"output_root={copy}", *overrides) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_checkpoint_of_other_classes_is_refused(fitted, copy, dovision_evaluate, capsys):
+    (checkpoint,) = fitted.glob("checkpoints/*/classifier.ckpt")
+    three = ["dataset=phantom", "dataset.label=kind", "dataset.classes=[healthy,nodule,opacity,both]"]
+    small = ["dataset.shape=[1,64,64]", "dataset.train_images=20", "dataset.val_images=10", "dataset.test_images=10"]
+    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={checkpoint}", *three, *small) == 1
+    assert (
+        "must have the dataset's 4 classes (multiclass: healthy, nodule, opacity, both), got 10"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_checkpoint_of_another_image_shape_is_refused(fitted, copy, dovision_evaluate, capsys):
+    (checkpoint,) = fitted.glob("checkpoints/*/classifier.ckpt")
+    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={checkpoint}", "dataset.shape=[1,40,40]") == 1
+    assert "dataset's image shape [1, 40, 40], got [1, 32, 32]. Set dataset.shape" in capsys.readouterr().err
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(copy, dovision_evaluate, capsys, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "run"),)
+
+    torch.save({"format": 1, "state": Evil()}, tmp_path / "evil.ckpt")
+    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={tmp_path / 'evil.ckpt'}") == 1
+    assert re.search("evil.ckpt .* Save ", capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_an_output_folder_that_cannot_be_written_is_named(dovision_evaluate, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert dovision_evaluate(f"output_root={tmp_path / 'file'}") == 1
+    error = capsys.readouterr().err
+    assert re.search(f"{tmp_path / 'file'}.* cannot be used: Not a directory. .* output_root=", error)
+    assert "Traceback" not in error
+
+
+@pytest.mark.long  # a process of its own; test_run_directory.py kills a writer
+@pytest.mark.slow
+def test_a_killed_run_is_found_interrupted_and_is_done_again(copy, dovision_evaluate, fitted):
+    script = (
+        "import os, signal, sys\n"
+        "from dovision.measurement import effects as module\n"
+        "module.round_to_8_bits = lambda image: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from dovision.jobs.evaluate import main\n"
+        "main()\n"
+    )
+    overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
+    kept = [override for override in overrides if not override.startswith("output_root")]
+    command = [sys.executable, "-c", script, *kept, f"output_root={copy}"]
+    assert subprocess.run(command, capture_output=True).returncode == -9
+    (run,) = read_sweep(copy / "evaluate")
+    assert run.state == "interrupted"
+    assert not list(run.folder.glob("*.parquet"))
+    assert dovision_evaluate(f"output_root={copy}", *ATTACKED) == 0
+    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
+    assert (first / "effects.parquet").read_bytes() == (second / "effects.parquet").read_bytes()
+
+
+CONF = configuration_folder()
+OF_PAPER = CONF.parent / "paper" / "conf"
+EXPERIMENTS = sorted(path for folder in (CONF, OF_PAPER) for path in (folder / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_experiment_composes_to_what_it_chooses(path):
+    written = [choice for choice in yaml.safe_load(path.read_text())["defaults"] if isinstance(choice, dict)]
+    wanted = {
+        group.removeprefix("override /"): part
+        for choice in written
+        for group, part in choice.items()
+        if group.startswith("override /") and isinstance(part, str)
+    }
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
+        words = [f"hydra.searchpath=[{OF_PAPER}]", f"experiment={path.stem}"]
+        composed = compose("evaluate", words, return_hydra_config=True)
+    assert composed.name == path.stem
+    chosen = composed.hydra.runtime.choices
+    assert {group: chosen[group] for group in wanted} == wanted
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_two_devices_give_the_bytes_of_one(fitted, copy, dovision_evaluate):
+    overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
+    kept = [override for override in overrides if not override.startswith("output_root")]
+    kept += ["evaluation.images=75", "evaluation.batch_size=16", "threads=1"]  # of five batches one has three
+    kept += ["evaluation.rows=named", "explainer=[center_map]", "explanation.cells=4", "explanation.steps=2"]
+    assert dovision_evaluate(*kept, f"output_root={copy}", "name=one") == 0
+    devices = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
+    command = [sys.executable, "-m", "dovision.jobs.evaluate", *kept, f"output_root={copy}", "name=two", *devices]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = only_run(copy / "one"), only_run(copy / "two")
+    for table in ("samples.parquet", "effects.parquet", "effect_sums.parquet", "maps.parquet", "summary.json"):
+        assert (first / table).read_bytes() == (second / table).read_bytes(), table
+    assert not list(second.glob("*.part*"))
+    assert json.loads((second / "run.json").read_text())["forward_passes"] == 75 * 3 * 5
+
+
+def test_several_devices_are_refused_in_a_sweep(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "trainer.devices=2", "seed=0,1", "-m") == 1
+    assert "trainer.devices must be 1 in a sweep, got 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_tags_are_in_the_record_and_on_the_page_and_make_no_other_run(copy, dovision_evaluate, page_of, capsys):
+    for tags in ("[thesis,first try]", "[]"):
+        assert dovision_evaluate(f"output_root={copy}", f"tags={tags}") == 0
+    assert "already completed" in capsys.readouterr().err
+    run = only_run(copy / "evaluate")
+    assert json.loads((run / "run.json").read_text())["tags"] == ["thesis", "first try"]
+    text = page_of(copy / "evaluate").read_text()
+    assert "<li>Tag: thesis</li>\n<li>Tag: first try</li>" in text
+
+
+@pytest.mark.slow
+def test_a_debug_configuration_measures_each_time_apart_from_results(tmp_path, run_command, capsys):
+    sizes = [f"dataset.{split}_images={number}" for split, number in (("train", 32), ("val", 8), ("test", 8))]
+    small = ["dataset.shape=[1,64,64]", "model=small_resnet", "model.width=2", "evaluation.batch_size=2"]
+    words = [*sizes, *small, "intervention.rows=1", "intervention.columns=1", f"output_root={tmp_path}"]
+    for _ in range(2):
+        assert run_command(main, *words, "debug=default", "trainer.fast_dev_run=true") == 0
+        assert "nothing to do" not in capsys.readouterr().err
+    facts = json.loads((only_run(tmp_path / "debug") / "run.json").read_text())
+    assert (facts["state"], facts["images"]) == ("partial", 2)

@@ -1,0 +1,467 @@
+"""A name that does not exist, and a key that nothing obeys, are refused before anything starts."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from dovision.config import settings
+from dovision.config.composition import refusal
+from dovision.config.errors import error_text
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.jobs import jobs
+from dovision.jobs.keys import check_target, declared, drop_unselected
+from dovision.jobs.validation import Checks
+
+CONF = configuration_folder()
+COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml") if "  help:" in path.read_text())
+DEFAULT = re.compile(r"^ +- (override |optional )?/?([a-z][\w/]*)(@[\w.]+)?:", re.MULTILINE)
+CHECKED_LATER = ("detection.seen", "dataset.split_folders", "dataset.masks")  # names of attacks; by the dataset
+
+# Groups that no command chooses at its top, and a place where it chooses them.
+HOMES = {
+    "fill": ("", "explanation.fill"),
+    "transform": ("fill@explanation.fill=transformed ", "explanation.fill.transform"),
+}
+
+
+def groups(command: str) -> list[str]:
+    """The groups of a command's own defaults list, and of the lists that it is made of."""
+    text = (CONF / f"{command}.yaml").read_text()
+    parts = [text, *((CONF / f"{name}.yaml").read_text() for name in re.findall(r"^  - (\w+) #", text, re.MULTILINE))]
+    return [f"{group}{place}" for part in parts for _, group, place in DEFAULT.findall(part)]
+
+
+def defaults(text: str) -> str:
+    """The defaults list of a file, without what follows it."""
+    found = re.search(r"^defaults:.*\n((?:[ #].*\n)*)", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def nested() -> list[tuple[str, str]]:
+    """The choice of each part that chooses parts of its own, and the places of those."""
+    found = []
+    for path in sorted(CONF.glob("*/*.yaml")):
+        text, group = path.read_text(), path.parent.name
+        header = re.match(r"# @package (\S+)", text)
+        before, home = HOMES.get(group, ("", group))
+        choice = f"{group}@{home}" if group in HOMES else group
+        for _, part, place in DEFAULT.findall(defaults(text)) if not text.startswith("# @package _global_") else ():
+            package = header[1] if header else home
+            chosen = f"{group}=[{path.stem}]" if header else f"{before}{choice}={path.stem}"
+            if package == "_global_":
+                found.append((f"{group}={path.stem}", f"{part}{place}"))
+            else:
+                found.append((chosen, f"{part}@{package}.{place[1:]}"))
+    return found
+
+
+def test_no_defaults_list_lets_a_name_be_passed_over():
+    """But that of a file of the user's machine, which need not be there."""
+    found = {line for path in CONF.rglob("*.yaml") for line in re.findall("^ +- optional .*", path.read_text(), re.M)}
+    assert {line.partition(" #")[0].strip() for line in found} == {"- optional local: default"}
+
+
+def test_each_group_is_chosen_by_some_command_or_by_a_part():
+    chosen = {name.partition("@")[0] for command in COMMANDS for name in groups(command)}
+    chosen |= {place.partition("@")[0] for _, place in nested()}
+    assert {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra"} == {
+        name for name in chosen if "/" not in name
+    }
+
+
+NESTED = {place.partition("@")[0]: (chosen, place) for chosen, place in nested()}  # one place of each group
+
+
+@pytest.mark.parametrize(
+    ("command", "overrides"),
+    [
+        (command, [f"{name}=xyzzy"])
+        for command in COMMANDS
+        for name in sorted({"local", *groups(command)[:1], *groups(command)[-1:]} & {*groups(command)})
+    ]
+    + [("evaluate", [*chosen.split(), f"{place}=xyzzy"]) for chosen, place in NESTED.values()],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_name_that_does_not_exist_is_refused(command, overrides, run_command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(importlib.import_module(f"dovision.jobs.{command}").main, *overrides) == 1
+    said = capsys.readouterr().err
+    group = overrides[-1].partition("=")[0].partition("@")[0]
+    assert re.fullmatch(rf"dovision-{command}: {group} has no component 'xyzzy'\. It has: .+\.\n", said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_group_of_hydras_own_takes_one_value_in_a_sweep(refused):
+    line = refused("report", "-m", "sweep=.", "hydra/job_logging=console,consol")
+    assert line == "hydra/job_logging takes one value for all jobs, got hydra/job_logging=console,consol."
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_name_that_does_not_exist_is_refused_in_a_list_and_in_a_sweep(command):
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
+        sweep = declared.__wrapped__(command)
+        for name in groups(command):
+            for value in ("[xyzzy]", "xyzzy") if name != "local" else ():  # an optional entry, see below
+                with pytest.raises(ValueError) as raised:
+                    jobs.compose(sweep, jobs.Job(0, (f"{name}={value}",), Path()))
+                assert f"{name.partition('@')[0]} has no component 'xyzzy'. It has: " in str(raised.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [
+        ("evaluate", ["experiment=demo,dem"]),
+        ("evaluate", ["fill@intervention.fill=blur,blurr"]),
+        ("train", ["model=small_cnn,smal_cnn", "dataset=digits"]),
+    ],
+)
+def test_a_sweep_with_such_a_name_starts_no_job(main, words, run_command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(importlib.import_module(f"dovision.jobs.{main}").main, "-m", *words) == 1
+    said = capsys.readouterr().err
+    head, line = said.splitlines()
+    assert head == f"dovision-{main}: 1 of 2 jobs cannot run, and none was started:"
+    assert f"has no component {words[0].rpartition(',')[2]!r}. Did you mean " in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def nodes(node, where=""):
+    """Every mapping of a configuration that has keys of its own, with its path."""
+    yield where, node
+    for key in list(map(str, node)):
+        there = not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key)
+        if key != "hydra" and there and OmegaConf.is_dict(node[key]):
+            yield from nodes(node[key], f"{where}.{key}".lstrip("."))
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, DictConfig]:
+    """What each command declares."""
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
+        known = {command: declared.__wrapped__(command) for command in COMMANDS}
+    known["report"].sweep = known["verify"].run = "outputs"  # which must be given
+    return known
+
+
+def own(config: DictConfig) -> DictConfig:
+    """A copy without what is Hydra's."""
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+
+
+def check_keys(command: str, config: DictConfig) -> None:
+    for component in settings.components(settings.read(command, config)):
+        check_target(component.where, component)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_key_that_nothing_reads_is_refused_in_every_node_of_every_command(command, known):
+    config = own(known[command])
+    for _, node in (each for each in nodes(config) if each[0] not in CHECKED_LATER):
+        for value in (1, {"deeper": 1}):
+            with open_dict(node):
+                node.nonsense = value
+            with pytest.raises(ValueError, match="nonsense"):
+                check_keys(command, config)
+            with open_dict(node):
+                del node["nonsense"]
+    check_keys(command, config)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_key_that_is_removed_is_missed(command, known):
+    components = tuple(f"{where}." for where, node in nodes(own(known[command])) if "_target_" in node)
+    for where, node in nodes(own(known[command])):
+        parts = [part for _, part in nodes(node) if part is not node]
+        of_the_user = where and len(parts) >= len(node) and all("_target_" in part for part in parts)
+        if "_target_" in node or of_the_user or where.startswith(components):  # whose constructor has defaults
+            continue
+        for key in node:
+            config = own(known[command])
+            parent = OmegaConf.select(config, where) if where else config
+            with open_dict(parent):
+                del parent[key]
+            with pytest.raises((ValueError, OmegaConfBaseException), match=rf"{key}( must be there|[.\w]*' not found)"):
+                settings.read(command, config)
+
+
+def refusal_of(command: str, overrides: list[str]) -> str:
+    """The sentence with which a command line of a single job is refused."""
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
+        try:
+            config = compose(command, overrides, return_hydra_config=True)
+        except Exception as error:
+            return refusal(error, command, overrides)
+        with pytest.raises((ValueError, OmegaConfBaseException)) as raised:
+            Checks(command)(config, overrides, config.hydra.runtime.choices)
+    return error_text(raised.value)
+
+
+def chosen_alone(experiment, group, name, *more):
+    """The nodes of a group of which the command line chooses one, before and after the others are left out."""
+    overrides = [f"experiment={experiment}", f"{group}=[{name}]", *more]
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
+        config = compose("evaluate", overrides, return_hydra_config=True)
+        return config[group], drop_unselected("evaluate", config, overrides)[group]
+
+
+def chosen_by_experiments():
+    for path in sorted((CONF / "experiment").glob("*.yaml")):
+        lines = OmegaConf.load(path).get("defaults", [])
+        for line in (line for line in lines if not isinstance(line, str)):
+            for group in ("detector", "explainer"):
+                for name in line.get(f"override /{group}") or []:
+                    yield path.stem, group, name
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("experiment", "group", "name"), list(chosen_by_experiments()))
+def test_each_component_of_an_experiment_can_be_chosen_alone(experiment, group, name):
+    before, after = chosen_alone(experiment, group, name)
+    assert list(after) == [name]
+    assert OmegaConf.to_container(after[name], resolve=True) == OmegaConf.to_container(before[name], resolve=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("experiment", "group", "chosen"),
+    [
+        ("phantom_detection", "detector", "feature_squeezing"),
+        ("phantom_maps", "explainer", "effect_map_combined"),
+    ],
+)
+def test_a_job_has_nothing_of_the_components_that_are_not_chosen(experiment, group, chosen):
+    overrides = [f"experiment={experiment}", f"{group}=[{chosen}]", "detection.adaptive.detectors=[]"]
+    overrides += [f"detection.reference={chosen}"] if group == "detector" else []
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
+        config = compose("evaluate", overrides, return_hydra_config=True)
+        job = Checks("evaluate")(config, overrides, config.hydra.runtime.choices)
+    assert len(config[group]) > 1
+    assert list(getattr(job, group)) == [chosen]
+    assert job.record()[group] == {chosen: OmegaConf.to_container(config[group][chosen], resolve=True)}
+
+
+@pytest.mark.parametrize(
+    ("name", "override"),
+    [
+        ("feature_squeezing", "detector.feature_squeezing.bits=[3]"),
+        ("feature_squeezing", "++detector={feature_squeezing: {bits: [3]}}"),
+        ("feature_squeezin", "++detector.feature_squeezin.bits=[3]"),
+        ("margn", "++detector={margn: {x: 3}}"),
+        ("beyond", "+transform@detector.beyond.intervention.transforms.jpeg=jpeg"),
+        ("max_softmax_inverted", "detector.max_softmax_inverted.score=either"),
+    ],
+)
+def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name, override):
+    before, after = chosen_alone("phantom_detection", "detector", "entropy", override)
+    assert after[name] == before[name]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["++evaluation.image=3"], "evaluation has no key 'image'. Did you mean images"),
+        (["epochs=3"], "Did you mean training.classifier.epochs or training.autoencoder.epochs?"),
+        (["+batch_size=3"], "or evaluation.batch_size?"),
+        (["+model@other=small_cnn"], "the configuration has no key 'other'"),
+        (["++evaluation.images.first=3"], "evaluation.images takes a value, got keys: first."),
+        (["++evaluation=3"], "evaluation must have keys (split, images, "),
+        (["++model._target_=dovision.nowhere"], "model._target_ must be a class or function, got dovision.nowhere: "),
+        (["++detector={entropy: {x: 3}}"], "detector.entropy has no _target_, so that nothing reads it."),
+        (["++explainer={grad_cam: {layer: conv1}}"], "explainer.grad_cam has no _target_"),
+        (["++logger={mlflow: {x: 1}}"], "logger.mlflow has no _target_"),
+        (["++detector.mine.temperature=3"], "detector.mine has no _target_, so that nothing reads it."),
+        (["explainer=[grad_cam]", "++explainer.edge_map.sigma=3"], "remove it: '~explainer.edge_map'"),
+        (
+            ["experiment=phantom_detection", "detector=[entropy]", "detector.feature_squeezing.bits=[3]"],
+            "remove it: '~detector.feature_squeezing'",
+        ),
+        (["~model.shape"], "model.shape must be given, got nothing."),
+        (["evaluation.only_with_boxes=maybe"], "evaluation.only_with_boxes must be true or false, got 'maybe'."),
+        (["attack=[none,random_sign]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
+        (["attack=[fgsm,pgd]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
+        (["attack=fgsm", "loss@attack.loss=[margin,dlr]"], "loss@attack.loss takes one name, got a list."),
+        (["attack=null"], "attack takes a name, got null. It has: apgd, "),
+        (
+            ["logger.wandb.project=mine"],
+            "logger.wandb is not chosen. Choose it by its group, beside others: logger=[...,",
+        ),
+        (["callbacks.early_stopping.patience=9"], "callbacks.early_stopping is not chosen. Choose it by its group,"),
+        (["+logger.wandb.project=mine"], "so that nothing reads it. Choose it by its group (logger=[...,wandb])"),
+        (["+seed=3"], "seed has a value already. Write seed=..., without +."),
+        (["+attack=fgsm"], "attack has a value already."),
+        (["fill@intervention.fil=blur"], "Did you mean fill@explanation.fill or fill@intervention.fill?"),
+        (["fil@intervention.fill=blur"], "there is no group 'fil'. Did you mean fill?"),
+        (["attack=fgsm,pgd"], "several values (attack=fgsm,pgd) make a sweep, which needs -m."),
+        (["seed=${sed}"], "seed: Interpolation key 'sed' not found."),
+        (["dataset.shape.x=1"], "dataset.shape takes a value, got a key below it: x."),
+        (["epochs=3", "batch_size=2", "seed=1"], "Did you mean training.classifier.epochs"),
+        (["loss@attack.loss=margin", "attack=fgsm", "+seed=3"], "seed has a value already."),
+        (["attack=[a"], "the command line cannot be read at 'attack=[a': no viable alternative at input"),
+        (["=3"], "the configuration has no key ''."),
+        (["~seeds"], "seeds cannot be removed, since it is not there."),
+        (["~attack@other"], "attack@other cannot be removed, since it is not chosen."),
+        (["attack=fgsm,pgd", "attack.epss=3"], "attack.epss cannot be set before attack=fgsm,pgd is split into jobs."),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_what_is_wrong_with_a_command_line_is_said_in_a_sentence(overrides, message):
+    sentence = refusal_of("evaluate", ["dataset=digits", *overrides])
+    assert message in sentence
+    assert len(sentence.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["++evaluation.image=3"], "evaluation has no key 'image'. Did you mean images"),
+        (["++trainer.max_epochs=1"], "trainer has no key 'max_epochs'. "),
+        (["fill@intervention.fill=blurr"], "fill has no component 'blurr'. Did you mean blur?"),
+    ],
+)
+def test_a_single_job_that_is_refused_leaves_nothing_behind(overrides, message, run_command, capsys, tmp_path):
+    from dovision.jobs.evaluate import main
+
+    assert run_command(main, f"output_root={tmp_path}/out", *overrides) == 1
+    assert capsys.readouterr().err.startswith(f"dovision-evaluate: {message}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_keys_of_an_experiment_in_a_folder_of_the_user_are_looked_at_as_well(run_command, capsys, tmp_path):
+    from dovision.jobs.evaluate import main
+
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ntraining: {classifier: {epoch: 3}}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    assert run_command(main, "--config-dir", str(tmp_path), "dry_run=true", "experiment=mine") == 1
+    assert "training.classifier has no key 'epoch'. Did you mean epochs?" in capsys.readouterr().err
+    assert run_command(main, "--config-dir", str(tmp_path), "dry_run=true", "experiment=mein") == 1
+    assert "experiment has no component 'mein'. Did you mean mine" in capsys.readouterr().err
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A folder of configuration files of the user's, to which experiments are added by name and text."""
+
+    def add(**texts: str) -> str:
+        folder = tmp_path / "conf" / "experiment"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
+        return str(folder.parent)
+
+    return add
+
+
+@pytest.fixture
+def refused(tmp_path, run_command, capsys):
+    """The lines, as one, of a command that is refused and has written nothing."""
+
+    def run(command: str, *words: str) -> str:
+        root = [f"output_root={tmp_path}/out"] if command in ("evaluate", "train") else []
+        assert run_command(importlib.import_module(f"dovision.jobs.{command}").main, *words, *root) == 1
+        line = " ".join(capsys.readouterr().err.splitlines())
+        assert not (tmp_path / "out").exists()
+        return line.removeprefix(f"dovision-{command}: ")
+
+    return run
+
+
+@pytest.fixture
+def local(mine):
+    """A folder of the user's with settings of the machine, an experiment and a debug configuration, by their texts."""
+
+    def add(text: str, experiment: str = "", debug: str = "") -> str:
+        folder = Path(mine(mine=experiment))
+        for group, content in (("local", text), ("debug", debug)):
+            (folder / group).mkdir()
+            name = "default" if group == "local" else "mine"
+            (folder / group / f"{name}.yaml").write_text(f"# @package _global_\n{content}\n")
+        return str(folder)
+
+    return add
+
+
+def threads(folder: str, *words: str) -> int | None:
+    """Of a composed job, whose files lie in a folder of the user's."""
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
+        return compose("evaluate", [f"hydra.searchpath=[{folder}]", *words]).threads
+
+
+@pytest.mark.slow
+def test_settings_of_the_machine_win_over_an_experiment_and_lose_against_debug_and_the_command_line(local):
+    folder = local("threads: 2", "threads: 1", "threads: 3")
+    assert threads(folder) == 2
+    assert threads(folder, "experiment=mine") == 2
+    assert threads(folder, "debug=mine") == 3
+    assert threads(folder, "debug=mine", "threads=4") == 4
+    assert threads(folder, "~local") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "text", "message"),
+    [
+        ("train", "training: {classifier: {epoch: 3}}", "training.classifier has no key 'epoch'. Did you mean epochs?"),
+        ("evaluate", "data: {root: x}", "the configuration has no key 'data'. "),
+        ("train", "defaults: [{override /dataset: minst}]", "dataset has no component 'minst'. Did you mean mnist?"),
+        ("evaluate", "seed: -1", "seed must be a whole number from 0 to"),
+    ],
+)
+def test_settings_of_the_machine_are_checked_as_all_others(local, refused, command, text, message):
+    assert refused(command, "--config-dir", local(text)).startswith(message)
+
+
+def test_settings_of_another_machine_must_be_there(local, refused):
+    line = refused("evaluate", "--config-dir", local("threads: 1"), "local=defualt")
+    assert line == "local has no component 'defualt'. Did you mean default? It has: default."
+
+
+def test_a_configuration_file_that_is_no_yaml_is_refused_with_its_line(mine, refused):
+    folder = mine(mine="note: {a: 1\nname: b")
+    line = refused("evaluate", "--config-dir", folder, "dry_run=true", "experiment=mine")
+    assert line.startswith(f"{folder}/experiment/mine.yaml must be YAML, got at line 3: ")
+    assert "expected ',' or '}'" in line
+
+
+@pytest.mark.parametrize("given", [["experiment=mine"], ["experiment=sweep", "hydra.mode=RUN"]])
+def test_parameters_of_a_sweep_are_refused_in_a_single_job(mine, refused, given):
+    sweeper = "sweeper: {params: {attack: 'pgd,pdg'}}"
+    folder = mine(mine=f"hydra: {{{sweeper}}}", sweep=f"hydra: {{{sweeper}, mode: MULTIRUN}}")
+    line = refused("evaluate", "--config-dir", folder, "dry_run=true", *given)
+    assert line.startswith("hydra.sweeper.params needs a sweep, got a single job and ")
+    assert line.endswith("Add -m, or write hydra.mode: MULTIRUN beside it.")
+
+
+def test_parameters_of_a_sweep_are_refused_in_an_experiment_that_is_swept(mine, refused):
+    folder = mine(mine="hydra: {sweeper: {params: {attack: 'pgd,fgsm'}}}")
+    line = refused("evaluate", "-m", "--config-dir", folder, "dry_run=true", "experiment=mine,demo")
+    assert "hydra.sweeper" in line  # Hydra 1.4 refuses it before this package does
+    assert "where none would be used" in line or "before the sweep starts" in line
+
+
+@pytest.mark.parametrize(
+    ("override", "sweep"),
+    [("hydra.sweeper.params={attack:pdg}", []), ("+hydra.sweeper.params.attack=pdg", ["-m"])],
+)
+def test_parameters_of_a_sweep_are_refused_on_the_command_line_with_their_remedy(refused, override, sweep):
+    line = refused("evaluate", *sweep, "dry_run=true", override)
+    assert line.startswith(f"hydra.sweeper.params must be set in a configuration file, got {override}. ")
+    assert line.endswith("sweep by -m and values with commas: -m attack=pgd,fgsm.")
+
+
+@pytest.mark.parametrize("override", ["dataset.shape.x.y=[1,64,64]", "++seed.x=1"])
+def test_a_key_below_a_value_is_refused_in_a_line(run_command, override, capsys, tmp_path):
+    from dovision.jobs.evaluate import main
+
+    assert run_command(main, override, f"output_root={tmp_path}") == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("dovision-evaluate: ")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,92 @@
+"""What a worker shares with the process that launches it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+import re
+import signal
+import threading
+import time
+
+import pytest
+
+from dovision.config.errors import error_text
+from dovision.jobs import launch as module
+from dovision.jobs.launch import Launch, chdir_to
+from dovision.jobs.task import JobTask
+from dovision.jobs.train import main as train
+
+
+def test_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = JobTask("print", print, Launch())
+    monkeypatch.chdir("/")
+    chdir_to(task.folder)
+    assert os.getcwd() == str(tmp_path)
+
+
+def test_a_machine_that_does_not_share_the_folder_says_so(tmp_path):
+    gone, launch = tmp_path / "home", Launch()
+    told = f"must be there on each machine of a cluster, got {gone}, which {platform.node()} does not share"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        chdir_to(str(gone))
+    gone.mkdir()  # as Hydra does, before a job
+    with pytest.raises(ValueError, match=re.escape(told)):
+        launch.check_shared(gone)
+    launch.begin(gone)
+    launch.check_shared(gone)
+    launch.end(gone)
+    launch.check_shared(gone)  # of a job that waits in a queue, whose command was stopped
+
+
+def test_a_worker_ends_with_its_command_however_that_ends(monkeypatch):
+    monkeypatch.setattr(module, "_PERIOD", 0.01)
+    reads, writes = os.pipe()
+    command = os.fork()
+    if command == 0:
+        launch = Launch()
+        if os.fork() == 0:
+            with launch.watched():
+                os.write(writes, b"r")
+                time.sleep(600)
+        time.sleep(600)
+    os.close(writes)
+    assert os.read(reads, 1) == b"r"
+    os.kill(command, signal.SIGKILL)
+    os.waitpid(command, 0)
+    assert os.read(reads, 1) == b""  # once neither process holds the other end
+
+
+def test_a_command_on_another_machine_is_not_watched():
+    with Launch(process="elsewhere-1").watched():
+        time.sleep(0.01)
+        assert not [thread for thread in threading.enumerate() if thread.name.endswith("(watch)")]
+
+
+def test_a_worker_leaves_ctrl_c_to_its_command():
+    task = pickle.dumps(JobTask("print", print, Launch(process="elsewhere-1")))
+    process = os.fork()
+    if process == 0:
+        pickle.loads(task)
+        os._exit(signal.getsignal(signal.SIGINT) != signal.SIG_IGN)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+
+
+def test_what_was_raised_in_a_worker_is_told_without_its_wrapping():
+    wrapped = RuntimeError("a traceback of many lines")
+    wrapped.cause = ValueError("eps must be in [0, 1] pixel units, got 300.")
+    assert error_text(wrapped) == "eps must be in [0, 1] pixel units, got 300."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
+def test_a_job_prints_what_is_composed_but_no_secret(tmp_path, run_command, capsys, monkeypatch, sweep):
+    monkeypatch.setenv("SECRET", "0.0314159")
+    words = ["dataset=digits", "training.classifier.epochs=0", f"output_root={tmp_path}", "print_config=true"]
+    assert run_command(train, *sweep, *words, "++training.classifier.optimizer.lr='${oc.decode:${oc.env:SECRET}}'") == 0
+    out = capsys.readouterr().out
+    assert "dataset:\n  _target_: dovision.datasets.digits.Digits\n" in "\n".join(map(str.rstrip, out.splitlines()))
+    assert "lr: ${oc.env:SECRET}" in out
+    assert "0.0314159" not in out

@@ -1,0 +1,98 @@
+import logging
+import os
+import re
+import sys
+import time
+
+import pytest
+
+from dovision.jobs import sweep as module
+from dovision.jobs.jobs import Job
+from dovision.jobs.sweep import Progress
+from dovision.results.run_directory import RunDirectory
+from pseudo_terminal import terminal
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_PERIOD", 0.01)
+    return [Job(number, (f"seed={number}",), tmp_path / str(number)) for number in range(3)]
+
+
+@pytest.fixture
+def runs(jobs):
+    """The run directories of three jobs, of which the first is completed already."""
+    runs = [RunDirectory(job.folder) for job in jobs]
+    runs[0].start({}, [], {})
+    runs[0].complete({})
+    return runs
+
+
+def fail(run):
+    run.start({}, [], {})
+    run.fail(ValueError("no"))
+
+
+def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, runs, caplog):
+    caplog.set_level(logging.INFO)
+    with Progress(jobs, again=()):
+        fail(runs[1])
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 1
+    assert re.fullmatch(r"sweep: 2/3 jobs, 1 failed in 0:00:0\d, 0:00:0\d left: failed seed=1", lines[0])
+
+
+def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
+    caplog.set_level(logging.INFO)
+    fail(RunDirectory(jobs[0].folder))
+    with Progress(jobs[:1], again=()):
+        pass
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_job_that_ends_is_told_by_whatever_clock_its_file_system_has(jobs, runs, caplog, hours):
+    caplog.set_level(logging.INFO)
+    now = time.time() + 3600 * hours
+    with Progress(jobs, again=()):
+        fail(runs[1])
+        os.utime(jobs[1].folder / "run.json", (now, now))
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["failed seed=1"]
+
+
+def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_failures(jobs, runs, monkeypatch, caplog):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(logging.root, "handlers", [caplog.handler])  # those of an earlier test write to the terminal
+    with terminal(columns=100) as end:
+        monkeypatch.setattr(sys, "stderr", end.stream)
+        with Progress(jobs, again=()):
+            end.wait_for("1/3 jobs")
+            fail(runs[1])
+            end.wait_for("2/3 jobs, 1 failed")
+        assert set(end.screen().text()) == {""}
+    assert len(caplog.records) == 1
+
+
+def test_a_sweep_with_workers_has_lines_alone(jobs, runs, monkeypatch, caplog):
+    monkeypatch.setenv("TERM", "xterm")
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(logging.root, "handlers", [caplog.handler])  # those of an earlier test write to the terminal
+    with terminal() as end:
+        monkeypatch.setattr(sys, "stderr", end.stream)
+        with Progress(jobs, again=(), bars=False):
+            fail(runs[1])
+        end.read()
+        assert end.received == ""
+    assert len(caplog.records) == 1
+
+
+def test_a_sweep_whose_jobs_are_chosen_as_it_goes_has_no_bar(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal() as end:
+        monkeypatch.setattr(sys, "stderr", end.stream)
+        with Progress([], again=()):
+            time.sleep(0.2)
+        end.screen()
+        assert end.received == ""

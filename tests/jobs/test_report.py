@@ -1,0 +1,96 @@
+"""The report of a real evaluation, from its run directory alone."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dovision.config.settings import ReportSettings
+from dovision.jobs import report
+from dovision.jobs.report import main
+from dovision.report.page import render_page
+from dovision.results.run_directory import RunDirectory
+from dovision.results.run_record import Run
+from made_runs import report_of_sweep
+
+FIGURES = ("average_effect_maps", "average_effects", "classes", "effect_distribution", "gallery", "overlay")
+OVERALL = ("results", "classifier_quality", "effect_against_epsilon")
+FORMS = ("csv", "pdf", "png", "svg", "tex")
+
+
+@pytest.fixture(scope="module")
+def sweep(fitted, tmp_path_factory) -> Path:
+    """A copy of the evaluation's runs, with a report."""
+    copy = shutil.copytree(fitted / "evaluate", tmp_path_factory.mktemp("report") / "evaluate")
+    report_of_sweep(copy)
+    return copy
+
+
+@pytest.mark.slow
+def test_a_report_has_a_page_and_every_figure_in_every_form(sweep):
+    folder = sweep / "report"
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+    (run,) = [path.parent.name for path in sweep.glob("*/run.json")]
+    overall = {f"figures/{name}.{form}" for name in OVERALL for form in FORMS}
+    own = {f"figures/{run}/{name}.{form}" for name in FIGURES for form in FORMS}
+    assert written == {"index.html"} | overall | own
+
+
+@pytest.mark.slow
+def test_the_same_runs_give_the_same_bytes(sweep, tmp_path, page_of):
+    first, second = sweep / "report", page_of(sweep, tmp_path / "again").parent
+    names = [path.relative_to(second) for path in second.rglob("*.*")]
+    assert len(names) == 1 + 3 * len((*FIGURES, *OVERALL))  # as CSV, SVG and LaTeX
+    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+
+
+@pytest.fixture
+def failed(tmp_path) -> Path:
+    """A sweep of one job, which failed."""
+    run = RunDirectory(tmp_path / "runs" / "a")
+    run.start({}, ["attack=pgd"], {})
+    run.fail(MemoryError("too large"))
+    return tmp_path / "runs"
+
+
+def test_without_a_completed_run_the_page_still_lists_what_failed(failed):
+    text = report_of_sweep(failed).read_text()
+    assert "MemoryError: too large" in text
+    assert "No run is completed" in text
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(failed, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"must be a folder that can be written to.*output=\.\.\."):
+        report_of_sweep(failed, tmp_path / "file" / "report")
+
+
+@pytest.mark.slow
+def test_the_command_prints_where_the_page_is(failed, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["dovision-report", f"sweep={failed}", f"output={failed / 'out'}"])
+    main()
+    assert capsys.readouterr().out.strip() == str(failed / "out" / "index.html")
+
+
+def test_a_page_is_drawn_again_until_no_job_is_running(tmp_path, monkeypatch):
+    """Between two jobs none is running, which is no end yet."""
+    states = iter(["running", "completed", "running", "completed", "completed"])
+    monkeypatch.setattr(report, "read_runs", lambda folder: [Run(tmp_path, "job", next(states), {}, {}, {})])
+    monkeypatch.setattr(report.time, "sleep", lambda seconds: seen.append(seconds))
+    seen, pages = [], []
+    monkeypatch.setattr(report, "write_report", lambda *arguments: pages.append(arguments[-1]))
+    settings = ReportSettings.model_construct(
+        sweep=tmp_path,
+        output=tmp_path,
+        figure_width=6.75,
+        details=1,
+        formats=["svg"],
+        log_to=[],
+        refresh=9,
+    )
+    report.report_of_settings(settings)
+    assert (seen, pages) == ([9] * 4, [9, 9, 9, 9, None])
+    refreshing = render_page("sweep", [], pd.DataFrame(), [], [], refresh=9)
+    assert '<meta http-equiv="refresh" content="9">' in refreshing
+    assert 'http-equiv="refresh"' not in render_page("sweep", [], pd.DataFrame(), [], [])

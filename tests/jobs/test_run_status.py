@@ -1,0 +1,446 @@
+"""A completed run stands for the one that is asked for only if its files, code, data and weights are those of now."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import sys
+import types
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from dovision.config import settings
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.identity import code as code_of
+from dovision.identity import digests, shared
+from dovision.identity.digests import Digests
+from dovision.identity.shared import Shared
+from dovision.io import sealed
+from dovision.jobs.evaluate import main
+from dovision.jobs.run_status import RunStatus, run_status
+from dovision.jobs.train import main as train
+from dovision.measurement import callbacks
+from dovision.models import checkpoint
+from dovision.results.run_directory import DONE, RunDirectory
+from dovision.results.run_files import digested_files
+from dovision.results.run_record import read_sweep
+from dovision.training.image_classifier import ImageClassifier
+from made_datasets import exchange, flip
+
+pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
+
+SMALL = ("dataset=image_folder", "dataset.classes=[dark,light]", "dataset.shape=[1,16,16]", "model=small_resnet")
+SMALL += ("model.width=2", "training.classifier.epochs=1", "intervention.rows=2", "intervention.columns=2")
+SMALL += ("evaluation.images=4", "evaluation.num_thumbnails=1")
+HERE = ("dataset.root=data", "checkpoint=given.ckpt", "output_root=outputs")
+
+
+def pictures(folder: Path, seed: int) -> Path:
+    """Pictures of two classes, each file of the same size in bytes."""
+    random = np.random.default_rng(seed)
+    for split, count in (("train", 8), ("val", 4), ("test", 4)):
+        for label, level in (("dark", 60), ("light", 180)):
+            for number in range(count // 2):
+                path = folder / split / label / f"{number}.bmp"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(random.integers(level, level + 60, (16, 16), dtype=np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, run_command):
+    """A folder with pictures, a checkpoint, and a run by it that is completed; the command is given there."""
+    root = tmp_path_factory.mktemp("original")
+    pictures(root / "data", 0)
+    pictures(root / "other", 1)
+    with pytest.MonkeyPatch.context() as context:
+        context.chdir(root)
+        fit = [each for each in SMALL if not each.startswith(("intervention", "evaluation"))]
+        assert run_command(train, *fit, "dataset.root=data", "output_root=fitted") == 0
+        (fitted,) = root.glob("fitted/checkpoints/*/classifier.ckpt")
+        shutil.copy(fitted, root / "given.ckpt")
+        shutil.rmtree(root / "fitted")
+        assert run_command(main, *SMALL, *HERE) == 0
+    return root
+
+
+@functools.cache
+def composed(*overrides: str) -> settings.EvaluateSettings:
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
+        return settings.read("evaluate", compose("evaluate", list(overrides)))
+
+
+@pytest.fixture
+def condition(original, tmp_path, monkeypatch):
+    """A copy of it, with what differs now in the run from the one that the command asks for."""
+    root = tmp_path / "condition"
+    shutil.copytree(original, root, copy_function=shutil.copy2)
+    monkeypatch.chdir(root)
+    (run,) = read_sweep(root / "outputs" / "evaluate")
+
+    def status(*overrides: str) -> RunStatus:
+        job, of_command = composed(*SMALL, *HERE, *overrides), Shared()
+        plan = of_command.job(job, run.folder)[0]
+        return run_status(RunDirectory(run.folder), lambda: plan, job.rerun, of_command.digests(root / "outputs"))
+
+    def differs(*overrides: str) -> str:
+        now = status(*overrides)
+        assert (now.skip == DONE) == (now.unlike == "")
+        return now.unlike
+
+    return types.SimpleNamespace(root=root, folder=run.folder, differs=differs, status=status)
+
+
+def no_plan() -> None:
+    raise AssertionError("asked for the plan of a run that is not completed")
+
+
+def full_disk(folder: Path) -> None:
+    raise OSError("no space left")
+
+
+def nothing(root: Path, context: pytest.MonkeyPatch) -> None:
+    pass
+
+
+def only_times(root: Path, context: pytest.MonkeyPatch) -> None:
+    for path in root.rglob("*"):
+        os.utime(path)
+
+
+def weights(root: Path, context: pytest.MonkeyPatch) -> None:
+    """The same network with another number in it, saved as the other one was."""
+    content = checkpoint.read_checkpoint(root / "given.ckpt")
+    name = next(name for name, tensor in content["state"].items() if tensor.is_floating_point())
+    content["state"][name] = content["state"][name] + 1
+    sealed.write_sealed(root / "given.ckpt", content)
+
+
+def an_image(root: Path, context: pytest.MonkeyPatch) -> None:
+    exchange(root / "data" / "test" / "dark" / "0.bmp", (root / "other" / "test" / "dark" / "0.bmp").read_bytes())
+
+
+def two_images(root: Path, context: pytest.MonkeyPatch) -> None:
+    """Each in the other's place, with its own time."""
+    one, other = (root / "data" / "test" / "dark" / f"{number}.bmp" for number in (0, 1))
+    one.rename(root / "one")
+    other.rename(one)
+    (root / "one").rename(other)
+
+
+def an_image_of_another_class(root: Path, context: pytest.MonkeyPatch) -> None:
+    (root / "data" / "test" / "dark" / "0.bmp").rename(root / "data" / "test" / "light" / "3.bmp")
+
+
+def one_image_more(root: Path, context: pytest.MonkeyPatch) -> None:
+    shutil.copy(root / "other" / "test" / "dark" / "0.bmp", root / "data" / "test" / "dark" / "3.bmp")
+
+
+def measurement(root: Path, context: pytest.MonkeyPatch) -> None:
+    context.setattr(code_of, "MEASUREMENT", 99)
+
+
+def torch(root: Path, context: pytest.MonkeyPatch) -> None:
+    context.setattr(code_of, "version", lambda name: "99.0")
+
+
+SAME = (nothing, only_times)
+OTHER = {
+    weights: r"other weights of the classifier \(\w{12}, now \w{12}\) in given.ckpt",
+    an_image: r"other data \(\w{12}, now \w{12}\)",
+    two_images: r"other data",
+    an_image_of_another_class: r"other data",
+    one_image_more: r"other data",
+    measurement: r"other measurement \(\d+, now 99\)",
+    torch: r"other torch \([\w.+]+, now 99.0\)",
+}
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_an_equal_origin_stands(condition, monkeypatch, change):
+    assert condition.differs() == ""
+    change(condition.root, monkeypatch)
+    assert condition.differs() == ""
+
+
+@pytest.mark.parametrize(("change", "told"), OTHER.items(), ids=[change.__name__ for change in OTHER])
+@pytest.mark.parametrize("known", [False, True], ids=["at first", "remembered"])
+def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, change, told, known):
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
+    if known:
+        assert condition.differs() == ""
+    change(condition.root, monkeypatch)
+    assert re.match(told, condition.differs())
+    assert re.match(told, condition.differs())
+
+
+@pytest.mark.parametrize(
+    ("state", "rerun", "skip"),
+    [
+        ("failed", "null", ""),
+        ("failed", "failed", ""),
+        ("interrupted", "failed", "skipped (state: interrupted, rerun=failed)"),
+        ("failed", "unfinished", "skipped (state: failed, rerun=unfinished)"),
+        ("missing", "unfinished", ""),
+        ("completed", "all", ""),
+    ],
+)
+def test_rerun_chooses_jobs_by_their_state(tmp_path, state, rerun, skip):
+    rerun = composed(*SMALL, *HERE, f"rerun={rerun}").rerun
+    assert run_status(types.SimpleNamespace(state=state), no_plan, rerun, Digests(tmp_path)).skip == skip
+
+
+def test_data_may_be_moved_and_are_compared_by_content(condition):
+    assert re.match("other data", condition.differs("dataset.root=other"))
+    (condition.root / "data").rename(condition.root / "moved")
+    assert condition.differs("dataset.root=moved") == ""
+
+
+def test_a_link_to_the_data_that_leads_elsewhere_is_another_origin(condition, monkeypatch):
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
+    link = condition.root / "link"
+    for folder, unlike in (("data", ""), ("other", "other data"), ("data", "")):
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder)
+        assert condition.differs("dataset.root=link").partition(" (")[0] == unlike
+
+
+def test_a_run_of_other_settings_does_not_stand_wherever_it_lies(condition):
+    """As where a run was copied under the name of another, or hydra.run.dir is that of another."""
+    told = condition.differs("intervention.rows=4")
+    assert re.fullmatch(r"other settings \(\w{12}, now \w{12}\)", told)
+    assert condition.differs("trainer.devices=2", "evaluation.checkpoint_every=1", "output_root=elsewhere") == ""
+
+
+@pytest.mark.slow
+def test_finished_rows_of_other_settings_are_not_taken_up(condition, run_command):
+    whole = (condition.folder / "effects.parquet").read_bytes()
+    there = ("intervention.rows=4", "evaluation.checkpoint_every=1", f"hydra.run.dir={condition.folder}")
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr("dovision.jobs.evaluate.write_summary", full_disk)
+        assert run_command(main, *SMALL, *HERE, *there) == 1
+    assert list(condition.folder.glob("chunks/*"))
+    assert run_command(main, *SMALL, *HERE) == 0
+    assert (condition.folder / "effects.parquet").read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "exchanged", "flipped"])
+def test_a_table_that_is_not_the_runs_own_does_not_let_it_stand(condition, damage):
+    assert set(digested_files(condition.folder)) >= {
+        "samples.parquet",
+        "effects.parquet",
+        "summary.json",
+        ".hydra/config.yaml",
+    }
+    for name, path in digested_files(condition.folder).items():
+        content = path.read_bytes()
+        if damage == "missing":
+            path.unlink()
+        else:
+            half = len(content) // 2
+            other = {"cut": content[:half], "exchanged": content[::-1]}
+            exchange(path, other.get(damage, content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]))
+        assert condition.differs().startswith(name)
+        path.write_bytes(content)
+        assert condition.differs() == ""
+
+
+@pytest.mark.parametrize(("gone", "told"), [("data", "root must be a folder"), ("given.ckpt", "no checkpoint")])
+def test_where_data_or_weights_are_missing_nobody_knows(condition, gone, told):
+    (condition.root / gone).rename(condition.root / "gone")
+    with pytest.raises((FileNotFoundError, ValueError), match=told):
+        condition.differs()
+
+
+def test_a_damaged_checkpoint_is_an_error_and_no_reason_to_give_up_a_run(condition):
+    content = bytearray((condition.root / "given.ckpt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (condition.root / "given.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match="given.ckpt"):
+        condition.differs()
+
+
+@pytest.mark.parametrize(
+    ("component", "package"),
+    [
+        ("interventions.segments.Segments", "skimage"),
+        ("attacks.foolbox_attacks.EAD", "foolbox"),
+        ("explainers.attributions.Occlusion", "captum"),
+        ("explainers.class_activation_maps.CAM", "pytorch_grad_cam"),
+        ("models.hf_model.HfModel", "transformers"),
+        ("detectors.effect_consistency.EffectConsistency", "sklearn"),
+        ("datasets.hf_dataset.HfDataset", "datasets"),
+    ],
+)
+def test_the_library_that_a_component_computes_with_is_part_of_the_origin(component, package):
+    states = code_of.third_party_code({"_target_": f"dovision.{component}"})
+    assert states[package].startswith(metadata.version(metadata.packages_distributions()[package][0]))
+
+
+@pytest.mark.parametrize("target", ["dovision.Segments", "dovision.interventions.Segments"])
+def test_a_component_by_a_short_name_has_the_libraries_of_its_module(target):
+    assert list(code_of.third_party_code({"_target_": target})) == ["skimage"]
+
+
+def test_a_lone_module_counts_with_each_file_that_it_lists_and_without_being_imported(tmp_path, monkeypatch):
+    lines = ("import os, json", 'profiles = ("c",)', 'files: tuple = ("x/levels", "y/levels")')
+    (tmp_path / "alone.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    states = []
+    for name in ("x/levels", "y/levels", "c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+        code_of.package_state.cache_clear(), code_of._uninstalled_files.cache_clear()
+        states.append(code_of.third_party_code({"_target_": "alone.Attack"})["alone"])
+    assert states[0] != states[1] == states[2]
+    assert "alone" not in sys.modules
+
+
+def test_an_own_package_that_is_installed_again_under_one_version_is_another_origin(tmp_path, monkeypatch):
+    site = tmp_path / "site-packages"
+    (site / "reinstalled").mkdir(parents=True)
+    (site / "reinstalled" / "__init__.py").write_text("")
+    (site / "reinstalled-1.0.dist-info").mkdir()
+    (site / "reinstalled-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: reinstalled\nVersion: 1.0\n"
+    )
+    monkeypatch.syspath_prepend(site)
+    states = []
+    for digest in ("a", "b"):
+        (site / "reinstalled-1.0.dist-info" / "RECORD").write_text(f"reinstalled/__init__.py,sha256={digest},0\n")
+        code_of.package_state.cache_clear(), code_of._uninstalled_files.cache_clear()
+        states.append(code_of.third_party_code({"_target_": "reinstalled.Attack"})["reinstalled"])
+    assert states[0] != states[1]
+    assert all(state.startswith("1.0 ") for state in states)
+
+
+def test_rerun_none_accepts_a_run_of_another_origin_and_says_what_differs(condition, monkeypatch):
+    measurement(condition.root, monkeypatch)
+    status = condition.status("rerun=none")
+    assert status.skip.startswith("accepted as it is, by rerun=none, with other measurement (")
+    assert condition.status().state == "outdated"
+
+
+@pytest.mark.slow
+def test_a_job_is_measured_again_if_a_table_differs_and_into_another_folder_with_other_weights(
+    condition, run_command, capsys
+):
+    def command() -> str:
+        assert run_command(main, *SMALL, *HERE) == 0
+        return capsys.readouterr().err
+
+    assert "already completed, nothing to do" in command()
+    table = (condition.folder / "effects.parquet").read_bytes()
+    flip(condition.folder / "effects.parquet")
+    assert "rerun: effects.parquet" in command()
+    assert (condition.folder / "effects.parquet").read_bytes() == table
+    weights(condition.root, pytest.MonkeyPatch())
+    command()
+    assert (condition.folder / "effects.parquet").read_bytes() == table
+    (other,) = set(condition.folder.parent.glob("*/effects.parquet")) - {condition.folder / "effects.parquet"}
+    assert other.read_bytes() != table
+    assert "already completed, nothing to do" in command()
+
+
+@pytest.mark.long  # of one job it is above
+@pytest.mark.slow
+def test_of_a_sweep_the_jobs_whose_origin_differs_are_measured_again(condition, run_command, capsys):
+    def command(*overrides: str, code: int = 0) -> str:
+        assert run_command(main, *SMALL, *HERE, *overrides, "-m") == code
+        return capsys.readouterr().err
+
+    assert "all 1 jobs are completed already; none is started" in command()
+    assert "rerun: other data" in command("dataset.root=other")
+    before = (condition.folder / "run.json").read_bytes()
+    said = command("rerun=failed", code=1)
+    assert (condition.folder / "run.json").read_bytes() == before
+    assert "job 0 outdated: other data" in said
+    an_image(condition.root, pytest.MonkeyPatch())
+    assert "rerun: other data" in command()
+    assert "all 1 jobs are completed already; none is started" in command()
+
+
+def test_jobs_of_one_run_directory_with_other_data_are_refused(condition, run_command, capsys):
+    assert run_command(main, *SMALL, *HERE[1:], "dataset.root=data,other", "-m") == 1
+    assert "jobs 0 and 1 must not write to one run, got dataset.root=data and other" in capsys.readouterr().err
+
+
+def test_later_jobs_share_a_dataset_as_long_as_its_files_stay_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shared, "SETTLED", -60.0)  # take files for old
+    pictures(tmp_path / "data", 0)
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
+        job = settings.read("evaluate", compose("evaluate", [*SMALL, "dataset.root=data", "output_root=outputs"]))
+    jobs = Shared()
+    first = jobs.images(job.dataset)
+    assert jobs.images(job.dataset) is first
+    pictures(tmp_path / "data", 1)
+    assert jobs.images(job.dataset).fingerprint != first.fingerprint
+
+
+def test_the_log_of_each_job_has_what_the_dataset_that_it_shares_has_warned_of(
+    tmp_path, monkeypatch, run_command, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shared, "SETTLED", -60.0)  # take files for old
+    pictures(tmp_path / "data", 0)
+    shutil.copy(tmp_path / "data/train/dark/0.bmp", tmp_path / "data/test/dark/0.bmp")
+    sweep = ("dataset.root=data", "dataset.copies=warn", "output_root=outputs", "intervention.rows=1,2,4", "-m")
+    assert run_command(main, *[word for word in SMALL if word != "intervention.rows=2"], *sweep) == 0
+    logs = [path.read_text() for path in tmp_path.glob("outputs/evaluate/*/run.log")]
+    assert [text.count("images are in two splits") for text in logs] == [1, 1, 1]
+    assert capsys.readouterr().err.count("images are in two splits") == 1
+
+
+def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(condition, run_command, monkeypatch):
+    def changed(*arguments: object) -> None:
+        written(*arguments)
+        an_image(condition.root, monkeypatch)
+
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
+    written = callbacks.write_objects
+    monkeypatch.setattr(callbacks, "write_objects", changed)
+    assert run_command(main, *SMALL, *HERE, "rerun=all", "evaluation.checkpoint_every=1") == 1
+    record = RunDirectory(condition.folder).read_record()
+    assert (record["state"], record["exception"]["message"].partition(", got ")[2][:10]) == ("failed", "other data")
+    assert not (condition.folder / "chunks").exists()
+
+
+def test_a_job_whose_images_are_not_there_has_failed_even_if_it_was_completed(condition, run_command):
+    shutil.rmtree(condition.root / "data" / "test")
+    assert run_command(main, *SMALL, *HERE, "rerun=all", "-m") == 1  # a sweep is refused before its first job
+    assert run_command(main, *SMALL, *HERE, "rerun=all") == 1
+    record = RunDirectory(condition.folder).read_record()
+    assert (record["state"], "test is missing" in record["exception"]["message"]) == ("failed", True)
+    assert "test is missing" in (condition.folder / "run.log").read_text()
+
+
+def test_packages_that_change_no_number_and_the_standard_library_are_no_origin():
+    code = code_of.third_party_code({"_target_": "dovision.datasets.table.Table", "b": {"_target_": "builtins.eval"}})
+    assert code == {}
+
+
+def test_a_fit_of_data_that_change_meanwhile_is_not_kept(tmp_path, run_command, monkeypatch, capsys):
+    pictures(tmp_path / "data", 0)
+    pictures(tmp_path / "other", 1)
+    step = ImageClassifier.training_step
+
+    def changing(self, *arguments):
+        exchange(tmp_path / "data/train/dark/0.bmp", (tmp_path / "other/train/dark/0.bmp").read_bytes())
+        monkeypatch.setattr(ImageClassifier, "training_step", step)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(ImageClassifier, "training_step", changing)
+    words = [word for word in SMALL if not word.startswith(("intervention", "evaluation"))]
+    words += [f"dataset.root={tmp_path / 'data'}", f"output_root={tmp_path / 'outputs'}"]
+    assert run_command(train, *words) == 1
+    assert "the files that a fit reads must stay as they are until it ends" in capsys.readouterr().err
+    assert not list(tmp_path.glob("outputs/checkpoints/*/*.ckpt"))
+    assert run_command(train, *words) == 0

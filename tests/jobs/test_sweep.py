@@ -1,0 +1,244 @@
+"""A sweep survives what happens to its jobs, says so truthfully, and the same command completes it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import sys
+
+import cloudpickle
+import pandas as pd
+import pytest
+from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
+
+from dovision.jobs.evaluate import evaluate_effects
+from dovision.jobs.launch import Launch
+from dovision.jobs.start import SweepStart
+from dovision.jobs.task import JobTask
+from dovision.results.run_directory import RunDirectory
+from dovision.results.run_record import read_sweep
+
+THREE = ("intervention.rows=1,2,3", "-m")
+
+
+def fail(error):
+    def happen():
+        raise error
+
+    return happen
+
+
+def send(signum):
+    return lambda: os.kill(os.getpid(), signum)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("happen", "reason", "batches"),
+    [
+        (fail(MemoryError("of 3 TB")), "MemoryError: of 3 TB", ("hydra.sweeper.max_batch_size=1",)),
+        pytest.param(lambda: sys.exit(3), "SystemExit: 3", (), marks=pytest.mark.long),
+    ],
+    ids=["out of memory, max_batch_size", "sys.exit"],
+)
+def test_a_failing_job_neither_hides_nor_stops_the_others(
+    small, assert_undisturbed, in_batch, capsys, happen, reason, batches, states
+):
+    in_batch(4, happen)  # the second of the second job
+    assert small(*THREE, *batches) == 1
+    assert states(small.root) == {1: "completed", 2: "failed", 3: "completed"}
+    said = capsys.readouterr().err
+    assert f"job 1 failed: {reason}" in said
+    assert "sweep: 2/3 jobs, 1 failed in " in said
+    (failed,) = (run for run in read_sweep(small.root) if run.state == "failed")
+    assert "Traceback" in failed.record["exception"]["traceback"]
+    assert reason.partition(": ")[2] in (failed.folder / "run.log").read_text()
+    assert small(*THREE) == 0
+    assert_undisturbed(small.root)
+
+
+def test_of_a_job_of_a_sweep_that_is_over_no_configuration_is_held(monkeypatch):
+    monkeypatch.setattr("dovision.jobs.start.current", object)
+    config = OmegaConf.create({"seed": 0})
+    over = JobReturn(overrides=["seed=0"], cfg=config, hydra_cfg=config)
+    SweepStart("evaluate").on_job_end(config, over)
+    assert over == JobReturn(overrides=["seed=0"])
+
+
+@pytest.mark.slow
+def test_a_job_whose_logger_cannot_start_is_failed_with_that_reason(small, monkeypatch, states, capsys):
+    monkeypatch.setattr(
+        "dovision.report.csv_logger.CSVLogger.log_hyperparams", lambda *_: fail(OSError("no logs today"))()
+    )
+    assert small("intervention.rows=1", "-m") == 1
+    assert states(small.root) == {1: "failed"}
+    assert "job 0 failed: OSError: no logs today" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, monkeypatch, capsys):
+    monkeypatch.setattr("dovision.results.sweep_summary.write_sweep_summary", lambda *_: fail(OSError("no space"))())
+    assert small("intervention.rows=1", "-m") == 1
+    said = capsys.readouterr().err
+    assert "1 jobs: 1 completed." in said
+    assert "the summary of the sweep could not be written: no space" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_completed_sweep_whose_folder_is_read_only_is_shown(small, monkeypatch, capsys):
+    assert small("intervention.rows=1", "-m") == 0
+    refuse = fail(PermissionError("read-only"))
+    for place in ("results.sweep_summary.write_text", "jobs.sweep.make_folder", "jobs.launch.Launch.begin"):
+        monkeypatch.setattr(f"dovision.{place}", lambda *_, **__: refuse())
+    capsys.readouterr()
+    assert small("intervention.rows=1", "-m") == 0
+    assert "1 jobs: 1 completed." in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_on_failure_stop_starts_no_other_job_and_records_that(small, in_batch, states):
+    in_batch(0, fail(RuntimeError("no")))
+    assert small(*THREE, "on_failure=stop") == 1
+    assert states(small.root) == {1: "failed", 2: "skipped", 3: "skipped"}
+    assert small("intervention.rows=1,2", "-m", "on_failure=stop") == 0
+    assert states(small.root) == {1: "completed", 2: "completed", 3: "skipped"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signum", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGINT, 130)]
+)
+def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
+    small, assert_undisturbed, in_batch, capfd, signum, code, states
+):
+    in_batch(4, send(signum))
+    assert small(*THREE) == code
+    assert states(small.root) == {1: "completed", 2: "interrupted"}
+    said = capfd.readouterr().err
+    assert said.count(f"interrupted: stopped by {signal.Signals(signum).name}; the same command resumes") == 1
+    assert f"job 1 interrupted: stopped by {signal.Signals(signum).name}" in said
+    assert re.search(r"^2 +3 x 2 +missing", said, re.MULTILINE)
+    assert "job 2 missing: not started" in said
+    (chunks,) = small.root.glob("*/chunks/effects/0-of-1")
+    assert max(int(path.stem) for path in chunks.glob("[0-9]*.json")) == 4
+    measured = []
+    in_batch(0, lambda: measured.append(max(int(path.stem) for path in chunks.glob("[0-9]*.json"))))
+    assert small(*THREE) == 0
+    assert measured == [4]
+    assert_undisturbed(small.root)
+
+
+@pytest.mark.long  # test_run_status.py decides on each of these, without sweeps
+@pytest.mark.slow
+def test_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, in_batch, states, capsys):
+    in_batch(4, fail(RuntimeError("no")))
+    assert small("intervention.rows=1,2", "-m") == 1
+    before = times(small.root)
+    assert small(*THREE, "rerun=unfinished") == 1
+    assert states(small.root) == {1: "completed", 2: "failed", 3: "completed"}
+    assert changed(small.root, before) == {3}
+    before = times(small.root)
+    assert small(*THREE, "rerun=failed") == 0
+    assert changed(small.root, before) == {2}
+    before = times(small.root)
+    assert small("intervention.rows=1", "rerun=all", "-m") == 0
+    assert changed(small.root, before) == {1}
+    assert_undisturbed(small.root)
+    before = times(small.root)
+    in_batch(0, fail(RuntimeError("no")))
+    capsys.readouterr()
+    assert small(*THREE) == 0
+    assert changed(small.root, before) == set()
+    said = capsys.readouterr().err
+    assert "all 3 jobs are completed already; none is started" in said
+    assert "3 jobs: 3 completed." in said
+
+
+@pytest.mark.long  # test_two_at_once.py has single jobs
+@pytest.mark.slow
+def test_a_job_that_another_process_is_at_work_on_is_left_to_it(small, undisturbed, capsys, assert_undisturbed):
+    (theirs,) = (run for run in read_sweep(undisturbed) if "intervention.rows=2" in run.overrides)
+    run = RunDirectory(small.root / theirs.folder.name)
+    run.start({}, ["intervention.rows=2"], {})
+    assert small(*THREE) == 1
+    assert "job 1 running: locked by another process" in capsys.readouterr().err
+    assert run.state == "running"
+    run.interrupt("lost")
+    assert small(*THREE) == 0
+    assert_undisturbed(small.root)
+
+
+@pytest.mark.slow
+def test_a_sweep_may_stand_in_a_folder_of_any_name(small, copy, monkeypatch):
+    folder = copy / "it's, a=b [c] {d}"
+    folder.mkdir()
+    os.symlink(copy / "checkpoints", folder / "checkpoints")
+    monkeypatch.chdir(folder)
+    assert small("intervention.rows=1,2", "output_root=.", "-m") == 0
+    assert [run.state for run in read_sweep(folder / "evaluate")] == ["completed"] * 2
+
+
+@pytest.mark.slow
+def test_the_sweep_is_gathered_and_failed_jobs_can_be_run_as_printed(small, dovision_evaluate, in_batch, capsys):
+    in_batch(0, fail(RuntimeError("no")))
+    assert small("intervention.rows=1,2", "-m") == 1
+    table = pd.read_csv(small.root / "sweep_summary.csv")
+    assert table["state"].tolist() == ["failed", "completed"]
+    assert table["clean/accuracy"].notna().tolist() == [False, True]
+    lines = capsys.readouterr().err.splitlines()
+    (command,) = (line for line in lines if line.startswith("    dovision-evaluate "))
+    assert dovision_evaluate(*shlex.split(command)[1:]) == 0
+    assert [RunDirectory(folder).state for folder in table["dir"]] == ["completed"] * 2
+
+
+@pytest.mark.slow
+def test_a_job_alone_equals_the_same_job_in_a_sweep(small, undisturbed):
+    assert small("intervention.rows=3") == 0
+    (alone,) = read_sweep(small.root)
+    for table in ("samples.parquet", "effects.parquet", "summary.json"):
+        assert (alone.folder / table).read_bytes() == (undisturbed / alone.folder.name / table).read_bytes()
+
+
+@pytest.mark.long  # so does test_model_cache.py, with one job
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_fitted_again(small, assert_undisturbed, capsys):
+    (path,) = small.root.parent.glob("checkpoints/*/classifier.ckpt")
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    assert small("intervention.rows=2") == 0
+    assert "It is refitted." in capsys.readouterr().err
+    assert_undisturbed(small.root)
+
+
+def test_the_task_can_be_pickled():
+    task = cloudpickle.loads(cloudpickle.dumps(JobTask("evaluate", evaluate_effects, Launch())))
+    assert task.story is evaluate_effects
+
+
+@pytest.mark.slow
+def test_several_devices_are_refused_in_a_sweep_before_it_starts(small, capsys):
+    assert small("trainer.devices=2", *THREE) == 1
+    assert "trainer.devices must be 1 in a sweep, got 2" in capsys.readouterr().err
+    assert not small.root.exists()
+
+
+@pytest.mark.slow
+def test_a_launcher_whose_extra_is_missing_says_how_to_install_it(small, capsys, monkeypatch):
+    monkeypatch.setattr("dovision.jobs.start.find_spec", lambda name: None)
+    assert small(*THREE, "hydra/launcher=joblib") == 1
+    assert "pip install '.[launchers-joblib]'" in capsys.readouterr().err
+
+
+def times(sweep):
+    return {run.folder: (run.folder / "run.json").stat().st_mtime_ns for run in read_sweep(sweep)}
+
+
+def changed(sweep, before):
+    now = {run.folder: run for run in read_sweep(sweep)}
+    new = [run for folder, run in now.items() if times(sweep)[folder] != before.get(folder)]
+    return {int(o.partition("=")[2]) for run in new for o in run.overrides if o.startswith("intervention.rows=")}

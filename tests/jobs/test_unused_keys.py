@@ -1,0 +1,147 @@
+"""Keys that are set on a command line, and that no job of it uses, are named before the first job starts."""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from dovision.config import settings
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.jobs.evaluate import main
+from dovision.jobs.validation import CONSUMERS, SWEEP, Checks, unused
+
+CODE = ["intervention=activation"]
+READS_CODE = ["detector=effect_profile", "intervention@detector.effect_profile.interventions.grid=activation"]
+ADAPTIVE = ["detector=[entropy]", "detection.adaptive.detectors=[entropy]"]
+CHECKPOINT = "checkpoint=weights.ckpt"
+KEYS = ("cells", "steps")
+# by section: overrides of jobs that leave it unused, and of jobs that use it
+SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
+    "autoencoder": ([[]], [CODE, READS_CODE]),
+    "training.autoencoder": ([[]], [CODE]),
+    "training.autoencoder.loss": ([[*CODE, "autoencoder=topk_sae"]], [CODE]),
+    "training.autoencoder.zeroed_channel": ([[*CODE, "autoencoder=topk_sae"]], [CODE]),
+    "evaluation.reference": ([[], READS_CODE], [CODE]),
+    "training": ([], [[], [CHECKPOINT, "training=none"], [CHECKPOINT, *CODE]]),
+    "training.classifier": ([[CHECKPOINT]], [[]]),
+    "augmentation": ([[CHECKPOINT]], [[]]),
+    "model": ([[CHECKPOINT]], [[], [CHECKPOINT, "model._target_=collections.Counter"]]),
+    "trust_checkpoint": ([[]], [[CHECKPOINT]]),
+    "checkpoint_mapping": ([[], [CHECKPOINT]], [[f"checkpoint={__file__}"]]),  # a file that dovision has not written
+    "on_failure": ([["hydra.mode=RUN"]], [["hydra.mode=MULTIRUN"]]),
+    "explanation": ([[]], [["explainer=[random_map]"]]),
+    "detection": ([[]], [["detector=[entropy]"]]),
+    "detection.adaptive": ([[], ["detector=[entropy]"]], [ADAPTIVE]),
+}
+ALWAYS_USED = {
+    *("seed", "output_root", "num_workers", "dataset", "trainer", "logger", "intervention", "attack", "explainer"),
+    *("detector", "name", "threads", "rerun", "dry_run", "reported", "note", "checkpoint"),
+    *("tags", "print_config", "ckpt_path", "optimized_metric", "callbacks", "refute"),
+    *(f"evaluation.{key}" for key in ("images", "split", "only_with_boxes", "batch_size", "chunk")),
+    *(f"evaluation.{key}" for key in ("checkpoint_every", "num_thumbnails", "rows")),
+}  # fmt: skip
+
+
+@functools.cache
+def composed(*overrides: str):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
+        return compose("evaluate", list(overrides), return_hydra_config=True)
+
+
+@functools.cache
+def job_and_mode(*overrides: str):
+    config = composed(*overrides, "+attack@detection.attacks.pgd=pgd")  # which detectors need
+    return settings.read("evaluate", config), config.hydra.mode
+
+
+def unused_of(overrides, asked):
+    job, mode = job_and_mode(*overrides)
+    return unused(job, asked, mode)
+
+
+def test_each_section_is_always_used_or_its_consumer_is_declared():
+    sections = {section for consumer in (*CONSUMERS, SWEEP) for section in consumer.sections}
+    config = composed()
+    divided = {name.partition(".")[0] for name in sections if "." in name} - sections
+    keys = {f"{name}.{key}" if key else name
+            for name in config if name != "hydra"
+            for key in (config[name] if name in divided else [""])}  # fmt: skip
+    assert keys == ALWAYS_USED | {name for name in sections if name.rpartition(".")[0] not in sections}
+    assert sections == SECTIONS.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_key_is_unused_in_those_jobs_alone_that_lack_its_consumer(section):
+    config = composed()
+    node = OmegaConf.select(config, section)
+    inside = [f"{section}.{key}" for key in node] if OmegaConf.is_dict(node) else [section]
+    keys = [key for key in inside if key not in {*SECTIONS, "detection.adaptive.detectors"} - {section}]
+    without, having = SECTIONS[section]
+    for overrides in without:
+        assert list(unused_of(overrides, [f"{key}=x" for key in keys])) == keys
+    for overrides in having:
+        assert unused_of(overrides, [f"+{key}=x" for key in keys]) == {}
+
+
+@pytest.mark.parametrize("training", ["linear_probe", "fine_tune"])
+def test_a_fit_that_a_checkpoint_makes_idle_is_named_with_the_way_to_go_on_from_a_file(training):
+    asked = [f"training={training}", CHECKPOINT]
+    assert unused_of(asked, asked) == {
+        "training": "a classifier to fit (checkpoint=null; model.weights=FILE goes on from a file)"
+    }
+
+
+def test_a_part_that_is_chosen_at_an_unused_place_is_named():
+    overrides = ["+attack@detection.attacks.foo=pgd", "fill@explanation.fill=blur", "attack=pgd"]
+    found = unused_of(overrides, overrides)
+    assert found == {
+        "attack@detection.attacks.foo": "detector=[NAME,...]",
+        "fill@explanation.fill": "explainer=[NAME,...]",
+    }
+
+
+def test_the_key_that_leaves_a_consumer_out_is_not_named():
+    overrides = ["detector=[max_softmax]", "detection.adaptive.detectors=[]", "detection.adaptive.steps=3"]
+    assert unused_of(overrides, overrides) == {"detection.adaptive.steps": "detection.adaptive.detectors=[NAME,...]"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "consumer", "needed"),
+    [
+        ("train", "autoencoder=conv_1x1", "autoencoder=NAME"),
+        ("evaluate", "intervention=activation", "an intervention on an autoencoder's code"),
+    ],
+)
+def test_a_sweep_names_what_none_of_its_jobs_uses(command, consumer, needed, caplog):
+    always = "trust_checkpoint has no effect without checkpoint=FILE"
+    lacking = f"{always}; training.autoencoder.epochs has no effect without {needed}"
+    jobs = [["trust_checkpoint=true", "training.autoencoder.epochs=3", *more] for more in ([], [consumer])]
+    for chosen, message in ((jobs, always), (jobs[1:], always), (jobs[:1], lacking)):
+        caplog.clear()
+        with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
+            check = Checks(command)
+            for overrides in chosen:
+                config = compose(command, overrides, return_hydra_config=True)
+                check(config, overrides, config.hydra.runtime.choices)
+        check.warn_of_unused()
+        (record,) = [record for record in caplog.records if record.name.startswith("dovision")]
+        assert record.levelno == logging.WARNING
+        assert record.message.startswith(message)
+        assert record.message.count("no effect") == message.count("no effect")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
+def test_a_command_names_it_in_one_line(sweep, run_command, tmp_path, capfd):
+    words = [*sweep, "dataset=digits", "evaluation.images=2", "training.classifier.epochs=0", "dry_run=true"]
+    assert run_command(main, *words, f"output_root={tmp_path}", *(f"explanation.{key}=4" for key in KEYS)) == 0
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "no effect" in line]
+    assert line.partition("] ")[2] == "; ".join(
+        f"explanation.{key} has no effect without explainer=[NAME,...]" for key in ("cells", "steps")
+    )

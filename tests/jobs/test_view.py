@@ -1,0 +1,139 @@
+"""The command dovision-view: what it opens, and what it refuses in a sentence."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dovision import checks
+from dovision.jobs import view
+
+pytestmark = pytest.mark.slow
+SMALL = ("dataset=digits", "model=small_cnn", "training.classifier.epochs=1", "training.autoencoder.epochs=0")
+
+
+@pytest.fixture
+def look(run_command, monkeypatch, tmp_path):
+    """Runs the command with `during` in place of its server; exit code, and what the server was given."""
+    uvicorn = pytest.importorskip("uvicorn", reason="needs the extra view")
+
+    def run(*words, during=lambda session: None):
+        given = {}
+
+        def serve(self, sockets):
+            given["answer"] = given["worker"].ask(lambda: during(given["session"]))
+
+        def application(session, worker, token, hosts):
+            given.update(session=session, worker=worker, token=token, hosts=hosts)
+
+        monkeypatch.setattr(view, "application", application)
+        monkeypatch.setattr(uvicorn.Server, "run", serve)
+        return run_command(view.main, "port=0", *words), given
+
+    return run
+
+
+def refusal(session, **asked):
+    """The sentence by which a network is refused."""
+    with pytest.raises((ValueError, OSError)) as error:
+        session.open_network(asked)
+    return str(error.value)
+
+
+def test_a_photograph_is_opened_and_other_networks_can_be_chosen_or_are_refused(look, fitted, tmp_path, capsys):
+    (checkpoint,) = fitted.glob("checkpoints/classifier-*/classifier.ckpt")
+
+    def during(session):
+        first = session.choices()
+        assert (first["network"], first["shape"], len(first["classes"])) == ("efficientnet_lite0", [3, 224, 224], 1000)
+        assert [each["name"] for each in first["samples"]] == ["flower.jpg"]
+        assert "model.name must be one of" in refusal(session, model="torchvision_model", name="resnet19")
+        assert "begins from random ones" in refusal(session, model="timm_model", name="resnet18", weights=False)
+        assert "there is no checkpoint nowhere.ckpt" in refusal(session, model="checkpoint", path="nowhere.ckpt")
+        assert "path must be given" in refusal(session, model="checkpoint", path=" ")
+        assert "model must be" in refusal(session, model="keras")
+        wrong = refusal(session, model="checkpoint", path=str(checkpoint), size=64)
+        assert "must be fitted to the dataset's image shape [1, 64, 64], got [1, 32, 32]" in wrong
+        assert session.choices() == first
+        return session.open_network({"model": "checkpoint", "path": str(checkpoint)}), session.open_sample(0)
+
+    code, given = look(f"output_root={tmp_path}", during=during)
+    assert code == 0
+    choices, shown = given["answer"]
+    assert choices["network"] == "small_cnn (classifier.ckpt)"
+    assert (choices["shape"], shown["name"]) == ([1, 32, 32], "flower.jpg")
+    assert given["hosts"] == view.LOOPBACK
+    assert re.fullmatch(rf"http://127.0.0.1:\d+/{given['token']}/  .*\n", capsys.readouterr().out)
+    assert len(given["token"]) == 32
+
+
+def test_latents_of_a_data_set_with_an_autoencoder_move_the_numbers(look, copy):
+    unit = {"site": "code", "kind": "channel", "number": 1, "value": {"name": "mean"}}
+
+    def during(session):
+        assert next(iter(session.sites())) == "code"
+        asked = {
+            "image": session.open_sample(0)["image"],
+            "unit": unit,
+        }
+        rows = session.effect(asked)["rows"]
+        return rows, session.texts(asked)["command"]
+
+    code, given = look(*SMALL, "autoencoder=conv_1x1", f"output_root={copy}", during=during)
+    assert code == 0
+    rows, command = given["answer"]
+    assert any(row["effect"] != 0 for row in rows)
+    assert "autoencoder=conv_1x1 intervention=activation intervention.site=code" in command
+
+
+def test_a_run_is_opened_without_its_network_being_composed(look, fitted):
+    run = next((fitted / "evaluate").glob("*/run.json")).parent
+    code, given = look(f"run={run}", "model=timm_model", "model.name=no_such", during=lambda session: session.choices())
+    assert (code, given["answer"]["network"], given["answer"]["shape"]) == (0, run.name, [1, 32, 32])
+
+
+def test_an_address_that_other_machines_reach_is_warned_of(look, fitted, capsys):
+    run = next((fitted / "evaluate").glob("*/run.json")).parent
+    code, given = look(f"run={run}", "host=0.0.0.0")
+    assert (code, given["hosts"]) == (0, ("*",))
+    assert "host=0.0.0.0 lets other machines in, unencrypted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run=nowhere"], "run must be a folder that dovision-evaluate wrote, got nowhere"),
+        (["dataset.root=nowhere.jpg"], "nowhere.jpg"),
+        (["split=tset"], "split must be"),
+        (["port=70000"], "port must be"),
+        (["model=torchvision_model"], "begins from random ones"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_in_a_line(look, capsys, words, message):
+    code, _ = look(*words)
+    assert code == 1
+    text = capsys.readouterr().err
+    assert "\ndovision-view: " in f"\n{text}"  # below what was logged
+    assert message in text
+
+
+def test_a_port_that_is_taken_is_named():
+    with view.listening("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(OSError, match=f"host=127.0.0.1 port={port} cannot be listened to"):
+            view.listening("127.0.0.1", port)
+
+
+def test_the_extra_that_is_missing_is_named(look, monkeypatch, capsys):
+    installed = checks.import_extra
+
+    def missing(module, extra):
+        if extra == "view":
+            raise ImportError(f"this component needs {module}. Install it: pip install '.[{extra}]'.")
+        return installed(module, extra)
+
+    monkeypatch.setattr(checks, "import_extra", missing)
+    code, _ = look("model=timm_model", "model.pretrained=true")
+    assert code == 1
+    assert "pip install '.[view]'" in capsys.readouterr().err

@@ -1,0 +1,334 @@
+"""The adaptive attacker where the answers are known by hand, and against detectors that it must evade."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import pandas as pd
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from dovision.attacks.lp_ball import unit
+from dovision.detectors.confidence import MaxSoftmax
+from dovision.detectors.feature_squeezing import FeatureSqueezing
+from dovision.functional import filters
+from dovision.functional.detection import threshold
+from dovision.functional.norms import size
+from dovision.functional.rng import uniform
+from dovision.interfaces import Classifier, Detector
+from dovision.measurement import adaptive_attack
+from dovision.measurement.adaptive_attack import (
+    OTHER_DRAWS,
+    Adaptive,
+    Attempt,
+    Budget,
+    Opponent,
+    adaptive_rows,
+    without,
+)
+from dovision.measurement.detector_fits import Fitted
+from dovision.types import Batch, Task
+from tests.measurement.conftest import Brightness
+
+
+class Brighter(Detector):
+    """The score is the mean: the brighter, the likelier attacked."""
+
+    passes = 0
+
+    def read_features(self, batch, classifier, with_autoencoder):
+        return batch.image.mean((1, 2, 3)).unsqueeze(1)
+
+
+class Drawn(Brighter):
+    """The mean, and a random number of each sample; remembers of which samples it drew."""
+
+    strength = 1.0
+
+    def __init__(self):
+        self.samples = []
+
+    def read_features(self, batch, classifier, with_autoencoder):
+        self.samples.append(batch.sample.tolist())
+        noise = self.strength * uniform((1,), 0, batch.sample)
+        return super().read_features(batch, classifier, with_autoencoder) + noise
+
+
+class Confident(Detector):
+    """The score is the probability of the second class, which saturates."""
+
+    passes = 1
+
+    def read_features(self, batch, classifier, with_autoencoder):
+        return classifier.task.probability(classifier(batch.image))[:, 1:]
+
+
+CLASSIFIER = Classifier(Brightness(), Task("multiclass", ("dark", "bright")), [0.0], [1.0])
+
+
+def grey(*means: float) -> Batch:
+    number = torch.arange(len(means))
+    return Batch(torch.tensor(means).view(-1, 1, 1, 1).repeat(1, 1, 2, 2), number * 0, number, number)
+
+
+def attacked(limit: float, detector: Detector, eps: float = 0.2, **settings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    attack = Adaptive(eps, Opponent(detector, limit), Budget(30), **settings)
+    fitted = Fitted("brighter", "as is", "", detector)
+    (rows,) = adaptive_rows(fitted, attack, [grey(0.4, 0.45)], CLASSIFIER)
+    return rows.scores.to_pandas(), rows.steps.to_pandas()
+
+
+def test_images_that_are_known_are_not_attacked_again():
+    attack = Adaptive([0.1, 0.2], Opponent(Brighter(), 0.55), Budget(3))
+    given = Fitted("brighter", "as is", "", Brighter()), attack, [grey(0.4, 0.45), grey(0.3, 0.6)], CLASSIFIER
+    every = [rows.scores for rows in adaptive_rows(*given)]
+    for known in (4, 8):
+        assert [rows.scores for rows in adaptive_rows(*given, known)] == every[known // 4 :]
+
+
+def test_the_lowest_score_that_fools_the_classifier_is_found():
+    scores, steps = attacked(0.55, Brighter())
+    assert set(scores["attack"]) == {"adaptive"}
+    assert scores["success"].all()
+    assert scores["score"].between(0.5, 0.55).all()
+    found = steps.groupby("direction")["first"].count().to_dict()
+    assert found == {"weighted": 2, "selective": 0, "orthogonal": 0}  # nothing is left for these
+
+
+def test_a_detector_that_sees_all_that_fools_the_classifier_is_not_evaded():
+    scores, steps = attacked(0.45, Brighter())
+    assert scores["success"].all()
+    assert (scores["score"] > 0.45).all()
+    assert steps["first"].isna().all()
+    assert not steps["rounded"].any()
+
+
+def test_an_image_out_of_reach_stays_as_it_is():
+    scores, steps = attacked(0.55, Brighter(), eps=0.01)
+    assert not scores["success"].any()
+    assert scores["score"].tolist() == pytest.approx([0.4, 0.45])
+    assert steps["first"].isna().all()
+
+
+def test_the_same_seed_evades_after_the_same_steps():
+    for first, second in zip(*(attacked(0.55, Brighter(), seed=3) for _ in range(2)), strict=True):
+        pd.testing.assert_frame_equal(first, second)
+
+
+def test_random_reads_are_averaged_over_draws_that_are_not_the_detectors_own():
+    detector = Drawn()
+    attack = Adaptive(0.2, Opponent(detector, -1.0), Budget(1, draws=3))
+    attack(grey(0.4, 0.45), CLASSIFIER, 0.2)
+    own, _, *reads = detector.samples  # the first two find out whether reads are random
+    assert own == [0, 1]
+    assert len(reads) == 3 * 2 * 3  # directions, states, draws
+    assert len({tuple(samples) for samples in reads}) == 3
+    assert [0, 1] not in reads
+
+
+def test_detectors_without_random_reads_are_read_once_a_step():
+    detector = Drawn()
+    detector.strength = 0.0
+    Adaptive(0.2, Opponent(detector, -1.0), Budget(1, draws=3))(grey(0.4, 0.45), CLASSIFIER, 0.2)
+    assert detector.samples[2:] == [[0, 1]] * 3 * 2  # directions, states
+
+
+def test_a_gradient_of_a_saturated_probability_is_found_at_a_temperature():
+    network = nn.Sequential(Brightness(), nn.Linear(2, 2, bias=False))
+    network[1].weight.data = 1e3 * torch.eye(2)
+    classifier = Classifier(network, CLASSIFIER.task, [0.0], [1.0])
+    attack = Adaptive(0.2, Opponent(Confident(), 0.0), Budget(1))
+    batch = grey(0.505, 0.506)
+    hard, soft = (
+        attack._state(
+            batch.image, Attempt("weighted", restart, batch, batch.image, None), classifier, attack.opponent, (0,)
+        )
+        for restart in (0, 1)
+    )
+    assert torch.equal(hard.score, soft.score)
+    assert not hard.up_score.any()
+    assert (soft.up_score > 0).all()
+
+
+def test_orthogonal_gradients_leave_the_other_as_it_is():
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, 3, 1, 4, 4, generator=generator)
+    torch.testing.assert_close((without(one, other) * other).sum((1, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+
+
+def test_tiny_gradients_have_length_one_and_those_that_are_not_finite_none():
+    gradient = torch.tensor([1e-30, 0.0, torch.nan]).view(3, 1, 1, 1).repeat(1, 1, 2, 2)
+    assert unit(gradient).flatten(1).norm(dim=1).tolist() == pytest.approx([1, 0, 0])
+
+
+class FirstPixel(nn.Module):
+    """Logits 0 and the first pixel minus a limit."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, image: Tensor) -> Tensor:
+        first = image.flatten(1)[:, :1] - self.limit
+        return torch.cat([0 * first, 40 * first], 1)
+
+
+class SecondPixel(Detector):
+    """The score is the second pixel."""
+
+    passes = 0
+
+    def read_features(self, batch, classifier, with_autoencoder):
+        return batch.image.flatten(1)[:, 1:2]
+
+
+def evading(norm: str, eps: float, batch: Batch, **settings) -> tuple[Adaptive, Tensor]:
+    """Attack where the first pixel must rise by .2 and the second one fall by .1, from grey: all else is free."""
+    classifier = Classifier(FirstPixel(0.7), CLASSIFIER.task, [0.0], [1.0])
+    budget = Budget(**{"steps": 60, **settings})
+    attack = Adaptive(eps, Opponent(SecondPixel(), 0.4), budget, norm, seed=3)
+    return attack, attack(batch, classifier)
+
+
+@pytest.mark.parametrize(("norm", "least"), [("linf", 0.2), ("l2", 0.05**0.5), ("l1", 0.3)])
+def test_images_evade_exactly_where_the_budget_reaches_the_known_set(norm, least):
+    reaching, image = evading(norm, 1.1 * least, grey(0.5, 0.5, 0.5))
+    assert (torch.stack([*reaching.first.values()]).amax(0) >= 0).all()
+    assert ((image.flatten(1)[:, 0] > 0.7) & (image.flatten(1)[:, 1] <= 0.4)).all()
+    short, _ = evading(norm, 0.95 * least, grey(0.5, 0.5, 0.5), restarts=2)
+    assert (torch.stack([*short.first.values()]) < 0).all()
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.25), ("l2", 0.6), ("l1", 0.9)])
+def test_no_image_leaves_its_budget_and_none_depends_on_the_batch(norm, eps):
+    random = torch.Generator().manual_seed(0)
+    number = torch.tensor([5, 2, 9, 4])
+    batch = Batch(torch.rand(4, 1, 3, 3, generator=random), number * 0, number, number)
+    _, image = evading(norm, eps, batch, restarts=3, steps=8)
+    assert (size(image - batch.image, norm) <= eps + 1e-6).all()
+    assert image.min() >= 0
+    assert image.max() <= 1
+    alone = torch.cat([evading(norm, eps, batch.rows([row]), restarts=3, steps=8)[1] for row in (3, 2, 1, 0)])
+    assert torch.equal(alone.flip(0), image)
+
+
+class RightHalf(nn.Module):
+    """Logits are the light in either half of the image."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.stack([half.sum((1, 2, 3)) for half in image.chunk(2, 3)], 1)
+
+
+@pytest.mark.parametrize(("eps", "evades"), [(2.2, True), (0.5, False)])
+def test_a_spatial_attacker_evades_where_its_shift_crosses_the_middle(eps, evades):
+    image = torch.zeros(3, 1, 10, 10)
+    image[..., 4:6, 3] = 1.0  # its centre is 1.5 pixels left of the middle
+    number = torch.arange(3)
+    attack = Adaptive(eps, Opponent(Brighter(), 1.0), Budget(steps=40), "spatial")
+    attack(Batch(image, number * 0, number, number), Classifier(RightHalf(), CLASSIFIER.task, [0.0], [1.0]))
+    assert (attack.first["search"] >= 0).tolist() == [evades] * 3
+
+
+def test_a_move_without_a_turn_is_the_shift_of_the_filters():
+    image = torch.rand(2, 1, 8, 6, generator=torch.Generator().manual_seed(0))
+    none, down, across = torch.zeros(2), torch.full((2,), 1 / 8), torch.full((2,), -2 / 6)
+    torch.testing.assert_close(filters.rotate_and_shift(image, none, down, across), filters.shift(image, 1, -2))
+
+
+def test_an_attacker_who_starts_from_another_detector_evades_one_without_gradients():
+    class Steps(SecondPixel):
+        def read_features(self, batch, classifier, with_autoencoder):
+            return (super().read_features(batch, classifier, with_autoencoder) * 10).ceil() / 10 + 0 * batch.image.sum()
+
+    classifier = Classifier(FirstPixel(0.7), CLASSIFIER.task, [0.0], [1.0])
+    opponent, source = Opponent(Steps(), 0.4), Opponent(SecondPixel(), 0.4)
+    batch = grey(0.5, 0.5)
+    for given, evades in ((None, False), (source, True)):
+        attack = Adaptive(0.25, opponent, Budget(30), "l2", given)
+        attack(batch, classifier)
+        assert (torch.stack([*attack.first.values()]).amax(0) >= 0).tolist() == [evades] * 2
+    assert (attack.first["transfer"] >= 0).all()
+
+
+def test_what_evades_a_small_budget_is_not_attacked_with_a_larger_one():
+    attack = Adaptive([0.3, 0.2], Opponent(Brighter(), 0.55), Budget(30))
+    (rows,) = adaptive_rows(Fitted("one", "as is", "", Brighter()), attack, [grey(0.4, 0.45)], CLASSIFIER)
+    found = rows.steps.to_pandas().groupby(["eps", "direction"], observed=True)["first"].agg(list)
+    assert found[0.2].equals(found[0.3])
+    assert attack._attacked == {0.2: 2}
+
+
+def test_what_only_the_mean_of_other_draws_misses_does_not_evade():
+    class HighDraw(Brighter):
+        """Reads that are higher for the samples' own numbers than for all others."""
+
+        def read_features(self, batch, classifier, with_autoencoder):
+            own = (batch.sample < OTHER_DRAWS).to(batch.image)
+            return super().read_features(batch, classifier, with_autoencoder) + own.unsqueeze(1)
+
+    attack = Adaptive([0.2, 0.3], Opponent(HighDraw(), 0.55), Budget(30))
+    (rows,) = adaptive_rows(Fitted("one", "as is", "", HighDraw()), attack, [grey(0.4, 0.45)], CLASSIFIER)
+    assert (torch.stack([*attack.first.values()]).amax(0) >= 0).all()
+    assert rows.scores.to_pandas()["success"].all()
+    assert (rows.scores.to_pandas()["score"] > 0.55).all()
+    assert rows.steps.to_pandas()[["first", "start"]].isna().all(axis=None)
+    assert attack._attacked == {0.2: 2, 0.3: 2}
+
+
+def test_every_target_has_its_starts_and_follows_softened_gradients_in_every_other_one(monkeypatch):
+    classifier = Classifier(Falling(), Task("multiclass", ("a", "b", "c", "d")), [0.0], [1.0])
+    attack, starts = Adaptive(0.1, Opponent(Brighter(), -1.0), Budget(1, restarts=2, targets=3)), []
+    state = attack._state
+
+    def noted(image, start, *others):
+        with patch(f"{adaptive_attack.__name__}.softened", wraps=adaptive_attack.softened) as softened:
+            found = state(image, start, *others)
+        starts.append((start.target.item(), softened.called))
+        return found
+
+    monkeypatch.setattr(attack, "_state", noted)
+    attack(grey(0.5), classifier)
+    assert set(starts) == {(target, soft) for target in (1, 2, 3) for soft in (False, True)}
+    (rows,) = adaptive_rows(Fitted("one", "as is", "", Brighter()), attack, [grey(0.5)], classifier)
+    assert set(rows.steps.to_pandas()["starts"]) == {6}
+
+
+class Falling(nn.Module):
+    """Four logits in falling order."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.mean((1, 2, 3)).unsqueeze(1) * torch.tensor([4.0, 3.0, 2.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Classifier, Tensor, Batch]:
+    """A small network that reads handwritten digits, clean images, and others to attack."""
+    pixels, label = (torch.tensor(column) for column in load_digits(return_X_y=True))
+    image = (pixels.float() / 16).view(-1, 1, 8, 8)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        classifier = Classifier(network, Task("multiclass", tuple("0123456789")), (0.3,), (0.4,))
+        optimizer = torch.optim.Adam(network.parameters(), 5e-3)
+        for _ in range(20):
+            for rows in torch.randperm(1400).split(64):
+                optimizer.zero_grad()
+                classifier.task.loss(classifier(image[rows]), label[rows]).mean().backward()
+                optimizer.step()
+    number = torch.arange(40)
+    return classifier.eval(), image[1400:1700], Batch(image[-40:], label[-40:], number, number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", [MaxSoftmax(), FeatureSqueezing([1], [2])], ids=lambda each: type(each).__name__)
+def test_confidence_and_feature_squeezing_are_evaded(detector, digits):
+    classifier, clean, batch = digits
+    with torch.no_grad():
+        known = batch._replace(image=clean, sample=torch.arange(300))
+        limit = threshold(detector.score(detector.read(known, classifier, None)).numpy(), 0.05)
+    attack = Adaptive(0.3, Opponent(detector, limit), Budget(50, 2))
+    (rows,) = adaptive_rows(Fitted("one", "as is", "", detector), attack, [batch], classifier)
+    found = rows.scores.to_pandas()
+    assert ((found["success"] == True) & (found["score"] <= limit)).mean() > 0.8  # noqa: E712

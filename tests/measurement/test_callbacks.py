@@ -1,0 +1,152 @@
+"""Detection through the command: fitted, scored, attacked, kept, shown again, and drawn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dovision.config.component import read_group
+from dovision.measurement.adaptive_attack import Adaptive
+from dovision.report.figures.attacks import Attacks
+from dovision.report.loggers import closing_loggers, make_loggers
+from dovision.report.tables import latex_table
+from dovision.report.uploader import log_run
+from dovision.results.detection_tables import read_adaptive, read_scores
+from dovision.results.run_record import read_sweep
+
+pytestmark = pytest.mark.slow
+NOISE = ("+attack@detection.attacks.random_sign=random_sign", "detection.attacks.random_sign.eps=[0.2]")
+FGSM = ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.2,0.3]")
+DETECTORS = ("detector=[effect_consistency,max_softmax]", "detection.val_images=40", "detection.test_images=20")
+DETECTORS += ("+intervention@detector.effect_consistency.interventions.grid=pixel_grid",)
+ADAPTIVE = ("detection.adaptive.detectors=[effect_consistency]", "detection.adaptive.images=3")
+ADAPTIVE += ("detection.adaptive.steps=2", "detection.adaptive.restarts=1", "detection.adaptive.eps=0.2")
+MAIN = ("attack=fgsm", "attack.eps=[0.2]")
+
+
+@pytest.fixture(scope="module")
+def detected(fitted, tmp_path_factory, dovision_evaluate) -> Path:
+    """A run that detects."""
+    root = tmp_path_factory.mktemp("detected")
+    shutil.copytree(fitted / "checkpoints", root / "checkpoints")
+    parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN)
+    assert dovision_evaluate(f"output_root={root}", *parts) == 0
+    return only_run(root)
+
+
+def only_run(root: Path) -> Path:
+    (run,) = read_sweep(root / "evaluate")
+    return run.folder
+
+
+def test_a_run_that_detects_records_costs_queries_gradients_and_failures(detected):
+    facts = json.loads((detected / "run.json").read_text())
+    assert facts["detector_costs"]["effect_consistency"]["passes"] == 1 + 1 + 2 + 49
+    assert facts["condition_queries"]["fgsm"] == {"0.2": 1, "0.3": 1}
+    assert 0 <= facts["condition_dead_gradients"] < 1
+    assert facts["failed_attacks"] == {}
+
+
+def test_every_file_of_a_run_has_a_digest_or_is_read_by_nobody(detected):
+    written = {path.relative_to(detected).as_posix() for path in detected.rglob("*") if path.is_file()}
+    recorded = json.loads((detected / "run.json").read_text())["digests"].keys()
+    assert {name.partition("/")[0] for name in recorded} >= {"scores.parquet", "reads", "maps", ".hydra"}
+    assert written - recorded == {"run.json", "run.log", "csv/metrics.csv", "csv/hparams.yaml", ".run.lock"}
+
+
+def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
+    scores = read_scores(detected)
+    adaptive = scores[scores["attack"] == "adaptive"]
+    assert len(adaptive) == 3
+    assert set(adaptive["variant"]) == {"supervised, hardened"}
+    assert set(adaptive["fitted_on"]) == {"fgsm"}
+    steps = read_adaptive(detected)
+    assert steps.groupby("direction").size().to_dict() == {"weighted": 3, "selective": 3, "orthogonal": 3}
+    assert set(steps["steps"]) == {2}
+
+
+@pytest.mark.long  # a second run that detects; tests/measurement/test_detection.py stops one that attacks
+def test_an_adaptive_attack_that_was_stopped_goes_on(detected, tmp_path, dovision_evaluate, monkeypatch):
+    shutil.copytree(detected.parents[1] / "checkpoints", tmp_path / "checkpoints")
+    parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.checkpoint_every=1")
+    run, l2 = Adaptive.__call__, "detection.adaptive.l2=[1.0]"
+
+    first, second = [], []
+
+    def stops(self, batch, classifier, eps):
+        first.append(self.norm)
+        if first.count("l2") == 1:  # after those in Linf
+            raise RuntimeError("stopped")
+        return run(self, batch, classifier, eps)
+
+    def goes_on(self, batch, classifier, eps):
+        second.append(self.norm)
+        return run(self, batch, classifier, eps)
+
+    for changed in (stops, goes_on):
+        monkeypatch.setattr(Adaptive, "__call__", changed)
+        code = dovision_evaluate(f"output_root={tmp_path}", *parts, l2)
+    assert code == 0
+    assert second.count("linf") == 0 < first.count("linf")
+    monkeypatch.undo()
+    again, whole = (read_adaptive(folder) for folder in (only_run(tmp_path), detected))
+    assert again[again["attack"] == "adaptive"].reset_index(drop=True).equals(whole)
+
+
+def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path, page_of):
+    text = page_of(detected, tmp_path).read_text()
+    drawn = {path.stem for path in (tmp_path / "figures").rglob("*.csv")}
+    assert drawn > {"detection_attacks", "detection_table_eps_0.2", "detection_epsilon", "detection_scores"}
+    assert "not adaptive" in text
+    assert "not that it was attacked" in text
+
+
+def test_the_table_of_attacks_is_set_by_latex_and_fits_the_page(detected, typeset):
+    (report_figure,) = Attacks(0).of_run(read_sweep(detected)[0])
+    assert "Overfull" not in typeset(latex_table(report_figure.table, report_figure.caption, report_figure.name))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (DETECTORS, "detection needs attacks, got none. Add some: +attack@detection.attacks.pgd=pgd"),
+        (
+            (*DETECTORS, *FGSM, "detection.adaptive.detectors=[odin]"),
+            "must be one of effect_consistency, max_softmax",
+        ),
+        (
+            (*DETECTORS, *FGSM, "detection.reference=odin"),
+            "detection.reference must be one of effect_consistency, max_",
+        ),
+        (
+            ("explainer=[edge_map]", "explanation.reference=grad_cam"),
+            "explanation.reference must be one of edge_map, got",
+        ),
+        ((*DETECTORS, *FGSM, "+detection.families.a=[pgd]"), "detection.families.a must be one of fgsm, got 'pgd'"),
+        ((*DETECTORS, *FGSM, "+detection.seen.fgsm=0.1"), "detection.seen.fgsm must name epsilons that are measured"),
+    ],
+)
+def test_a_contest_that_cannot_be_held_is_refused_before_anything_is_fitted(
+    overrides, message, tmp_path, dovision_evaluate, capsys
+):
+    assert dovision_evaluate(f"output_root={tmp_path}", *overrides) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "fitting" not in error
+
+
+@pytest.mark.long  # tests/report/test_wandb_logger.py has figures of other runs
+def test_a_run_that_detects_sends_its_curves_to_wandb(detected, offline_run, tmp_path):
+    component = read_group("logger", output_root="")["wandb"].replaced(artifacts=False)
+    loggers = make_loggers({"wandb": component}, tmp_path, name="name", group="group", job_type="evaluate")
+    with closing_loggers(loggers):
+        log_run(loggers, detected)
+    sent = offline_run(tmp_path)
+    logged = {key.partition(".")[0] for item in sent["history"] for key in item["item"]}
+    figures = {f"figures/detection_{name}" for name in ("attacks", "curves", "scores")}
+    assert logged > {*figures, "tables/detection_curves"}
+    kinds = {artifact["type"] for artifact in sent.get("artifact", [])}
+    assert not kinds & {"tables", "model"}  # each table brings an artifact of its own

@@ -1,0 +1,110 @@
+"""Components of loggers, and a finished sweep to report on."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytorch_lightning.loggers import Logger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dovision.config.component import read_group
+from dovision.measurement.effects import EffectEvaluation
+from dovision.report import style
+from dovision.report.loggers import make_loggers
+from dovision.report.mlflow_logger import ENVIRONMENT
+
+
+@pytest.fixture
+def job_loggers(tmp_path: Path) -> Callable[..., list[Logger]]:
+    """Loggers of a job in tmp_path, by their names; keywords set keys of theirs, or what a job gives to all."""
+
+    def make(*names: str, config: Any = None, **settings: Any) -> list[Logger]:
+        nodes = read_group("logger", output_root=str(tmp_path))
+        chosen = {
+            name: nodes[name].replaced(**{key: value for key, value in settings.items() if key in nodes[name]})
+            for name in names
+        }
+        facts = {"name": "rows=4", "group": "study", "job_type": "evaluate", "tags": ["first"]}
+        return make_loggers(chosen, tmp_path, **facts, config=config)
+
+    return make
+
+
+@pytest.fixture
+def finished(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the evaluation's runs, without a report, which will have no PDF: their fonts take longest."""
+    monkeypatch.delitem(style.FORMS, "pdf")
+    return shutil.copytree(fitted / "evaluate", tmp_path / "digits")
+
+
+@pytest.fixture
+def reported(run_command: Callable[..., int]) -> Callable[..., int]:
+    """The exit code of dovision-report on a sweep, with these overrides."""
+    from dovision.jobs.report import main
+
+    return lambda sweep, *overrides: run_command(main, f"sweep={sweep}", *overrides)
+
+
+@pytest.fixture
+def events() -> Callable[[Path], EventAccumulator]:
+    """Reads the event files of a folder, by TensorBoard's own reader."""
+
+    def read(folder: Path) -> EventAccumulator:
+        found = EventAccumulator(str(folder))
+        found.Reload()
+        return found
+
+    return read
+
+
+@pytest.fixture
+def break_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lets the jobs of a sweep fail whose grid has so many rows."""
+    measure = EffectEvaluation.measure
+
+    def fail(rows: int) -> None:
+        def failing(self: EffectEvaluation, *arguments: Any) -> None:
+            if self.intervention.rows == rows:
+                raise ValueError("a grid that fails")
+            measure(self, *arguments)
+
+        monkeypatch.setattr(EffectEvaluation, "measure", failing)
+
+    return fail
+
+
+@pytest.fixture
+def history() -> Callable[[dict[str, Any]], dict[str, dict[int, Any]]]:
+    """Gives {metric: {step: value}} of all that an offline W&B run has logged; a nested key is joined by dots."""
+
+    def read(sent: dict[str, Any]) -> dict[str, dict[int, Any]]:
+        found: dict[str, dict[int, Any]] = defaultdict(dict)
+        for item in sent["history"]:
+            step = item["item"].get("trainer/global_step")
+            for key, value in item["item"].items():
+                found[key][step] = value
+        return found
+
+    return read
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Any]:
+    """Gives MLflow's client of a store, and the runs of an experiment, the newest first; NAME- is that of a sweep."""
+    from mlflow.tracking import MlflowClient
+
+    for variable, value in ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
+
+    def read(root: Path, group: str) -> Any:
+        client = MlflowClient(f"file:{root / 'mlruns'}")
+        names = {each.name: each.experiment_id for each in client.search_experiments()}
+        (experiment,) = (names[name] for name in names if name == group or (group[-1] == "-" and name[:-6] == group))
+        return client, client.search_runs([experiment])
+
+    return read

@@ -1,0 +1,158 @@
+"""The loggers of a job: which, made of what, refused when, named how, and ended in any case."""
+
+from __future__ import annotations
+
+import sys
+
+import pandas as pd
+import pytest
+from lightning_utilities.core.imports import RequirementCache
+from pytorch_lightning.loggers import Logger
+
+from dovision.config.component import Component
+from dovision.jobs.train import main as train
+from dovision.report.loggers import closing_loggers, make_loggers
+from dovision.training.image_classifier import ImageClassifier
+
+SMALL = ("dataset=digits", "training.classifier.epochs=3", "training.autoencoder.epochs=1", "autoencoder=conv_1x1")
+NOT_PARTIAL = {"_target_": "pytorch_lightning.loggers.CSVLogger", "name": None, "version": "own"}
+
+
+def test_a_class_of_lightning_needs_no_more_than_its_yaml(tmp_path):
+    component = Component("logger.own", NOT_PARTIAL)
+    (logger,) = make_loggers({"own": component}, tmp_path, name="n", group="g", job_type="train", config={"a": 1})
+    logger.log_metrics({"loss": 0.5}, step=1)
+    logger.finalize("success")
+    assert {path.name for path in (tmp_path / "own").iterdir()} == {"metrics.csv", "hparams.yaml"}
+
+
+def test_a_component_that_is_no_logger_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"logger\.own must be a logger of Lightning, got an object of class Counter"):
+        make_loggers({"own": Component("logger.own", {"_target_": "collections.Counter"})}, tmp_path,
+                     name="n", group="g", job_type="train")  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [None, ValueError("no"), KeyboardInterrupt()])
+def test_all_are_ended_whatever_ends_the_block_and_whichever_of_them_raises(error):
+    ends = []
+
+    class Ending(Logger):
+        name = version = ""
+
+        def log_metrics(self, metrics, step=None): ...
+
+        def log_hyperparams(self, params): ...
+
+        def finalize(self, status):
+            ends.append(status)
+            if len(ends) == 1 and error is None:
+                raise OSError("disk full")
+
+    def job():
+        with closing_loggers([Ending(), Ending()]):
+            if error is not None:
+                raise error
+
+    with pytest.raises(type(error or OSError())):
+        job()
+    assert ends == (["success"] * 2 if error is None else ["failed"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("logger=none", "logger has no component 'none'. For none of them: logger=null. It has: csv, mlflow"),
+        ("logger=false", "logger takes a name, got false. For none of them: logger=null. It has: csv, mlflow"),
+        ("logger=[wandb,nope]", "logger has no component 'nope'. It has: csv, mlflow, tensorboard, wandb."),
+        ("logger=wandbb", "logger has no component 'wandbb'. Did you mean wandb?"),
+        ("logger=csv logger.csv.fodler=x", "logger.csv has no key 'fodler'. Did you mean folder?"),
+        ("logger=csv +logger.csv.fodler=x", "logger.csv has no key 'fodler'"),
+        ("logger=csv logger.csv.folder=../x", "logger.csv.folder must be a name"),
+        ("logger=wandb logger.wandb.mode=on", "logger.wandb.mode must be one of offline, online, disabled, got 'on'"),
+        ("logger=wandb logger.wandb.patience=0", "logger.wandb: patience must be"),
+        ("logger=mlflow logger.mlflow.patience=0", "logger.mlflow: patience must be"),
+        ("logger=csv +logger.x=3", "logger.x must be a component, got 3"),
+    ],
+)
+def test_a_wrong_logger_is_refused_in_a_line_before_anything_starts(
+    words, message, dovision_evaluate, tmp_path, capsys
+):
+    assert dovision_evaluate(*words.split(), f"output_root={tmp_path / 'out'}") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "remedy"),
+    [
+        ("tensorboard", "lightning_fabric.loggers.tensorboard._TENSORBOARD_AVAILABLE", "Try `pip install`ing either."),
+        ("wandb", "pytorch_lightning.loggers.wandb._WANDB_AVAILABLE", "pip install -U 'wandb"),
+        ("mlflow", None, "Install it: pip install '.[mlflow]'."),
+    ],
+)
+def test_a_logger_whose_package_is_missing_says_how_to_install_it(
+    name, flag, remedy, dovision_evaluate, tmp_path, capsys, monkeypatch
+):
+    if flag:
+        monkeypatch.setattr(flag, RequirementCache(f"{name}>9999", None))
+    else:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert dovision_evaluate(f"logger=[csv,{name}]", f"output_root={tmp_path / 'out'}") == 1
+    printed = capsys.readouterr().err
+    assert f"logger.{name}: " in printed
+    assert remedy in printed
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.long
+def test_curves_of_two_fits_are_told_apart_and_a_stopped_one_goes_on(
+    tmp_path, run_command, monkeypatch, events, offline_runs, history, stored
+):
+    """Stopped in its second epoch, after some steps whose numbers are lost; in every dashboard it is one run."""
+    words, steps = (*SMALL, "logger=[csv,tensorboard,wandb,mlflow]", f"output_root={tmp_path}"), []
+    step = ImageClassifier.training_step
+
+    def stopping(self, *arguments):
+        steps.append(1)
+        if len(steps) == 100:
+            raise RuntimeError("stopped")
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageClassifier, "training_step", stopping)
+        with pytest.raises(RuntimeError, match="stopped"):
+            run_command(train, *words)
+    assert run_command(train, *words) == 0
+    (folder,) = (tmp_path / "train").iterdir()
+    rows = pd.read_csv(folder / "csv" / "metrics.csv").set_index("step")
+    assert rows.index.is_unique
+    assert rows["epoch"].dropna().unique().tolist() == [0, 1, 2]
+    (fit,) = (tmp_path / "checkpoints").glob("classifier-*/epochs.csv")
+    scores = pd.read_csv(fit)
+    assert rows["val_loss"].dropna().tolist() == scores["val_loss"].tolist()
+    assert rows["train_loss"].dropna().tolist() == scores["train_loss"].tolist()
+    assert rows["autoencoder/train_loss"].notna().sum() == 1
+    found = events(folder / "tensorboard")
+    client, (run,) = stored(tmp_path, "train")
+    sent = [history(records) for records in offline_runs(folder)]
+    assert len(sent) == 2
+    for metric in ("val_loss", "train_loss", "train_loss_step", "lr", "autoencoder/val_loss"):
+        curve = rows[metric].dropna()
+        assert {event.step: event.value for event in found.Scalars(metric)} == pytest.approx(curve.to_dict())
+        assert sent[0].get(metric, {}) | sent[1].get(metric, {}) == pytest.approx(curve.to_dict())
+        of_mlflow = client.get_metric_history(run.info.run_id, metric)
+        assert {each.step: each.value for each in of_mlflow} == pytest.approx(curve.to_dict())
+    assert not sent[0]["val_loss"].keys() & sent[1]["val_loss"].keys()
+    assert run.info.status == "FINISHED"
+    assert len({records["run"][0]["run_id"] for records in offline_runs(folder)}) == 1
+    assert not list(folder.glob("*/run_id.txt"))
+
+
+def test_a_report_names_the_loggers_that_it_knows(finished, reported, capsys):
+    assert reported(finished, "log_to=[tensorboard,wandbb]") == 1
+    assert "log_to must be one of csv, mlflow, tensorboard, wandb, got 'wandbb'. Did you mean wandb?" in (
+        capsys.readouterr().err
+    )
+    assert reported(finished, "log_to=csv") == 1
+    assert "log_to must be a logger that shows figures, got an object of class CSVLogger" in capsys.readouterr().err

@@ -1,0 +1,196 @@
+"""Runs in W&B, read back from their files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+
+import pandas as pd
+import pytest
+
+from dovision.jobs.train import main as train
+from dovision.results.run_record import read_sweep
+
+KILLED = """
+import os, signal, time
+from pathlib import Path
+from dovision.jobs.train import main
+from dovision.training.image_classifier import ImageClassifier
+
+def begin_epoch(module):
+    if module.current_epoch == 3:
+        (file,) = Path(module.trainer.logger.save_dir).rglob("run-*.wandb")
+        last = [repr(module.trainer.callback_metrics[name].item()).encode() for name in ("train_loss", "val_loss")]
+        for _ in range(600):  # until W&B's own process has written the three epochs
+            if all(number in file.read_bytes() for number in last):
+                break
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+ImageClassifier.on_train_epoch_start = begin_epoch
+main()
+"""
+KEY = "a-secret-key-of-forty-characters-0123456789"
+
+
+@pytest.mark.slow
+def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_shows(
+    copy, dovision_evaluate, offline_run, history, break_rows
+):
+    break_rows(4)
+    words = ("logger=[csv,wandb]", "attack=fgsm", "attack.eps=0.1", "intervention.rows=2,4", "-m")
+    assert dovision_evaluate(f"output_root={copy}", *words) == 1
+    by_state = {run.state: run for run in read_sweep(copy / "evaluate")}
+    assert len(list(copy.rglob("offline-run-*"))) == len(by_state) == 2
+    completed, failed = (offline_run(by_state[state].folder) for state in ("completed", "failed"))
+    assert [run["exit"][0]["exit_code"] for run in (completed, failed)] == [0, 1]
+    for sent, name, state in ((completed, "rows=2", "completed"), (failed, "rows=4", "failed")):
+        (begun,) = {(run["run_group"][:-6], run["job_type"], run["display_name"]) for run in sent["run"]}
+        assert begun == ("evaluate-", "evaluate", f"{name} {by_state[state].folder.name[:6]}")
+    config = {key: value for record in completed["config"] for key, value in record["update"].items()}
+    assert config["attack"]["eps"] == 0.1
+    logged = history(completed)
+    assert {key.partition(".")[0] for key in logged} >= {*("figures/gallery", "tables/gallery", "samples")}
+    written = by_state["completed"]
+    for condition, numbers in written.summary["conditions"].items():
+        assert logged[f"accuracy/{condition}"] == {0: numbers["accuracy"]["estimate"]}
+    assert len(list(written.folder.glob("wandb/offline-run-*/files/media/images/figures/gallery_*.png"))) == 1
+    weights = f"classifier-{written.record['checkpoints']['classifier']}"
+    files = {artifact["name"]: {entry["path"] for entry in artifact["manifest"]["contents"]}
+             for artifact in completed["artifact"] if "manifest" in artifact}  # fmt: skip
+    assert files[weights] == {"classifier.ckpt"}
+    assert {"samples.parquet", "effects.parquet"} <= next(files[name] for name in files if name.startswith("tables-"))
+
+
+@pytest.mark.slow
+def test_a_killed_training_has_each_step_in_the_pieces_of_its_run(tmp_path, run_command, offline_runs, history):
+    """Killed after the third epoch, and begun again."""
+    words = ["dataset=digits", "training.classifier.epochs=4", "logger=[csv,wandb]", f"output_root={tmp_path}"]
+    own = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # that of this process survives
+    environment = {**own, "PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, stderr=subprocess.PIPE, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert run_command(train, *words) == 0
+    pieces = offline_runs(tmp_path)
+    assert len({records["run"][0]["run_id"] for records in pieces}) == 1
+    assert [bool(records.get("exit")) for records in pieces] == [False, True]
+    (folder,) = (tmp_path / "train").iterdir()
+    rows = pd.read_csv(folder / "csv" / "metrics.csv").set_index("step")
+    first, second = map(history, pieces)
+    for metric in ("train_loss", "val_loss", "val_score"):
+        assert (len(first[metric]), len(second[metric])) == (3, 1)
+        assert first[metric] | second[metric] == pytest.approx(rows[metric].dropna().to_dict())
+
+
+@pytest.mark.slow
+def test_a_finished_sweep_is_sent_as_a_run_of_its_report(finished, reported, offline_run, history):
+    finished = finished.rename(finished.with_name("my digits"))
+    assert reported(finished, "log_to=wandb") == 0
+    sent = offline_run(finished / "report")
+    begun = sent["run"][0]
+    assert (begun["run_group"], begun["display_name"], begun["job_type"]) == ("evaluate", "report", "report")
+    assert sent["exit"][0].get("exit_code", 0) == 0
+    logged = {key.partition(".")[0] for key in history(sent)}
+    (run,) = [path.parent.name for path in finished.glob("*/run.json")]
+    assert {"figures/results", "tables/results", f"figures/{run}/gallery"} <= logged
+    assert "report-evaluate" in {artifact["name"] for artifact in sent["artifact"]}
+
+
+@pytest.mark.slow
+def test_a_job_continues_its_run_until_it_is_completed(job_loggers, tmp_path, offline_runs):
+    for step, failed in enumerate([True, False, False]):  # failed, continued and completed, and begun once more
+        (logger,) = job_loggers("wandb", config={"seed": 0})
+        logger.log_metrics({"loss": 0.5}, step)
+        logger.finish(failed)
+        assert (tmp_path / "wandb" / "run_id.txt").exists() == failed
+        time.sleep(1)  # W&B names its folders by seconds
+    begun = [records["run"][0] for records in offline_runs(tmp_path)]
+    assert sorted(Counter(run["run_id"] for run in begun).values()) == [1, 2]
+    assert all(run["resume"] for run in begun)  # by which wandb sync knows that a piece may go on with another
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", [None, "fails in the middle", "hangs in the middle", "begins too late"])
+def test_a_run_of_the_user_is_neither_taken_nor_ended_nor_is_ours_given_to_the_user(
+    trouble, job_loggers, tmp_path, monkeypatch
+):
+    """W&B gives a run that is still open to whoever asks for one, so that no job must leave it open."""
+    import wandb
+
+    begin, over = wandb.init, threading.Event()
+    with wandb.init(mode="offline", dir=str(tmp_path / "own"), settings={"silent": True}) as own:
+        for _ in range(2):
+            (logger,) = job_loggers("wandb", patience=1)
+            if trouble:
+                logger.patience = 1  # as online
+            with monkeypatch.context() as patch:
+                if trouble and "middle" in trouble:
+                    logger.experiment  # noqa: B018  (the run begins)
+                    patch.setattr("wandb.Run.log", lambda *_, **__: init(trouble.split()[0], over)())
+                elif trouble:
+                    patch.setattr("wandb.init", lambda **settings: (over.wait(60), begin(**settings))[1])
+                logger.log_metrics({"loss": 0.5}, 1)
+                if trouble == "begins too late":
+                    end_calls(over)
+            assert logger.experiment.id != own.id
+            logger.finish(failed=False)
+            end_calls(over)
+        assert wandb.run is own
+        own.log({"mine": 1})
+        assert own.summary["mine"] == 1
+    with wandb.init(mode="offline", dir=str(tmp_path / "next"), settings={"silent": True}) as following:
+        assert wandb.run is following
+
+
+def end_calls(over):
+    """Let calls to W&B that hang go on, and wait until none is under way."""
+    over.set()
+    for thread in threading.enumerate():
+        if "attempt" in thread.name:
+            thread.join(60)
+    over.clear()
+
+
+def init(trouble, over=None):
+    """A stand-in for wandb.init, of a service in trouble."""
+
+    def begin(**settings):
+        if trouble == "hangs":
+            (over or threading.Event()).wait(60 if over else 5)
+        raise ConnectionError("no route to the dashboard")
+
+    return begin
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["is down", "hangs", "fails in the middle", "hangs in the middle"])
+def test_trouble_neither_fails_nor_stalls_a_job(trouble, copy, dovision_evaluate, monkeypatch, capsys):
+    words = [f"output_root={copy}", "logger=[csv,wandb]", "logger.wandb.patience=0.5"]
+    if "middle" in trouble:
+        monkeypatch.setattr("wandb.Run.log", lambda *_, **__: init(trouble.split()[0])())
+        words[-1] = "logger.wandb.patience=3"
+    else:
+        monkeypatch.setattr("wandb.init", init(trouble))
+        words += ["logger.wandb.mode=online"]
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert dovision_evaluate(*words) == 0
+    printed = capsys.readouterr().err
+    assert printed.count("W&B failed; the job continues without it") == 1
+    (run,) = read_sweep(copy / "evaluate")
+    assert pd.read_csv(run.folder / "csv" / "metrics.csv")["accuracy/clean"].notna().any()
+    files = [path for path in run.folder.rglob("*") if path.is_file()]
+    assert not any(KEY.encode() in path.read_bytes() for path in files)
+    assert KEY not in printed
+
+
+@pytest.mark.slow
+def test_a_report_that_is_not_taken_is_an_error(finished, reported, monkeypatch, capsys):
+    monkeypatch.setattr("wandb.init", init("is down"))
+    assert reported(finished, "log_to=wandb") == 1
+    assert "W&B did not take the report" in capsys.readouterr().err
+    assert (finished / "report" / "index.html").is_file()

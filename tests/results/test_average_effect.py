@@ -1,0 +1,102 @@
+"""Average effects over images against pandas and against the interval of each mean by itself."""
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+from dovision.functional.effects import RESOLUTION
+from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval, mean_p_value
+from dovision.results import average_effect, tables
+from dovision.results.average_effect import LARGE_EFFECT, at_level, average_effects, beyond_elsewhere
+from dovision.results.effect_sums import SUMS
+from dovision.results.tables import read_effects, read_samples
+
+pytestmark = pytest.mark.usefixtures("few_images")
+CELL = ["condition", "unit", "class"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, write_run):
+    return write_run(tmp_path_factory.mktemp("run"), eps=(0.2,), grid=2, images=300, maps=0).path
+
+
+def test_means_are_those_of_the_means_of_patients_by_pandas(run):
+    found = average_effects(run).set_index(CELL)
+    rows = read_effects(run, range(300)).merge(read_samples(run)[["sample", "condition", "group"]])
+    rows = rows.astype({"effect": float, "log_odds_effect": float})
+    for name, column in (("mean", "effect"), ("log_odds", "log_odds_effect")):
+        truth = rows.groupby([*CELL, "group"], sort=False)[column].mean().groupby(CELL, sort=False).mean()
+        pd.testing.assert_series_equal(found[name], truth, check_names=False)
+    assert (found["images"] == 300).all()
+    assert (found["clusters"] == 150).all()
+    assert len(found) == 2 * 4 * 10
+
+
+def test_an_effect_goes_beyond_its_matched_control_by_what_units_of_its_size_have_elsewhere(run):
+    """By pandas, of the class 3; the fourth cell is widened, so that no unit is of its size, nor it of theirs."""
+    rows = read_effects(run, range(300)).merge(read_samples(run)[["sample", "condition", "group"]])
+    rows = rows[(rows["condition"] == "clean") & (rows["class"] == "3")].astype({"log_odds_effect": float})
+    units = rows.drop_duplicates("unit")[[*CELL, "top", "left", "bottom", "right"]].reset_index(drop=True)
+    units.loc[3, "right"] += 16
+    found = beyond_elsewhere(run, units)
+    effects = rows.pivot_table(index="group", columns="unit", values="log_odds_effect", observed=True)[units["unit"]]
+    for place, unit in enumerate(units["unit"][:3]):
+        others = effects[[name for name in units["unit"][:3] if name != unit]].abs().mean(axis=1)
+        beyond = effects[unit] * np.sign(effects[unit].mean()) - others
+        assert found["elsewhere"][place] == pytest.approx(beyond.mean())
+        assert found["elsewhere_p"][place] == pytest.approx(mean_p_value(beyond.to_numpy(), np.arange(len(beyond))))
+    assert found.loc[3].isna().all()
+
+
+def test_intervals_are_those_of_each_mean_by_itself(run):
+    found = average_effects(run)
+    wide = at_level(run, found[::27], 0.999).set_index(CELL)
+    found = found.set_index(CELL)
+    rows = read_effects(run, range(300)).merge(read_samples(run)[["sample", "condition", "group"]])
+    for cell, values in rows.groupby(CELL):
+        if cell not in wide.index:
+            continue
+        effect, log_odds = (values[name].to_numpy(float) for name in ("effect", "log_odds_effect"))
+        group = values["group"].to_numpy()
+        for frame, level in ((wide, 0.999), (found, 0.95)):
+            alone = mean_interval(effect, group, RESOLUTION, level, EFFECT_BOUNDS)
+            assert tuple(frame.loc[cell, ["low", "high"]]) == pytest.approx((alone.low, alone.high))
+        assert (found.loc[cell, "p"] < 0.05) == (not alone.low <= 0 <= alone.high)
+        for frame, level in ((found, 0.95), (wide, 0.999)):
+            alone = mean_interval(log_odds, group, level=level)
+            assert tuple(frame.loc[cell, ["log_odds_low", "log_odds_high"]]) == pytest.approx((alone.low, alone.high))
+            row = frame.loc[cell]
+            beyond = values.groupby("group")["effect"].mean() * np.sign(row["log_odds"]) > LARGE_EFFECT
+            exact = stats.binomtest(int(beyond.sum()), 150).proportion_ci(level)
+            shares = row[["share_beyond", "share_beyond_low", "share_beyond_high"]].tolist()
+            assert shares == pytest.approx((beyond.mean(), exact.low, exact.high))
+        assert found.loc[cell, "log_odds_p"] == pytest.approx(mean_p_value(log_odds, group))
+
+
+@pytest.mark.slow
+def test_the_result_does_not_depend_on_how_the_table_was_cut_or_how_often_it_is_read(run, monkeypatch):
+    whole = average_effects(run)
+    cut = tables.row_groups
+
+    def slices(path):
+        for table in cut(path):
+            for start in range(0, len(table), 997):
+                yield table.slice(start, 997)
+
+    monkeypatch.setattr(average_effect, "row_groups", slices)
+    monkeypatch.setattr(average_effect, "SUMS_AT_ONCE", 150 * 7)  # seven of the eighty cells at once
+    average_effect._average_effects.cache_clear()
+    pd.testing.assert_frame_equal(average_effects(run), whole)
+
+
+def test_tables_are_read_once_as_long_as_they_stay_as_they_are(tmp_path, write_run, monkeypatch):
+    folder = write_run(tmp_path, eps=(), grid=1, images=20, maps=0).path
+    first = average_effects(folder)
+    first["mean"] = 0.0  # the caller's own
+    with monkeypatch.context() as patch:
+        patch.setattr(average_effect, "row_groups", None)
+        assert average_effects(folder)["mean"].abs().max() > 0
+    pq.write_table(pq.read_table(folder / SUMS).slice(0, 10), folder / SUMS)
+    assert average_effects(folder)["clusters"].tolist() == [1] * 10

@@ -1,0 +1,298 @@
+"""Numbers of detection counted by hand on four images, in every kind of condition."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from dovision.functional.intervals import ONE_GROUP
+from dovision.results.detection_summary import (
+    NOT_ADAPTIVE,
+    TOO_FEW,
+    WHOLE_FAMILY,
+    WORST,
+    detection,
+    detection_over_seeds,
+    fit_controls,
+    headlines,
+    matrix,
+    unseen,
+    write_detection,
+)
+from dovision.results.detection_tables import PERMUTED_LABELS, SCORES, UNFITTED_SUM, scores_schema
+from dovision.results.tables import TableWriter
+
+pytestmark = pytest.mark.usefixtures("few_images")
+VAL = [*map(float, range(90))] * 3 + [94.0] * 22 + [98.0] * 8  # of 300 the largest, and the ninth largest
+CLEAN = (10.0, 20.0, 30.0, 96.0)  # scores of the four test images; the last one is wrong when clean
+NOISE = (15.0, 95.0, 35.0, 40.0)
+PGD = (97.0, 25.0, 99.0, 50.0)  # succeeds on the first two
+FGSM = (5.0, 26.0, 98.0, 60.0)  # succeeds on the second and the third
+
+
+def condition(attack, scores, success=(None,) * 4, eps=0.1, split="test", **more):
+    columns = {"sample": range(len(scores)), "group": range(len(scores)), "split": split, "attack": attack, "eps": eps}
+    columns |= {"detector": "odin", "variant": "as is", "fitted_on": "", "correct": True}
+    success = list(success) if len(scores) == 4 else None
+    return pd.DataFrame(columns | {"success": success, "score": scores} | more).astype({"success": object})
+
+
+def conditions(**more):
+    return [
+        condition("clean", VAL, eps=0.0, split="val", **more),
+        condition("clean", CLEAN, eps=0.0, **more),
+        condition("random_sign", NOISE, (False, True, False, None), **more),
+        condition("pgd", PGD, (True, True, False, None), **more),
+        condition("fgsm", FGSM, (False, True, True, None), **more),
+        condition("adaptive", (1.0, 2.0, 3.0, 4.0), (True, True, True, None), **more),
+    ]
+
+
+def write(folder, parts, families=None, tuned=None, norms=None):
+    folder.mkdir(exist_ok=True)
+    schema = scores_schema(families, tuned, norms)
+    with TableWriter(folder / SCORES, schema) as table:
+        for part in parts:
+            for batch in pa.Table.from_pandas(part[schema.names], schema, preserve_index=False).to_batches():
+                table.write(batch)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return detection(write(tmp_path_factory.mktemp("run"), conditions()))
+
+
+def row(frame, attack, eps=0.1):
+    same = frame["eps"].isna() if np.isnan(eps) else frame["eps"] == eps
+    return frame[(frame["attack"] == attack) & same].iloc[0]
+
+
+def test_the_settings_that_a_fit_has_chosen_stand_in_each_of_its_rows_and_in_the_headlines(found, tmp_path):
+    assert set(found["tuned"]) == {""}
+    parts = [*conditions(), *conditions(detector="squeeze")]
+    tuned = detection(write(tmp_path, parts, tuned={("odin", "as is", ""): "step=0.002"}))
+    for frame in (tuned, headlines(tuned)):
+        assert set(frame.loc[frame["detector"] == "odin", "tuned"]) == {"step=0.002"}
+        assert set(frame.loc[frame["detector"] == "squeeze", "tuned"]) == {""}
+
+
+def test_counts_and_thresholds(found):
+    pgd = row(found, "pgd")
+    assert pgd[["images", "right", "successful", "success"]].tolist() == [4, 3, 2, pytest.approx(2 / 3)]
+    assert pgd[["threshold_1", "threshold_5"]].tolist() == [98, 94]
+    assert pgd["prevalence"] == pytest.approx(2 / 6)
+    assert pgd["prevalence_all"] == 0.5
+
+
+def test_metrics_of_successful_attacks_and_of_all(found):
+    pgd = row(found, "pgd")
+    # 97 beats all four clean images, 25 beats two of them; of noise: 97 beats four, 25 beats one
+    assert pgd[["auroc", "auroc_noise"]].tolist() == [6 / 8, 5 / 8]
+    assert pgd["auprc"] == pytest.approx((1 + 2 / 4) / 2)  # 25 is the fourth of six from the top
+    assert pgd[["tpr_1", "tpr_5", "tpr_1_all", "tpr_5_all"]].tolist() == [0, 0.5, 0.25, 0.5]
+    assert pgd["auroc_all"] == (4 + 2 + 4 + 3) / 16
+
+
+def test_false_rejections_and_undetected_successes(found):
+    pgd = row(found, "pgd")
+    assert pgd[["false_clean_1", "false_clean_5", "false_noise_1", "false_noise_5"]].tolist() == [0, 0.25, 0, 0.25]
+    assert pgd[["evasion_1", "evasion_5"]].tolist() == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_noise_is_a_row_of_its_own_against_clean_images(found):
+    noise = row(found, "random_sign")
+    assert noise["auroc_all"] == (1 + 3 + 3 + 3) / 16
+    assert np.isnan(noise["auroc_noise"])
+
+
+def test_in_the_worst_case_the_attacker_picks_the_lowest_score_that_succeeds(found):
+    worst = row(found, WORST)  # 97 (fgsm's 5 fails), 25, 98, and 50 of the image that was wrong before
+    assert worst["successful"] == 3
+    assert worst["auroc"] == pytest.approx((4 + 2 + 4) / 12)
+    assert worst["tpr_5"] == pytest.approx(2 / 3)
+    assert worst["auroc_all"] == (4 + 2 + 4 + 3) / 16
+    assert row(found, WORST, np.nan)["auroc"] == worst["auroc"]  # of one epsilon only
+
+
+def test_a_single_attack_has_no_worst_case(tmp_path):
+    found = detection(write(tmp_path, conditions()[:4]))
+    assert set(found["attack"]) == {"random_sign", "pgd", WHOLE_FAMILY}
+    assert headlines(found)["attack"].tolist() == ["random_sign", "pgd"]
+
+
+def test_adaptive_rows_say_so_and_all_others_say_that_they_are_not(found):
+    is_adaptive = found["attack"] == "adaptive"
+    assert found.loc[is_adaptive, ["attacker", "evasion_5"]].values.tolist() == [["adaptive", 1.0]]
+    assert set(found.loc[~is_adaptive, "attacker"]) == {NOT_ADAPTIVE}
+
+
+@pytest.mark.parametrize(("missing", "split"), [(0, "val"), (1, "test")])
+def test_a_run_without_clean_images_of_a_split_is_an_error(tmp_path, missing, split):
+    parts = [part for number, part in enumerate(conditions()) if number != missing]
+    with pytest.raises(ValueError, match=f"odin must have scores of clean {split} images, got none"):
+        detection(write(tmp_path, parts))
+
+
+def test_a_patients_images_count_together(found, tmp_path):
+    parts = [part.assign(group=part["sample"] // 2) for part in conditions()]
+    by_patient, by_image = row(detection(write(tmp_path, parts)), "pgd"), row(found, "pgd")
+    assert by_patient["auroc_all"] == by_image["auroc_all"] == 13 / 16
+    assert by_patient["auroc_all_low"] < by_image["auroc_all_low"]
+    alone = [part.assign(group=0) for part in conditions()]
+    alone = row(detection(write(tmp_path / "alone", alone)), "pgd")
+    assert np.isnan(alone["auroc_all_low"])
+    assert alone["auroc_all_reason"] == alone["tpr_5_all_reason"] == ONE_GROUP
+
+
+def test_a_rate_that_is_less_than_one_validation_image_has_no_operating_point(tmp_path):
+    parts = [condition("clean", VAL[:100], eps=0.0, split="val"), *conditions()[1:]]
+    pgd = row(detection(write(tmp_path, parts)), "pgd")
+    at_1, at_5 = (["tpr_" + end, "tpr_" + end + "_all", "false_clean_" + end, "evasion_" + end] for end in "15")
+    assert pgd[["threshold_1", *at_1]].isna().all()
+    assert set(pgd[[f"{name}_reason" for name in at_1]]) == {TOO_FEW}
+    assert pgd[["threshold_5", *at_5]].notna().all()
+
+
+def test_the_family_of_one_attack_at_one_epsilon_has_the_numbers_of_that_attack(found):
+    whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "pgd")].iloc[0]
+    same = [name for name in found.columns if name not in ("attack", "eps")]
+    pd.testing.assert_series_equal(whole[same], row(found, "pgd")[same], check_names=False)
+    assert row(found, "random_sign")["family"] == row(found, WORST)["family"] == ""
+
+
+def test_a_family_holds_each_attacked_image_against_noise_of_its_own_epsilon(tmp_path):
+    parts = [*conditions(), condition("random_sign", (0.0, 0.0, 98.0, 0.0), (False, False, False, None), eps=0.2)]
+    parts += [condition("apgd", (97.0, 99.0, 0.0, 0.0), (True, True, False, None), eps=0.2)]
+    found = detection(write(tmp_path, parts, {"pgd": "strong", "apgd": "strong", "fgsm": "fgsm"}))
+    whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "strong")].iloc[0]
+    assert whole[["images", "right", "successful"]].tolist() == [8, 6, 4]
+    assert whole["auroc"] == pytest.approx((4 + 2 + 4 + 4) / 16)  # 97, 25, 97, 99 against the clean images
+    assert whole["auroc_noise"] == pytest.approx((4 + 1 + 3 + 4) / 16)
+    assert whole["tpr_5"] == 3 / 4  # above 94
+    assert whole["false_noise_5"] == 2 / 8  # of the noise of both epsilons
+    assert set(found["family"]) == {"strong", "fgsm", ""}
+
+
+def test_equal_epsilons_of_two_norms_are_two_worst_cases_beside_the_noise_of_each(tmp_path):
+    parts = [*conditions(), condition("random_sign_l2", (98.0, 24.0, 0.0, 0.0), (False, False, False, None))]
+    parts += [condition(name, (97.0, 25.0, 0.0, 0.0), (True, True, False, None)) for name in ("carlini", "l2_pgd")]
+    parts += [condition("adaptive_l2", (97.0, 25.0, 0.0, 0.0), (True, True, False, None))]
+    norms = dict.fromkeys(("random_sign_l2", "carlini", "l2_pgd"), "l2")
+    found = detection(write(tmp_path, parts, dict.fromkeys(("pgd", "carlini"), "both"), norms=norms))
+    worst = found[(found["attack"] == WORST) & (found["eps"] == 0.1)].set_index("norm")
+    assert worst["successful"].to_dict() == {"linf": 3, "l2": 2}
+    assert worst.loc["l2", "auroc_noise"] == row(found, "adaptive_l2")["auroc_noise"] == (3 + 3) / 8
+    whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "both")].iloc[0]
+    assert whole["auroc_noise"] == (4 + 1 + 3 + 3) / 16
+    assert whole["false_noise_5"] == 2 / 8  # 95 and 98 of the noise of both norms
+
+
+def test_an_attack_of_another_norm_is_held_against_noise_of_that_norm_where_it_was_measured(tmp_path):
+    parts = [*conditions(), condition("random_sign_l2", (98.0, 24.0, 0.0, 0.0), (False, False, False, None), eps=2.0)]
+    parts += [condition("carlini", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=2.0)]
+    parts += [condition("ead", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=20.0)]
+    found = detection(write(tmp_path, parts, norms={"random_sign_l2": "l2", "carlini": "l2", "ead": "l1"}))
+    assert row(found, "carlini", 2.0)["auroc_noise"] == (3 + 3) / 8  # 97 and 25 each beat 24, 0 and 0
+    assert row(found, "ead", 20.0)["auroc_noise"] == (4 + 1) / 8  # of Linf, as there is none in L1
+    assert row(found, "pgd")["auroc_noise"] == (4 + 1) / 8
+    assert set(found.loc[found["attack"] == WHOLE_FAMILY, "family"]) == {"pgd", "fgsm", "carlini", "ead"}
+
+
+FITS = [
+    ("odin", "as is", ""),
+    ("net", "supervised", "all attacks"),
+    ("net", "supervised, hardened", "pgd"),
+    ("net", "supervised, hardened", "all attacks"),
+    ("net", "supervised, hardened", "all but pgd"),
+    ("net", "supervised, hardened", "all but fgsm"),
+    ("net", "supervised, hardened", PERMUTED_LABELS),
+]
+
+
+def made(folder):
+    """Several fits of two detectors; those to all but a family have scores of that family alone."""
+    parts = []
+    for detector, variant, fitted_on in FITS:
+        own = conditions(detector=detector, variant=variant, fitted_on=fitted_on)
+        if fitted_on.startswith("all but"):
+            known = ("clean", "random_sign", fitted_on.removeprefix("all but "))
+            own = [part for part in own if part["attack"].iloc[0] in known]
+        parts += own
+    return write(folder, parts)
+
+
+def test_the_matrix_has_each_fit_against_each_family_and_knows_what_was_seen(tmp_path):
+    found = matrix(detection(made(tmp_path)))
+    assert found["detector"].tolist()[:2] == ["odin", "odin"]
+    assert set(found["attack"]) == {WHOLE_FAMILY}
+    assert PERMUTED_LABELS not in set(found["fitted_on"])
+    seen = {(r.fitted_on, r.family) for r in found.itertuples() if r.seen}
+    assert seen == {("pgd", "pgd"), ("all attacks", "pgd"), ("all attacks", "fgsm")}
+    assert {(r.fitted_on, r.family) for r in found.itertuples() if r.fitted_on.startswith("all but")} == {
+        ("all but pgd", "pgd"),
+        ("all but fgsm", "fgsm"),
+    }
+
+
+def test_the_unseen_families_are_those_that_a_detector_was_not_fitted_to_in_its_preferred_variant(tmp_path):
+    rows = unseen(detection(made(tmp_path)))
+    assert rows[["detector", "fitted_on", "family"]].to_numpy().tolist() == [
+        ["odin", "", "pgd"],
+        ["odin", "", "fgsm"],
+        ["net", "all but pgd", "pgd"],
+        ["net", "all but fgsm", "fgsm"],
+    ]
+    named = headlines(detection(made(tmp_path)))
+    assert set(named["fitted_on"]) == {"", "all attacks", "all but pgd", "all but fgsm"}
+
+
+def test_a_fit_to_permuted_labels_is_scored_on_the_attacks_beside_the_true_one_and_the_sum(tmp_path):
+    """Of the attacks 97, 25, 26, 98, clean 10, 20, 30, 96; under permuted labels all scores are turned around."""
+    fits = {
+        ("supervised, hardened", "all attacks"): lambda score: score,
+        ("supervised", "all attacks"): lambda score: 0 * score,
+        ("supervised", PERMUTED_LABELS): lambda score: -score,
+        (UNFITTED_SUM, ""): lambda score: score // 25,
+    }
+    parts = conditions()
+    for (variant, fitted_on), change in fits.items():
+        names = {"detector": "net", "variant": variant, "fitted_on": fitted_on}
+        parts += [part.assign(score=change(part["score"].astype(float))) for part in conditions(**names)]
+    frame = detection(write(tmp_path, parts))
+    controls = fit_controls(frame)
+    assert controls["fit"].tolist() == ["true labels", PERMUTED_LABELS, UNFITTED_SUM]
+    area = (4 + 2 + 2 + 4) / 16
+    assert controls["auroc"].tolist() == [area, 1 - area, (3.5 + 2.5 + 2.5 + 3.5) / 16]
+    assert set(controls["successful"]) == {4}
+    for shown in (headlines(frame), matrix(frame)):
+        assert PERMUTED_LABELS not in set(shown["fitted_on"])
+
+
+def test_an_area_of_attacked_images_stands_beside_that_of_the_same_images_when_clean(found):
+    pgd = row(found, "pgd")  # succeeds on the first two, clean 10 and 20, attacked 97 and 25
+    assert pgd[["auroc_paired", "auroc_twins"]].tolist() == [1.0, (0.5 + 1.5) / 8]
+    assert pgd["auroc_paired_all"] == pytest.approx((4 + 2 + 4 + 3) / 16)  # each image is a twin
+    assert pgd["auroc_twins_all"] == 0.5
+    whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "fgsm")].iloc[0]
+    assert whole["auroc_twins"] == (1.5 + 2.5) / 8  # of the second and the third
+
+
+def test_over_seeds_is_the_number_of_each_training_and_their_range(tmp_path):
+    folders = [write(tmp_path / name, conditions()) for name in "ab"]
+    better = [part.assign(score=part["score"] + 100 * (part["attack"] == "pgd")) for part in conditions()]
+    folders.append(write(tmp_path / "c", better))
+    for folder in folders:
+        write_detection(folder)
+    pgd = row(detection_over_seeds(folders), "pgd")
+    assert pgd[["auroc", "auroc_low", "auroc_high"]].tolist() == ["0.750, 0.750, 1.000", 0.75, 1]
+    assert pgd[["seeds", "images", "successful", "attacker"]].tolist() == [3, 12, 6, NOT_ADAPTIVE]
+
+
+def test_over_seeds_a_training_that_lacks_a_number_has_a_dash_in_its_place(tmp_path):
+    folders = [write(tmp_path / "a", [part for part in conditions() if (part["attack"] != "pgd").all()])]
+    folders.append(write(tmp_path / "b", conditions()))
+    for folder in folders:
+        write_detection(folder)
+    pgd = row(detection_over_seeds(folders), "pgd")
+    assert pgd[["auroc", "auroc_low", "seeds"]].tolist() == ["-, 0.750", 0.75, 1]

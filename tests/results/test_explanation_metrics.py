@@ -1,0 +1,127 @@
+"""Each map of a run is held against boxes, true effects, itself, and the maps of other explainers."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+from dovision.functional import agreement
+from dovision.results.explanation_metrics import (
+    MAP_METRICS,
+    agreements,
+    explainer_similarity,
+    object_regions,
+    object_scores,
+    sanity,
+)
+from dovision.results.map_tables import MAPS_FILE, maps_schema, read_box_table, read_maps, write_boxes
+from dovision.results.object_effects import true_effects
+from dovision.results.tables import TableWriter
+from dovision.types import BOX_COLUMNS, Box
+
+
+@pytest.fixture(scope="module")
+def frame(map_run):
+    return agreements(map_run)
+
+
+def test_there_is_a_row_for_each_image_class_and_explainer(frame):
+    assert len(frame) == 3 * (24 + 18)  # every fourth film has no nodule
+    assert not frame.duplicated(["sample", "class", "explainer"]).any()
+
+
+def test_a_row_is_what_the_functions_say_of_the_map(map_run, frame):
+    row = frame[frame["explainer"] == "effect_map"].iloc[5]
+    maps, boxes = read_maps(map_run), read_box_table(map_run)
+    found = maps[(maps["sample"] == row["sample"]) & (maps["class"] == row["class"])]
+    of = found[found["explainer"] == "effect_map"].set_index("variant")["cells"]
+    own = boxes[(boxes["sample"] == row["sample"]) & (boxes["label"] == row["class"])]
+    box = [Box(*edges) for edges in own[list(Box._fields)].to_numpy()]
+    cells, covered = of["as is"].reshape(8, 8), agreement.coverage(box, 32, 32, 8, 8)
+    assert row["pointing"] == agreement.pointing(cells, box, 32, 32, 2)
+    assert row["hit_rate"] == agreement.pointing(cells, box, 32, 32, 0)
+    assert row["energy"] == pytest.approx(agreement.energy(cells, covered))
+    assert row["iou"] == pytest.approx(agreement.iou(cells, covered))
+    assert row["area"] == pytest.approx(64 / 1024)
+    assert row["stability"] == pytest.approx(agreement.spearman(of["as is"], of["perturbed"]))
+
+
+def test_an_empty_mask_hides_no_boxes():
+    edges = dict(zip(Box._fields, [[2], [3], [9], [8]], strict=True))
+    boxes = pd.DataFrame({"sample": [0], "object": ["nodule"], "label": ["nodule"], **edges})
+    empty = np.zeros((32, 32), bool)
+    assert object_regions(boxes, {0: {"nodule": empty}, 1: {"nodule": empty}}) == {(0, "nodule"): [Box(2, 3, 9, 8)]}
+
+
+def test_a_flagged_map_has_no_scores(frame):
+    flagged = frame[frame["state"] != "ok"]
+    assert flagged[["sample", "class", "explainer", "state"]].to_numpy().tolist() == [
+        [0, "opacity", "grad_cam", "zero"]
+    ]
+    assert flagged[list(MAP_METRICS)].isna().all(axis=None)
+
+
+def test_evidence_of_the_objects_is_ranked_as_their_true_effects(map_run, frame):
+    mean = frame.groupby("explainer")["true_effects"].mean()
+    assert mean["effect_map"] > 0.8
+    assert abs(mean["random_map"]) < 0.3
+    row = frame[(frame["explainer"] == "effect_map") & (frame["class"] == "nodule")].iloc[0]
+    key = (row["sample"], row["class"])
+    effects = true_effects(map_run).set_index(["sample", "class"]).loc[[key]].set_index("object")["effect"]
+    density = object_scores(map_run).set_index(["sample", "class", "explainer"]).loc[[(*key, "effect_map")]]
+    density = density.set_index("object")["density"].loc[effects.index]
+    assert row["true_effects"] == pytest.approx(agreement.spearman(density.to_numpy(), -effects.to_numpy()))
+
+
+def test_painting_over_boxes_is_not_taken_for_true_effects(painted_run):
+    assert agreements(painted_run)["true_effects"].isna().all()
+
+
+def test_objects_tell_share_area_and_density(map_run):
+    frame = object_scores(map_run)
+    assert set(frame["kind"]) == {"nodule", "opacity", "tag", "rib"}
+    assert frame["area"].to_numpy() == pytest.approx(1 / 16)
+    own = frame[(frame["explainer"] == "grad_cam") & (frame["label"] == frame["class"])]
+    others = frame[(frame["explainer"] == "grad_cam") & (frame["label"] != frame["class"])]
+    assert own["energy"].min() > others["energy"].max()
+
+
+def test_a_class_without_a_box_is_not_scored_against_boxes(tmp_path, map_run):
+    schema = maps_schema(2, 2, 8, 8, 0, "a")
+    cells = {"cells": [1.0, 0.0, 0.0, 0.0], "state": "ok", "variant": "as is", "explainer": "a", "correct": True}
+    rows = [{"sample": 0, "group": 0, "class": label, "deletion": 0.5, **cells} for label in ("nodule", "opacity")]
+    with TableWriter(tmp_path / MAPS_FILE, schema) as table:
+        table.write(pa.RecordBatch.from_pylist(rows, schema=schema))
+    write_boxes(tmp_path, pd.DataFrame([(0, "nodule0", "nodule", 0, 0, 4, 4)], columns=BOX_COLUMNS))
+    for name in ("samples.parquet", "effects.parquet"):
+        (tmp_path / name).write_bytes((map_run / name).read_bytes())
+    frame = agreements(tmp_path)
+    assert frame[["pointing", "energy", "iou"]].to_numpy().tolist()[0] == [1, 1, 1]
+    assert frame[["pointing", "energy", "iou"]].iloc[1].isna().all()
+    assert frame["deletion"].tolist() == [0.5, 0.5]
+    assert np.isnan(frame["stability"]).all()
+
+
+def test_two_explainers_are_compared_on_the_same_image_and_class(map_run):
+    frame = explainer_similarity(map_run).set_index(["explainer", "other"])
+    assert list(frame.index) == [("grad_cam", "effect_map"), ("grad_cam", "random_map"), ("effect_map", "random_map")]
+    assert frame["maps"].tolist() == [41, 41, 42]  # the zero map is left out
+    maps = read_maps(map_run)
+    cells = maps[(maps["variant"] == "as is") & (maps["state"] == "ok")].set_index(["explainer", "sample", "class"])
+    pairs = [key[1:] for key in cells.index if key[0] == "grad_cam"]
+    expected = [
+        stats.spearmanr(cells.loc[("grad_cam", *key), "cells"], cells.loc[("effect_map", *key), "cells"]).statistic
+        for key in pairs
+    ]
+    assert frame.loc[("grad_cam", "effect_map"), "similarity"] == pytest.approx(np.mean(expected))
+
+
+def test_a_map_that_knows_the_classifier_changes_with_it_and_a_random_one_does_not(map_run):
+    frame = sanity(map_run)
+    assert list(dict.fromkeys(frame["variant"])) == [f"randomised {depth} of 3" for depth in (1, 2, 3)]
+    assert list(dict.fromkeys(frame["explainer"])) == ["grad_cam", "effect_map", "random_map"]
+    of = frame.groupby("explainer")
+    assert of["mean"].max()["grad_cam"] < 0.4
+    assert of["mean"].max()["grad_cam"] < of["low"].min()["random_map"]
+    assert of["maps"].first().to_dict() == {"grad_cam": 9, "effect_map": 10, "random_map": 10}

@@ -1,0 +1,150 @@
+"""No estimate of fewer than five images, whatever is estimated: a row a number, with four images and with five."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dovision.functional.estimates import FEW_IMAGES, MIN_IMAGES, of_images, without_few
+from dovision.functional.intervals import withheld
+from dovision.results import map_summary
+from dovision.results.average_effect import average_effects, grouped_means
+from dovision.results.classifier_quality import OVERALL, classifier_quality
+from dovision.results.detection_summary import DETECTION_METRICS, _metrics, evasion_by_steps
+from dovision.results.detector_comparison import DIFFERENCES, _differences
+from dovision.results.explanation_metrics import RANGES
+from dovision.results.reported import ReportedNumber, comparison
+from dovision.results.summary import METRICS, summarise
+from dovision.types import Task
+
+ENOUGH = [pytest.param(MIN_IMAGES - 1, False, id="four"), pytest.param(MIN_IMAGES, True, id="five")]
+
+
+@pytest.mark.parametrize(("images", "shown"), [((0,), True), ((1,), False), ((4, 90), False), ((5, 90), True)])
+def test_of_two_sets_of_images_either_is_to_have_five(images, shown):
+    found = of_images(withheld(0.021, 3, ""), *images)
+    assert (found.value, found.reason) == ((0.021, "") if shown else (pytest.approx(np.nan, nan_ok=True), FEW_IMAGES))
+
+
+def test_a_table_keeps_its_counts_and_loses_its_numbers():
+    rows = {"unit": ["a", "b"], "mean": [0.1, 0.2], "reason": "", "p": 0.01, "images": [4, 5], "clusters": 4}
+    few, enough = without_few(pd.DataFrame(rows)).to_dict("records")
+    assert enough == {"unit": "b", "mean": 0.2, "reason": "", "p": 0.01, "images": 5, "clusters": 4}
+    assert (few["images"], few["clusters"], few["reason"]) == (4, 4, FEW_IMAGES)
+    assert np.isnan([few["mean"], few["p"]]).all()
+
+
+def quality(*of_class):
+    """The quality of a classifier that is right, on so many images of each class."""
+    label = np.repeat(np.arange(len(of_class)), of_class)
+    probability = np.eye(len(of_class))[label] * 0.9 + 0.05
+    names = tuple("abcdefghij"[: len(of_class)])
+    return classifier_quality(label, label, probability, np.arange(len(label)), Task("multiclass", names))
+
+
+@pytest.mark.parametrize(("images", "shown"), ENOUGH)
+def test_each_metric_of_a_class_needs_five_images(images, shown):
+    """Of the class for its sensitivity, of the others for its specificity, of both for its AUROC."""
+    found = quality(20, images)
+    for name, metric in (("a", "specificity"), ("b", "sensitivity"), ("b", "accuracy"), ("a", "auroc"), ("b", "auroc")):
+        own = found.classes[name][metric]
+        assert (own.value == 1) == shown
+        assert own.reason == ("" if shown else FEW_IMAGES)
+    assert found.classes["a"]["sensitivity"].value == found.classes["b"]["specificity"].value == 1
+    assert (found.overall["balanced_accuracy"].value == 1) == shown
+    assert found.overall["calibration_error"].reason == ""
+
+
+def test_a_mean_over_classes_is_of_the_images_of_all():
+    found = quality(4, 4, 4)
+    assert all(own["sensitivity"].reason == FEW_IMAGES for own in found.classes.values())
+    assert {name: own.value for name, own in found.overall.items() if name != "calibration_error"} == dict.fromkeys(
+        (name for name in OVERALL.values() if name != "calibration_error"), 1.0
+    )
+    assert {own.reason for own in quality(1, 1, 2).overall.values()} == {FEW_IMAGES}
+
+
+def scores(attack, count, eps, success):
+    start = {"clean": 0, "noise": 100, "pgd": 200}[attack]
+    rows = {
+        "attack": attack,
+        "noise": "noise",
+        "norm": "linf",
+        "eps": eps,
+        "success": success,
+        "sample": np.arange(count),
+        "group": np.arange(count),
+    }
+    above = {f"above_{rate}{end}": 1.0 for rate in "15" for end in ("", "_reference")}
+    ranks = {"score": np.arange(count) + start, "score_reference": np.arange(count)[::-1] + start}
+    return pd.DataFrame(rows | ranks | above)
+
+
+@pytest.mark.parametrize(("images", "shown"), ENOUGH)
+def test_each_metric_of_detection_needs_five_attacked_images(images, shown):
+    attacked, clean, noise = (
+        scores(*own) for own in (("pgd", images, 0.1, 1.0), ("clean", 30, 0.0, np.nan), ("noise", 30, 0.1, 0.0))
+    )
+    noise = noise.assign(attack="random_sign")
+    found = _metrics(attacked, clean, noise, {"1": 150.0, "5": 150.0})
+    for name in set(DETECTION_METRICS) - {f"false_{which}_{rate}" for which in ("clean", "noise") for rate in "15"}:
+        assert np.isfinite(found[name].value) == shown, name
+    assert found["false_clean_5"].value == 0
+    rows = next(_differences(pd.concat([clean, noise, attacked]), {}))
+    assert np.isfinite([rows[name] for name in DIFFERENCES[:1]]).all() == shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "shown"), ENOUGH)
+def test_each_score_of_maps_needs_five_images_whatever_the_maps(images, shown):
+    """Three classes an image, so that there are twelve maps of four images."""
+    sample = np.repeat(np.arange(images), 3)
+    keys = {"sample": sample, "class": np.tile(list("abc"), images), "group": sample, "correct": True, "state": "ok"}
+    frames = [
+        pd.DataFrame(keys | {"explainer": name} | dict.fromkeys(RANGES, value))
+        for name, value in (("m", 1.0), ("r", 0.0))
+    ]
+    frame = pd.concat(frames, ignore_index=True)
+    table = map_summary.scores(frame, pd.DataFrame(), pd.DataFrame(), "r")
+    assert (table["mean"].notna() == shown).all()
+    assert (table.loc[table["explainer"] == "m", "difference"].notna() == shown).all()
+    difference = map_summary.map_difference(frame, "m", "r", "energy", 0.95)
+    assert (difference["difference"] == 1) == shown
+    assert shown or difference["difference_reason"] == FEW_IMAGES
+
+
+@pytest.mark.parametrize(("images", "shown"), ENOUGH)
+def test_means_over_objects_and_steps_need_five_images(images, shown):
+    rows = pd.DataFrame({"kind": "tag", "effect": 0.5, "sample": np.repeat(np.arange(images), 4), "group": 0})
+    assert (grouped_means(rows, ["kind"], ["effect"])["effect"].item() == 0.5) == shown
+    names = {
+        "detector": "d",
+        "variant": "as is",
+        "fitted_on": "",
+        "attack": "adaptive",
+        "eps": 0.1,
+        "direction": "up",
+        "right": True,
+        "steps": 2,
+    }
+    steps = pd.DataFrame({"sample": np.arange(images), "group": np.arange(images), "first": 1, **names})
+    assert (evasion_by_steps(steps)["mean"].notna() == shown).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "shown"), ENOUGH)
+def test_a_run_of_few_images_has_no_average(images, shown, tmp_path, write_run):
+    folder = write_run(tmp_path, eps=(0.2,), grid=2, images=images, maps=0).path
+    clean = summarise(folder)["conditions"]["clean"]
+    assert {name for name in METRICS if clean[name] is not None} == (
+        {"accuracy", "calibration_error", "mean_abs_expected_effect", *(n for n in METRICS if clean[n])}
+        if shown
+        else set()
+    )
+    assert any(FEW_IMAGES in note for note in clean["notes"])
+    assert (average_effects(folder)["mean"].notna() == shown).all()
+    number = ReportedNumber(0.9, "accuracy", "correct").measure(folder)
+    assert np.isfinite(number.value) == shown
+    compared = {"numbers": {"accuracy": {"meaning": "accuracy", "reported": 0.9, "here": number.to_dict()}}}
+    assert shown or comparison(compared)["here"].item() == f"- ({FEW_IMAGES})"

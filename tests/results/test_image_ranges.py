@@ -1,0 +1,99 @@
+"""Runs of ranges of images, measured by a sweep and read as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from dovision.results.image_ranges import read_runs, sorted_ranges
+from dovision.results.run_directory import RunDirectory
+from dovision.results.run_record import Run, read_sweep
+from dovision.results.schemas import read_summary
+
+pytestmark = pytest.mark.slow
+TABLES = ("samples", "effects", "effect_sums", "maps")
+OPTIONS = (
+    *("evaluation.rows=named", "evaluation.batch_size=2", "evaluation.num_thumbnails=1", "threads=1"),
+    *("explainer=[edge_map]", "explanation.cells=4", "explanation.steps=2", "explanation.num_sanity_images=0"),
+    *("attack=fgsm", "attack.eps=0.1"),
+)
+
+
+@pytest.fixture
+def measured(copy, dovision_evaluate):
+    """Measure images of digits in an output root of its own; return its runs."""
+
+    def run(images: str, *more: str) -> Path:
+        root = copy if ":" in images else copy.parent / "whole"
+        if not root.exists():
+            root.mkdir()
+            (root / "checkpoints").symlink_to(copy / "checkpoints")
+        swept = ["-m"] if "," in images else []
+        assert dovision_evaluate(f"output_root={root}", *OPTIONS, f"evaluation.images={images}", *more, *swept) == 0
+        return root / "evaluate"
+
+    return run
+
+
+def test_ranges_of_images_are_read_as_the_run_of_all_of_them(measured):
+    sweep = measured("4:8,0:4")  # in whatever order
+    (one,) = read_sweep(measured("8"))
+    (joined,) = read_runs(sweep)
+    for name in TABLES:
+        expected, table = (pq.read_table(run.folder / f"{name}.parquet") for run in (one, joined))
+        assert table.equals(expected, check_metadata=True), name
+    assert joined.summary == one.summary == read_summary(joined.folder)
+    assert {name: joined.record[name] for name in ("images", "forward_passes", "skipped_edits")} == {
+        name: one.record[name] for name in ("images", "forward_passes", "skipped_edits")
+    }
+    assert joined.config["evaluation"]["images"] == "0:4, 4:8"
+    assert joined.overrides[-2:] == ("evaluation.images=0:4,4:8", "-m")
+    assert {run.state for run in read_sweep(sweep)} == {"completed"}  # the ranges alone have run.json
+    assert len(read_sweep(sweep)) == 2
+    assert "1 | completed" not in (sweep / "sweep_summary.md").read_text()  # a row for both
+
+
+def test_runs_that_differ_in_more_than_their_range_stay_apart(measured):
+    sweep = measured("0:4,4:8", "intervention.rows=1,2", "explainer=[]")
+    changed = read_sweep(sweep)[0].folder
+    runs = read_runs(sweep)
+    assert [len(pq.read_table(run.folder / "samples.parquet")) for run in runs] == [16, 16]
+    assert len({run.label for run in runs}) == 2
+    write_other_code(changed)
+    assert sorted(run.record["images"] for run in read_runs(sweep)) == [4, 4, 8]
+
+
+def write_other_code(folder: Path) -> None:
+    run = RunDirectory(folder)
+    run.hold()
+    run.record({"measurement": 99})
+    run.close()
+
+
+def test_a_range_that_is_measured_later_is_joined_too(measured):
+    sweep = measured("0:2,4:6", "explainer=[]")
+
+    def images() -> list[Run]:
+        (joined,) = read_runs(sweep)
+        return sorted({*pq.read_table(joined.folder / "samples.parquet")["sample"].to_pylist()})
+
+    assert images() == [0, 1, 4, 5]
+    measured("2:4", "explainer=[]")
+    assert images() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "two"), [(["0:2", "1:3"], "0:2 and 1:3"), (["7:9", "0:10", "10:12"], "0:10 and 7:9")]
+)
+def test_ranges_that_overlap_are_refused(ranges, two):
+    with pytest.raises(ValueError, match=f"do not overlap, since they are read as one run, got {two}"):
+        sorted_ranges(ranges)
+    assert sorted_ranges(["10:12", "2:10", "0:2"]) == ["0:2", "2:10", "10:12"]
+
+
+def test_ranges_of_a_sweep_that_overlap_are_refused_before_any_is_measured(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "evaluation.images=0:4,3:8", "-m") == 1
+    assert "ranges that do not overlap" in capsys.readouterr().err
+    assert not list(copy.rglob("run.json"))

@@ -1,0 +1,113 @@
+"""Effects inside masks against outside and the masks moved, paired image by image, on effects made up by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval
+from dovision.report.figures.masks import Masks
+from dovision.results import mask_effects
+from dovision.results.effect_findings import use_findings
+from dovision.results.mask_effects import mask_contrasts, mask_sizes
+from dovision.results.run_record import Run, read_sweep
+from dovision.results.tables import read_effects
+
+EFFECTS = {"lung": -0.6, "lung control 0": 0.1, "lung control 1": -0.3, "outside": 0.25}
+
+
+def rows(samples: int = 24) -> pd.DataFrame:
+    """Effects of a mask, two controls and all outside; every second image against the class, the last uncontrolled."""
+    found = []
+    for sample in range(samples):
+        sign, more = (-1) ** sample, 0.01 * (sample % 5)
+        for unit, effect in EFFECTS.items():
+            if (sample, " control " in unit) != (samples - 1, True):
+                found.append((sample, "clean", "opacity", unit, sign * (effect - more * (unit == "lung"))))
+    frame = pd.DataFrame(found, columns=["sample", "condition", "class", "unit", "effect"])
+    return frame.assign(log_odds_effect=5 * frame["effect"])
+
+
+@pytest.fixture
+def of_masks(painted_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run whose rows of effects are those of `rows`; two samples a patient."""
+    shutil.copytree(painted_run, tmp_path / "run")
+    monkeypatch.setattr(mask_effects, "_rows", lambda folder: rows())
+    return read_sweep(tmp_path / "run")[0]
+
+
+def test_sizes_are_paired_within_the_image_whatever_the_sign(of_masks):
+    sizes = mask_sizes(of_masks.folder).set_index("sample")
+    first = sizes.loc[1, ["inside", "outside", "moved", "minus_outside", "minus_moved"]].astype(float)
+    assert first.tolist() == pytest.approx([0.61, 0.25, 0.2, 0.36, 0.41])
+    assert np.isnan(sizes.loc[23, "minus_moved"])
+    assert sizes.loc[23, "minus_outside"] == pytest.approx(0.38)
+    assert sizes.loc[1, "minus_moved_log_odds"] == pytest.approx(5 * 0.41)
+    assert sizes["mask"].unique().tolist() == ["lung"]
+
+
+def test_the_interval_of_a_difference_is_over_patients(of_masks):
+    row = mask_contrasts(of_masks.folder).iloc[0]
+    own = np.array([0.41 + 0.01 * (sample % 5 - 1) for sample in range(23)])
+    interval = mean_interval(own, np.arange(23) // 2, bounds=EFFECT_BOUNDS)
+    assert tuple(row[["minus_moved", "minus_moved_low", "minus_moved_high"]]) == pytest.approx(interval[:3])
+    log_odds = mean_interval(5 * own, np.arange(23) // 2)
+    names = [f"minus_moved_log_odds{end}" for end in ("", "_low", "_high")]
+    assert tuple(row[names]) == pytest.approx(log_odds[:3])
+    assert (row["minus_moved_images"], row["minus_outside_images"], row["clusters"]) == (23, 24, 12)
+    assert row["minus_moved_p"] == row["minus_moved_p_holm"] < 1e-6
+
+
+def test_the_finding_and_the_figure_give_both_differences(of_masks):
+    summary = {"mask_contrasts": mask_contrasts(of_masks.folder).to_dict("records"), "labels": {"opacity": 24}}
+    run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
+    found = {each.name: each for each in use_findings(run)}
+    assert re.fullmatch(
+        r"The network, not shown to be better than chance, uses lung more than the same mask moved elsewhere: painted "
+        r"with mean, it .* P\(opacity\) in \d+ of 12 groups \[.*\], median .*, from .* to .*; moved, the median is .*"
+        r"\. Sizes of effects on the log-odds of opacity, inside minus moved, "
+        r"paired: \+2\.094 \[.*\] \(n = 12 groups, 23 images\); on P\(opacity\): \+0\.419 \[.*\] on average\.",
+        found["mask_minus_moved"].text,
+    )
+    assert found["mask_minus_outside"].low > 0  # the size on the probability, by fixed bets
+    (figure,) = Masks(0).of_run(run)
+    assert figure.data["minus_outside"].tolist() == pytest.approx([0.37], abs=0.01)
+
+
+def test_a_mask_that_is_larger_in_log_odds_alone_is_not_said_to_be_larger_on_the_probability(of_masks, monkeypatch):
+    """Inside .01 and 3 in log-odds, near saturation; outside .3 and 1."""
+    made = rows()[lambda frame: ~frame["unit"].str.contains("control")]
+    inside = made["unit"] == "lung"
+    effect, log_odds = np.where(inside, -0.01, 0.3), np.where(inside, -3, 1) + 0.01 * (made["sample"] % 5)
+    monkeypatch.setattr(mask_effects, "_rows", lambda folder: made.assign(effect=effect, log_odds_effect=log_odds))
+    summary = {"mask_contrasts": mask_contrasts(of_masks.folder).to_dict("records"), "labels": {"opacity": 24}}
+    run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
+    text = next(each.text for each in use_findings(run) if each.name == "mask_minus_outside")
+    assert "uses lung more than all outside it: " in text
+    assert "it lowers P(opacity) in 12 of 12 groups [0.74, 1.00], median -0.010 [" in text
+    assert "outside, the median is +0.300. Sizes of effects on the log-odds of opacity" in text
+    assert "on P(opacity): -0.290 [" in text
+
+
+def test_units_of_a_run_without_masks_are_not_compared(painted_run, map_run, write_run, tmp_path):
+    write_run(tmp_path, images=4, eps=(), maps=0)
+    for folder in (painted_run, map_run, tmp_path):  # known objects, true effects, cells
+        assert mask_contrasts(folder).empty
+    assert not list(Masks(0).of_run(read_sweep(painted_run)[0]))
+
+
+def test_masks_that_are_no_known_objects_are_read_from_the_table(painted_run, tmp_path):
+    shutil.copytree(painted_run, tmp_path / "run")
+    (tmp_path / "run" / "boxes.parquet").unlink()
+    sizes = mask_sizes(tmp_path / "run").set_index(["sample", "mask", "class"])
+    effects = read_effects(painted_run, [7]).set_index(["unit", "class"])["effect"]
+    moved = effects[[("tag control 0", "opacity"), ("tag control 1", "opacity")]].abs().mean()
+    row = sizes.loc[(7, "tag", "opacity")]
+    assert row["minus_moved"] == pytest.approx(abs(effects[("tag", "opacity")]) - moved)
+    assert np.isnan(row["outside"])

@@ -1,0 +1,166 @@
+"""Rows in finished chunks, and the tables that they are joined to."""
+
+import itertools
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dovision.results import resumable_writer as module
+from dovision.results.resumable_writer import ResumableWriter, Resume
+from dovision.results.tables import INTEGER, NAME, RunTable
+from dovision.results.to_arrow import by_sample
+
+TABLE = RunTable("t.parquet", "", columns={"sample": (INTEGER, ""), "unit": (NAME, "")}, keys=("sample",))
+SCHEMA = TABLE.schema()
+UNITS = ["b", "a", "c"]
+
+
+def rows(*samples):
+    units = pa.array([UNITS[sample % 3] for sample in samples]).dictionary_encode()
+    return {TABLE: pa.RecordBatch.from_pydict({"sample": list(samples), "unit": units}, schema=SCHEMA)}
+
+
+def opened(folder, every=2, origin=(("code", "1"),), **options):
+    resume = Resume(every, None if origin is None else dict(origin))
+    return ResumableWriter(folder, "effects", {TABLE: SCHEMA}, resume, **options)
+
+
+def test_what_was_finished_is_found_again_and_the_table_is_the_same_to_the_byte(tmp_path):
+    stopped = opened(tmp_path / "stopped")
+    for sample in range(5):
+        stopped.add(1, rows(sample), {"passes": sample + 1})
+    again = opened(tmp_path / "stopped")  # without the fifth image, which was not finished
+    assert (again.done, again.state) == (4, {"passes": 4})
+    again.add(3, rows(4, 5, 6), {"passes": 7})
+    again.flush()
+    again.join()
+    whole = opened(tmp_path / "whole", every=100)
+    whole.add(7, rows(*range(7)), {"passes": 7})
+    whole.flush()
+    whole.join()
+    first, second = (tmp_path / name / "t.parquet" for name in ("stopped", "whole"))
+    assert pq.read_table(first)["sample"].to_pylist() == list(range(7))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_chunks_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
+    opened(tmp_path, every=1).add(1, rows(0), {})
+    with caplog.at_level("INFO"):
+        again = opened(tmp_path, origin=(("code", "2"),))
+    assert again.done == 0
+    assert "all images are rerun, since these differ: code" in caplog.text
+
+
+def test_a_chunk_without_its_last_file_is_not_finished(tmp_path):
+    opened(tmp_path, every=1).add(1, rows(0), {})
+    (tmp_path / "chunks" / "effects" / "0-of-1" / "1.json").unlink()
+    assert opened(tmp_path).done == 0
+
+
+def test_slow_rows_are_finished_before_the_images_are_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS", 0)
+    writer = opened(tmp_path, every=100)
+    writer.add(1, rows(0), {})
+    assert writer.done == 1
+
+
+def test_tables_may_lie_in_a_folder_of_the_run(tmp_path):
+    (tmp_path / "reads").mkdir()
+    table = RunTable("reads/*.parquet", "", columns=TABLE.columns, keys=()).named("t")
+    for done in (0, 1):
+        writer = ResumableWriter(tmp_path, "detection", {table: SCHEMA}, Resume(1, {}))
+        assert writer.done == done
+        if not done:
+            writer.add(1, {table: rows(0)[TABLE]}, {})
+    writer.join()
+    assert pq.read_table(tmp_path / "reads" / "t.parquet")["sample"].to_pylist() == [0]
+
+
+def test_no_start_resumes_from_chunks_without_an_origin_and_none_is_left(tmp_path):
+    opened(tmp_path, 1, origin=None).add(1, rows(0), {})
+    again = opened(tmp_path, origin=None)
+    assert again.done == 0
+    again.join()
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_many_rows_are_finished_before_the_images_are_enough(tmp_path):
+    writer = opened(tmp_path, every=100, row_group=3)
+    writer.add(1, rows(0, 0), {})
+    assert writer.done == 0
+    writer.add(1, rows(1, 1), {})
+    assert writer.done == 2
+
+
+def test_the_chunks_of_several_devices_are_joined_in_their_order(tmp_path):
+    second, first = (opened(tmp_path, device=(rank, 2)) for rank in (1, 0))
+    second.add(2, rows(2, 3), {})
+    first.add(2, rows(0, 1), {})
+    first.join()
+    assert pq.read_table(tmp_path / "t.parquet")["sample"].to_pylist() == [0, 1, 2, 3]
+
+
+def test_a_damaged_origin_is_no_origin(tmp_path):
+    opened(tmp_path, every=1).add(1, rows(0), {})
+    (tmp_path / "chunks" / "effects" / "0-of-1" / "origin.json").write_text("{")
+    assert opened(tmp_path).done == 0
+
+
+class Signal(BaseException):
+    pass
+
+
+def interrupted(folder, line):
+    """A run of three images that a signal ends at the n-th line of this module that it comes to; whether it came there.
+
+    As at the end of a test, the rows that wait are written then.
+    """
+    left = line
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("results/resumable_writer.py"):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                raise Signal
+        return trace
+
+    found, before = opened(folder), sys.gettrace()
+    try:
+        sys.settrace(trace)
+        for sample in range(found.done, 3):
+            found.add(1, rows(sample), {"passes": sample + 1})
+    except Signal:
+        pass
+    finally:
+        sys.settrace(before)
+    found.flush()
+    return left <= 0
+
+
+def test_a_signal_at_any_line_loses_no_row_and_keeps_none_twice(tmp_path):
+    lines = itertools.count(1)
+    while interrupted(tmp_path / str(line := next(lines)), line):
+        again = opened(tmp_path / str(line))
+        assert again.state == ({"passes": again.done} if again.done else {})
+        for sample in range(again.done, 3):
+            again.add(1, rows(sample), {"passes": sample + 1})
+        again.flush()
+        again.join()
+        assert pq.read_table(tmp_path / str(line) / "t.parquet")["sample"].to_pylist() == list(range(3)), line
+    assert line > 30
+
+
+def in_condition(condition, samples):
+    names = pa.array([condition] * len(samples)).dictionary_encode()
+    return pa.RecordBatch.from_pydict({"sample": samples, "condition": names})
+
+
+def test_rows_go_image_by_image_and_condition_by_condition_within_an_image():
+    clean, attacked = (in_condition(name, [7, 7, 8, 8]) for name in ("clean", "eps=0.1"))
+    ordered = by_sample([clean, attacked], images=2).to_pydict()
+    assert ordered["sample"] == [7, 7, 7, 7, 8, 8, 8, 8]
+    assert ordered["condition"] == ["clean", "clean", "eps=0.1", "eps=0.1"] * 2

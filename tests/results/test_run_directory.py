@@ -1,0 +1,194 @@
+"""What run.json says is what happened."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from dovision.io.atomic import PARTIAL
+from dovision.results import run_directory
+from dovision.results.run_directory import BeingWritten, RunDirectory
+from dovision.results.tables import EFFECTS
+
+KILLED = """
+import os, signal, sys
+from dovision.types import Task
+import torch
+from dovision.io.atomic import PARTIAL
+from dovision.results.run_directory import RunDirectory
+from dovision.results.to_arrow import effect_columns
+from dovision.results.tables import TableWriter, effects_schema
+folder = sys.argv[1]
+run = RunDirectory(folder)
+run.start({}, [], {})
+task = Task("multiclass", tuple(str(k) for k in range(10)))
+logits = {"control_logits": torch.zeros(1000, 10), "treated_logits": torch.zeros(1000, 20, 10)}
+units = [f"u{i}" for i in range(20)]
+with TableWriter(run.path / "effects.parquet", effects_schema()) as table:
+    images = {"sample": torch.arange(1000), "regions": [[None] * 20] * 1000}
+    rows = effect_columns(condition="clean", units=units, task=task, **images, **logits)
+    for start in range(0, len(rows), 50_000):
+        table.write(rows.slice(start, 50_000))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_start_that_fails_leaves_the_directory_to_the_next_one(tmp_path):
+    (tmp_path / ".hydra").write_text("a file where a folder is to be made")
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    with pytest.raises(FileExistsError, match=r"\.hydra"):
+        first.start({}, [], {})
+    (tmp_path / ".hydra").unlink()
+    second.start({}, [], {})
+    assert second.state == "running"
+
+
+def test_a_failure_is_kept_with_type_message_and_traceback(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {"seed": 0})
+    try:
+        raise KeyError("lesion")
+    except KeyError as error:
+        run.fail(error)
+    assert run.state == "failed"
+    assert run.read_record()["seed"] == 0
+    assert run.read_record()["exception"]["type"] == "KeyError"
+    assert "lesion" in run.read_record()["exception"]["message"]
+    assert "test_run_directory.py" in run.read_record()["exception"]["traceback"]
+
+
+def test_a_completed_run_is_not_overwritten(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    run.complete({})
+    with pytest.raises(FileExistsError, match="must not hold a completed run.*output_root"):
+        RunDirectory(tmp_path).start({}, [], {})
+    assert run.state == "completed"
+
+
+def test_a_directory_in_which_another_process_is_at_work_is_refused(tmp_path):
+    at_work = RunDirectory(tmp_path)
+    at_work.start({}, [], {})
+    with pytest.raises(FileExistsError, match="another process is writing.*output_root"):
+        RunDirectory(tmp_path).start({}, [], {})
+    assert at_work.state == "running"
+
+
+@pytest.mark.parametrize("text", ["", '{"state": "compl', '{"state": "done"}', "{}", "\0" * 80])
+def test_a_damaged_run_json_is_no_completed_run_and_the_next_start_removes_its_tables(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    (tmp_path / EFFECTS).write_text("of whatever it was")
+    run = RunDirectory(tmp_path)
+    assert run.state == "damaged"
+    run.start({}, [], {})
+    assert run.state == "running"
+    assert not (tmp_path / EFFECTS).exists()
+
+
+def test_a_start_that_has_waited_for_the_lock_does_not_erase_what_was_completed_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_directory, "LOCK_PATIENCE", 60.0)
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    first.start({}, [], {})
+    (tmp_path / EFFECTS).write_text("all rows")
+    soon = threading.Timer(0.2, first.complete, [{}])
+    soon.start()
+    with pytest.raises(FileExistsError, match="must not hold a completed run"):
+        second.start({}, [], {})
+    soon.join()
+    assert (second.state, (tmp_path / EFFECTS).read_text()) == ("completed", "all rows")
+
+
+def test_a_run_that_ends_while_its_state_is_looked_up_is_not_called_interrupted(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+
+    def is_locked(path):
+        run.complete({})
+        return False
+
+    monkeypatch.setattr("dovision.results.run_directory.is_locked", is_locked)
+    assert RunDirectory(tmp_path).state == "completed"
+
+
+def test_a_fact_that_is_not_plain_is_refused_by_name(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    with pytest.raises(ValueError, match="fact device must be made of plain types, got object"):
+        run.record({"device": object()})
+    assert run.state == "running"
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started_again(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)])
+    assert killed.returncode == -9
+    assert [path.name for path in tmp_path.glob("*.parquet")] == []
+    (left,) = tmp_path.glob(f"{EFFECTS.path}{PARTIAL}*")
+    assert left.stat().st_size > 1000
+    run = RunDirectory(tmp_path)
+    assert run.read_record()["state"] == "running"
+    assert run.state == "interrupted"
+    run.start({}, [], {})
+    assert run.state == "running"
+    assert not left.exists()
+
+
+def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    for name in ("chunks/effects/0-of-1/64.json", "maps/0_clean.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    run.interrupt("stopped by SIGTERM")
+    assert (run.state, run.read_record()["reason"]) == ("interrupted", "stopped by SIGTERM")
+    run.start({}, [], {})
+    assert (tmp_path / "chunks/effects/0-of-1/64.json").exists()
+    assert (tmp_path / "maps/0_clean.png").exists()
+    run.complete({})
+    assert not (tmp_path / "chunks").exists()
+    run.start({}, [], {}, afresh=True)
+    assert not (tmp_path / "maps").exists()
+
+
+def test_a_run_is_skipped_only_if_there_is_none(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.skip(["seed=1"], "another failed")
+    assert (run.state, run.read_record()["overrides"]) == ("skipped", ["seed=1"])
+    run.start({}, [], {})
+    run.complete({})
+    run.skip(["seed=1"], "another failed")
+    assert run.state == "completed"
+
+
+def test_a_run_that_is_being_started_is_not_recorded_as_skipped(tmp_path):
+    starting = RunDirectory(tmp_path)
+    starting.hold()
+    with pytest.raises(BeingWritten):
+        RunDirectory(tmp_path).skip([], "another failed")
+    assert starting.state == "missing"
+
+
+def test_chunks_of_a_completed_run_that_was_killed_before_their_removal_go_with_the_next_command(tmp_path):
+    for state in ("running", "completed"):
+        run = RunDirectory(tmp_path / state)
+        run.start({}, [], {})
+        if state == "completed":
+            run.complete({})
+        chunk = run.path / "chunks" / "effects" / "64.json"
+        chunk.parent.mkdir(parents=True)
+        chunk.touch()
+        run.close()
+        RunDirectory(run.path).remove_chunks()
+        assert (run.path / "chunks").exists() == (state == "running")
+
+
+def test_a_run_whose_last_record_fails_can_be_ended_otherwise(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    with monkeypatch.context() as patch:
+        patch.setattr("dovision.results.run_files.digests", lambda folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run.complete({})
+    run.fail(ZeroDivisionError("by zero"))
+    assert RunDirectory(tmp_path).state == "failed"

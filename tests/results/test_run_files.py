@@ -1,0 +1,131 @@
+"""A run's files against what it has recorded of them."""
+
+from pathlib import Path
+
+import pytest
+
+from dovision.results.run_directory import RunDirectory
+from dovision.results.run_files import RUN_FILES, digest_differences, remove_remains
+from dovision.results.tables import RunTable, read_schema
+
+WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
+WRITTEN += ("masks.parquet",)
+WRITTEN += ("detection.parquet", "summary.json", "reads/odin.parquet", "maps/0_clean.png")
+RECORDED = (*WRITTEN, ".hydra/config.yaml", ".hydra/overrides.yaml")
+
+
+def written(folder, content):
+    """A completed run whose files say `content` and their own name, all in the same number of bytes."""
+    run = RunDirectory(folder)
+    run.start({"seed": content}, [f"seed={content}"], {})
+    for name in WRITTEN:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{name} {content}")
+    run.complete({})
+    return run
+
+
+def removed(file, other):
+    file.unlink()
+
+
+def cut(file, other):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def emptied(file, other):
+    file.write_bytes(b"")
+
+
+def exchanged(file, other):
+    file.write_bytes(other.read_bytes())
+
+
+def with_a_flipped_byte(file, other):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("damage", [removed, cut, emptied, exchanged, with_a_flipped_byte])
+def test_whatever_happens_to_any_file_it_is_named(tmp_path, name, damage):
+    run, other = written(tmp_path / "a", "a"), written(tmp_path / "b", "b")
+    damage(run.path / name, other.path / name)
+    (difference,) = digest_differences(run.path, run.read_record())
+    assert difference.startswith(name)
+    kinds = {removed: "is missing", exchanged: "has other content", with_a_flipped_byte: "has other content"}
+    assert difference.endswith(kinds.get(damage, " bytes"))
+
+
+@pytest.mark.parametrize("pattern", [file.path for file in RUN_FILES if file.digested])
+def test_a_file_that_the_run_has_not_written_is_named(tmp_path, pattern):
+    run = written(tmp_path, "a")
+    planted = tmp_path / pattern.replace("*", "planted")
+    planted.parent.mkdir(parents=True, exist_ok=True)
+    planted.write_text("of another run")
+    name = planted.relative_to(tmp_path).as_posix()
+    difference = f"{name} has" if name in RECORDED else f"{name} is none of the files that the run has recorded"
+    assert [one.startswith(difference) for one in digest_differences(tmp_path, run.read_record())] == [True]
+
+
+@pytest.mark.parametrize("facts", [{}, {"digests": {}}])
+def test_a_run_without_digests_is_not_relied_on(tmp_path, facts):
+    written(tmp_path, "a")
+    assert digest_differences(tmp_path, facts) == ["run.json records no digests of the tables"]
+
+
+ENTRIES = {part for file in RUN_FILES for part in (Path(file.path), *Path(file.path).parents[:-1])}
+
+
+@pytest.mark.parametrize("entry", [".", *sorted(path.as_posix().replace("*", "planted") for path in ENTRIES)])
+@pytest.mark.parametrize("target", ["folder", "file", "nothing"])
+def test_nothing_is_written_or_removed_through_a_link(tmp_path, entry, target):
+    home = tmp_path / "home"
+    (home / "a" / "b").mkdir(parents=True)
+    for path in (home / "file", home / "x.png", home / "a" / "x.yaml", home / "a" / "b" / "file"):
+        path.write_text("of the user")
+    before = {path: path.is_file() and path.read_text() for path in home.rglob("*")}
+    link = tmp_path / "runs" / "run" / entry
+    link.parent.mkdir(parents=True)
+    link.symlink_to(home if target == "folder" else home / target)
+    run = RunDirectory(tmp_path / "runs" / "run")
+    for begin in (lambda: run.start({}, [], {}, afresh=True), lambda: run.skip([], "failed")):
+        with pytest.raises(ValueError, match=f"must hold its files itself, got {link}, a link to .*home"):
+            begin()
+    assert {path: path.is_file() and path.read_text() for path in home.rglob("*")} == before
+
+
+@pytest.mark.slow
+def test_tables_have_their_declared_columns_and_a_row_for_each_key(fitted):
+    (run,) = (path.parent for path in fitted.glob("evaluate/*/run.json"))
+    for table in [file for file in RUN_FILES if isinstance(file, RunTable) and (run / file).is_file()]:
+        assert read_schema(run / table).names == table.schema().names
+        assert not table.read(run).duplicated(list(table.keys)).any(), table.path
+
+
+@pytest.mark.slow
+def test_a_run_writes_what_is_declared_and_nothing_else(fitted):
+    (run,) = (path.parent for path in fitted.glob("evaluate/*/run.json"))
+    declared = {path for file in RUN_FILES for path in file.find(run)}
+    assert {path for path in run.rglob("*") if path.is_file()} - declared == set()
+    always = {
+        "run.json",
+        "samples.parquet",
+        "effects.parquet",
+        "effect_sums.parquet",
+        "boxes.parquet",
+        "summary.json",
+        "metrics.csv",
+    }
+    assert {path.name for path in declared} >= always
+
+
+@pytest.mark.parametrize(("afresh", "left"), [(False, {"chunks", "maps/0_clean.png"}), (True, set())])
+def test_a_start_goes_on_with_finished_chunks_and_their_pictures_alone(tmp_path, afresh, left):
+    for name in (*WRITTEN, "run.log", "chunks/effects/0-of-1/64.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("of a start that was stopped")
+    remove_remains(tmp_path, afresh)
+    found = {path.relative_to(tmp_path).as_posix() for file in RUN_FILES for path in file.find(tmp_path)}
+    assert found == left | {"run.log"}

@@ -1,0 +1,170 @@
+"""What is found under a folder, and how damage is reported."""
+
+import json
+import re
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+from dovision.jobs.report import main
+from dovision.results.run_directory import RunDirectory
+from dovision.results.run_files import digests
+from dovision.results.run_record import read_sweep, survey
+from dovision.results.schemas import with_digest
+from dovision.results.tables import EFFECTS, SAMPLES
+
+
+def test_all_runs_are_found_with_their_states_and_what_distinguishes_them(sweep):
+    (sweep / "foreign").mkdir(exist_ok=True)
+    (sweep / "foreign" / "notes.txt").write_text("mine")
+    runs = read_sweep(sweep)
+    assert [(run.folder.name, run.state, run.label) for run in runs] == [
+        ("1a", "completed", "grid 2 x 2, grid of cells, seed 0"),
+        ("2b", "completed", "grid 4 x 4, grid of cells, seed 1"),
+        ("3c", "completed", "activation, seed 2"),
+        ("4d", "failed", "grid 64 x 64, grid of cells, seed 0"),
+        ("5e", "interrupted", "grid 8 x 8, grid of cells, seed 0"),
+    ]
+    assert runs[3].failure == "ValueError: a grid must have at most 32 rows, got 64."
+    assert runs[0].failure == ""
+    assert runs[1].seed == 1
+    assert runs[1].config["intervention"]["rows"] == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnst_maps", r"mnst_maps, which does not exist. Did you mean mnist_maps\?"),
+        ("mnist_maps", r"which holds no run\.json\. Run dovision-evaluate first, or name the folder that it wrote to"),
+    ],
+)
+def test_a_folder_without_runs_is_refused_with_what_to_do(tmp_path, name, message):
+    (tmp_path / "mnist_maps").mkdir()
+    with pytest.raises(FileNotFoundError, match=message):
+        read_sweep(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.json", ".hydra/config.yaml"])
+def test_a_damaged_file_is_named(tmp_path, write_run, name):
+    write_run(tmp_path, images=4, maps=0, eps=())
+    (tmp_path / name).write_text("{ half")
+    with pytest.raises(ValueError, match=rf"{tmp_path / name} must hold"):
+        read_sweep(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_copy_of_a_run_does_not_count_twice(tmp_path, write_run, run_command, svg_only):
+    for name, settings in (("a", "1"), ("b", "1"), ("c", "2")):
+        run = write_run(tmp_path / name, [f"seed={settings}"], images=6, maps=0, eps=(0.2,))
+        facts = json.loads((run.path / "run.json").read_text())
+        (run.path / "run.json").write_text(json.dumps(with_digest(facts | {"settings": settings})))
+    one, other, copied = sorted(survey(tmp_path), key=lambda run: (run.state == "copy", run.folder))
+    assert [each.folder.name for each in (one, other, copied)] == ["a", "c", "b"]
+    assert copied.failure == f"it repeats {tmp_path / 'a'}, and would count twice. Delete one."
+    assert run_command(main, f"sweep={tmp_path}") == 0
+    assert "would count twice" in (tmp_path / "report" / "index.html").read_text()
+
+
+@pytest.fixture
+def folder(tmp_path, write_run):
+    """A good run, and a copy of it to be damaged."""
+    write_run(tmp_path / "good", ["attack=pgd", "seed=1"], images=6, maps=1, eps=(0.2,))
+    shutil.copytree(tmp_path / "good", tmp_path / "spoilt")
+    facts = json.loads((tmp_path / "spoilt" / "run.json").read_text())
+    (tmp_path / "spoilt" / "run.json").write_text(
+        json.dumps(with_digest(facts | {"overrides": ["attack=pgd", "seed=2"]}))
+    )
+    return tmp_path
+
+
+def cut_short(run):
+    content = (run / EFFECTS).read_bytes()
+    (run / EFFECTS).write_bytes(content[: len(content) // 2])
+
+
+def a_byte_changed(run):
+    content = bytearray((run / EFFECTS).read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    (run / EFFECTS).write_bytes(content)
+
+
+def of_another_version(run):
+    table = pq.read_table(run / SAMPLES)
+    pq.write_table(table.replace_schema_metadata({"dovision_format": "0"}), run / SAMPLES)
+
+
+def without_a_table(run):
+    (run / SAMPLES).unlink()
+
+
+def with_half_a_config(run):
+    (run / ".hydra" / "config.yaml").write_text("{ half")
+
+
+def without_a_config(run):
+    (run / ".hydra" / "config.yaml").unlink()
+
+
+def recorded(run):
+    """The digests, as another version would have recorded them of its own files."""
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(with_digest(facts | {"digests": digests(run)})))
+
+
+def of_another_version_as_it_was(run):
+    of_another_version(run)
+    recorded(run)
+
+
+def never_written(run):
+    without_a_table(run)
+    recorded(run)
+
+
+DAMAGE = {
+    cut_short: r"spoilt must be as the run has left them, but effects\.parquet has [\d,]+ of [\d,]+ bytes\. Run",
+    a_byte_changed: r"but effects\.parquet has other content\. Run its command again, which measures them",
+    of_another_version: r"but samples\.parquet has [\d,]+ of [\d,]+ bytes\. Run its command again",
+    without_a_table: r"but samples\.parquet is missing\. Run its command again, which measures them again",
+    of_another_version_as_it_was: r"samples\.parquet must be of table format 5, got 0\. Run the evaluation again, or",
+    never_written: r"samples\.parquet must be a table of a run, got no such file\. Run the evaluation again",
+    with_half_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
+    without_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
+}
+
+
+@pytest.mark.parametrize(("spoil", "pattern"), DAMAGE.items(), ids=[spoil.__name__ for spoil in DAMAGE])
+def test_a_damaged_run_is_named_with_the_remedy(folder, spoil, pattern):
+    spoil(folder / "spoilt")
+    good, spoilt = survey(folder)
+    assert (good.state, good.failure) == ("completed", "")
+    assert spoilt.state == "unreadable"
+    assert re.search(pattern, spoilt.failure)
+
+
+def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):
+    write_run(folder / "other", ["attack=pgd", "seed=3"], images=4, maps=0, eps=())
+    (folder / "spoilt" / "run.json").write_text("{")
+    assert [run.label for run in survey(folder)] == ["epsilon 0.2, seed 1", "seed 3", "spoilt"]
+
+
+@pytest.mark.slow
+def test_failed_running_and_foreign_runs_are_told_beside_the_completed_one(folder, page_of):
+    (folder / "spoilt" / "run.json").write_text('{"state": "SUCCEEDED", "id": 7}')
+    failed, running = RunDirectory(folder / "failed"), RunDirectory(folder / "running")
+    failed.start({}, ["attack=pgd", "seed=4"], {})
+    failed.fail(MemoryError("too large"))
+    running.start({}, ["attack=pgd", "seed=5"], {})
+    page = page_of(folder).read_text()
+    for text in ("1 completed", "1 failed", "1 running", "1 foreign"):
+        assert f">{text}</a>" in page
+    assert "MemoryError: too large" in page
+
+
+@pytest.mark.slow
+def test_a_run_without_an_attack_has_a_page_without_a_figure_of_epsilons(tmp_path, write_run, page_of):
+    write_run(tmp_path, ["attack=none"], eps=(), images=6, maps=1)
+    page = page_of(tmp_path).read_text()
+    assert "Images and effect maps" in page
+    assert "against epsilon" not in page

@@ -1,0 +1,153 @@
+"""Headline numbers against hand counts and scikit-learn."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from dovision.functional.intervals import ONE_GROUP
+from dovision.results.schemas import read_summary
+from dovision.results.summary import METRICS, label_counts, summarise, write_summary
+from dovision.results.tables import SAMPLES, TableWriter, samples_schema
+from dovision.results.to_arrow import CleanImages, mean_effects, sample_columns
+from dovision.types import Batch, Task
+
+pytestmark = pytest.mark.usefixtures("few_images")
+TASK = Task("multiclass", ("cat", "dog"))
+ALL_CATS = dict.fromkeys(("balanced_accuracy", "classifier_auroc", "sensitivity"))  # of the images of `write`
+SURE = 1 / (1 + math.exp(-3))  # the probability of what is predicted there, right or wrong
+
+
+def write(folder, right_after, scores_after=(0.4, 0.3, 0.1, 0.1)):
+    """Four images, the first three right before; mean |expected effect| follows from the treated probability."""
+    label = torch.zeros(4, dtype=torch.int64)
+    batch = Batch(torch.zeros(4, 1, 2, 2), label, torch.arange(4), torch.arange(4))
+    right_before = torch.tensor([True, True, True, False])
+    with TableWriter(folder / SAMPLES, samples_schema(TASK)) as table:
+        for condition, right, scores in [
+            ("clean", right_before, (0.1, 0.2, 0.2, 0.3)),
+            ("eps=0.1", torch.tensor(right_after), scores_after),
+        ]:
+            logits = torch.stack([right.float() * 2 - 1, torch.zeros(4)], dim=1) * 3
+            attacked = condition != "clean"
+            treated = torch.tensor([[[1 - s, s]] for s in scores]).log()
+            table.write(
+                sample_columns(
+                    condition=condition,
+                    eps=0.1 if attacked else 0.0,
+                    batch=batch,
+                    names=list("abcd"),
+                    task=TASK,
+                    logits=logits,
+                    means=mean_effects(torch.tensor([[30.0, 0.0]]).expand(4, 2), treated, TASK),
+                    clean=CleanImages(batch.image, right_before, logits_8bit=logits) if attacked else None,
+                )
+            )
+    return folder
+
+
+def estimates(found):
+    return {metric: found[metric] and found[metric]["estimate"] for metric in METRICS}
+
+
+def test_a_size_has_no_interval_of_its_own(tmp_path):
+    folder = write(tmp_path, right_after=[False, False, True, True], scores_after=(0.9, 0.001, 0.002, 0.003))
+    found = summarise(folder)["conditions"]["eps=0.1"]["mean_abs_expected_effect"]
+    assert (found["low"], found["high"], found["reason"], found["clusters"]) == (None, None, "", 4)
+    assert [found[name] for name in ("median", "least", "most")] == pytest.approx([0.0025, 0.001, 0.9], abs=1e-5)
+    assert found["estimate"] == pytest.approx(0.2265)
+
+
+def test_shares_are_those_counted_by_hand(tmp_path):
+    summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
+    assert estimates(summary["conditions"]["clean"]) == pytest.approx(
+        {"accuracy": 0.75, "mean_abs_expected_effect": 0.2, **ALL_CATS, "specificity": 0.75}
+        | dict.fromkeys(("success_rate", "success_8bit", "robust_accuracy", "auroc"))
+        | {"calibration_error": SURE - 0.75},
+        abs=1e-6,
+    )
+    # two of the three images right before were beaten; one of four is right before and after
+    # scores .4 and .3 against .1, .2, .2, .3: 7.5 of 8 pairs
+    assert estimates(summary["conditions"]["eps=0.1"]) == pytest.approx(
+        {"accuracy": 0.5, "success_rate": 2 / 3, "success_8bit": 2 / 3, "robust_accuracy": 0.25}
+        | {"mean_abs_expected_effect": 0.225, "auroc": 7.5 / 8, **ALL_CATS, "specificity": 0.5}
+        | {"calibration_error": SURE - 0.5},
+        abs=1e-6,
+    )
+    assert summary["conditions"]["eps=0.1"]["images"] == 4
+    assert summary["conditions"]["eps=0.1"]["accuracy"]["clusters"] == 4
+    assert summary["conditions"]["eps=0.1"]["success_rate"]["clusters"] == 3
+
+
+def test_the_summary_has_the_mean_expected_effect_on_logits(tmp_path):
+    summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
+    # P is (1, 0) to rounding, so that it is the change of the first logit, log(1 - s) - 30, that counts
+    expected = sum(math.log(1 - s) - 30 for s in (0.1, 0.2, 0.2, 0.3)) / 4
+    assert summary["conditions"]["clean"]["mean_expected_logit_effect"]["estimate"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
+    summary = write_summary(write(tmp_path, right_after=[True, True, True, False]))
+    condition = summary["conditions"]["eps=0.1"]
+    assert condition["success_rate"]["estimate"] == 0
+    assert condition["auroc"] is None
+    (note,) = condition["notes"]
+    assert "epsilon 0.1" in note
+    assert "AUROC" in note
+    text = (tmp_path / "summary.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text) == summary
+
+
+def test_a_run_in_which_nothing_was_right_before_has_no_success_rate(tmp_path, write_run):
+    run = write_run(tmp_path, eps=(0.1,), images=1, maps=0)
+    condition = json.loads((run.path / "summary.json").read_text())["conditions"]["clean"]
+    assert condition["accuracy"] == {
+        "estimate": 1.0,
+        "low": None,
+        "high": None,
+        "clusters": 1,
+        "method": "",
+        "reason": ONE_GROUP,
+    }
+
+
+def test_the_images_of_each_class_are_counted_and_what_one_class_does_not_define_is_noted(tmp_path):
+    summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
+    assert summary["labels"] == {"cat": 4, "dog": 0}
+    assert label_counts(summary["labels"]) == "cat 4, dog 0"
+    assert summary["conditions"]["clean"]["notes"] == [
+        "No image of dog, so no sensitivity and no AUROC of it; means leave it out.",
+        "All images are of cat, so no specificity and no AUROC of it.",
+    ]
+    classes = summary["conditions"]["clean"]["classes"]
+    assert {name: set(found) for name, found in classes.items()} == {
+        "cat": {"images", "prevalence", "accuracy", "sensitivity"},
+        "dog": {"images", "prevalence", "specificity"},
+    }
+    assert classes["cat"]["accuracy"]["estimate"] == 0.75
+
+
+def test_the_quality_of_a_run_is_that_of_its_probabilities(write_run, tmp_path):
+    run = write_run(tmp_path, images=60, maps=0)
+    samples = pd.read_parquet(tmp_path / SAMPLES)
+    summary = read_summary(run.path)
+    assert sum(summary["labels"].values()) == 60
+    for condition, found in summary["conditions"].items():
+        rows = samples[samples["condition"] == condition]
+        probability = np.stack(rows["probabilities"])
+        assert found["balanced_accuracy"]["estimate"] == pytest.approx(
+            balanced_accuracy_score(rows["label"], rows["prediction"])
+        )
+        assert found["classifier_auroc"]["estimate"] == pytest.approx(
+            roc_auc_score(rows["label"], probability / probability.sum(1, keepdims=True), multi_class="ovr"), abs=1e-6
+        )
+
+
+def test_many_classes_are_counted_by_the_least_and_the_most():
+    labels = {f"class {number}": number + 1000 for number in range(7)}
+    assert label_counts(labels) == "7 classes, 1,000 to 1,006 images each"
