@@ -50,7 +50,6 @@ class Start(Callback):
 
     def __init__(self, command: str) -> None:
         self.command = command
-        self.warning = ""  # of overrides that do nothing
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         self._or_exit(self._run, config)
@@ -70,7 +69,7 @@ class Start(Callback):
         if not is_left:
             check.make(settings)
         check.note_unused(settings, config, overrides)
-        self.warning = check.warn_of_unused()
+        check.warn()
         if is_left:
             sys.exit(0)
         return settings
@@ -92,7 +91,7 @@ class Start(Callback):
     ) -> list[planned.Planned]:
         check = begin_checks(self.command)
         plans = planned.checked(config, overrides, check, plan)
-        self.warning = check.warn_of_unused()
+        check.warn()
         return plans
 
     def _or_exit(self, step: Callable[[DictConfig], object], config: DictConfig) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.types import RunMode
@@ -21,7 +20,7 @@ from dovision.interfaces import Attack
 from dovision.io import sealed
 from dovision.io.allocator import uncollected
 from dovision.jobs.keys import check_choices, check_command, check_target, drop_unselected
-from dovision.measurement.fit_protocol import fit_protocol, without_noise
+from dovision.measurement.fit_protocol import conditions_of, fit_protocol, without_noise
 from dovision.results.summary import CONDITION_METRICS
 from dovision.results.tables import CLEAN
 
@@ -125,6 +124,7 @@ class Checks:
         self._command = command
         self._unused: dict[str, str] = {}  # overridden keys that some job does not use, and what would use them
         self._used: set[str] = set()
+        self._without_noise: dict[str, list[float]] = {}  # by attack
 
     def __call__(self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> Any:
         """Validate a job and return its settings; raises if it would fail or ignore its command line."""
@@ -157,15 +157,17 @@ class Checks:
         if isinstance(job, TrainSettings) and job.composes_networks:
             _check_autoencoder(job)
             _check_optimized(job)
-            for key, file in _files(job).items():
+            files = {"checkpoint": job.checkpoint, "ckpt_path": job.ckpt_path}
+            for key, file in {**files, "model.checkpoint_file": job.model.get("checkpoint_file")}.items():
                 try:
-                    sealed.require(file)
+                    if file is not None:
+                        sealed.require(file)
                 except FileNotFoundError as error:
                     raise FileNotFoundError(f"{key}: {error}") from None
             if job.checkpoint_mapping is not None and not job.checkpoint_mapping.is_file():
                 raise FileNotFoundError(f"checkpoint_mapping must be a file that exists, got {job.checkpoint_mapping}.")
             self._components.check(job, here)
-            _check_families(job)
+            self._without_noise |= _epsilons_without_noise(job)
 
     def note_unused(self, job: Any, config: DictConfig, overrides: Sequence[str]) -> None:
         """Note which overridden keys a job uses, and which it ignores; see `read`."""
@@ -181,20 +183,18 @@ class Checks:
 
         return Components()
 
-    def warn_of_unused(self) -> str:
-        """Log, and return, a line on overridden keys that no job uses; empty if none."""
+    def warn(self) -> None:
+        """Log a line on overridden keys that no job uses, and one per attack whose noise is not measured."""
         idle = {key: name for key, name in self._unused.items() if key not in self._used}
-        warning = "; ".join(f"{key} has no effect without {name}" for key, name in idle.items())
-        if warning:
-            log.warning(warning)
-        return warning
-
-
-def _files(settings: TrainSettings) -> dict[str, str | Path]:
-    """Checkpoints that a job reads, by key."""
-    named = {"checkpoint": settings.checkpoint, "ckpt_path": settings.ckpt_path}
-    named["model.checkpoint_file"] = settings.model.get("checkpoint_file")
-    return {key: file for key, file in named.items() if file is not None}
+        if idle:
+            log.warning("; ".join(f"{key} has no effect without {name}" for key, name in idle.items()))
+        for name, epsilons in self._without_noise.items():
+            log.warning(
+                "no noise of the norm and epsilon of %s at %s: no AUROC against noise there, nor of its whole family. "
+                "Add the epsilon to the noise in detection.attacks",
+                name,
+                ", ".join(f"{value:g}" for value in epsilons),
+            )
 
 
 def _check_optimized(settings: TrainSettings) -> None:
@@ -206,18 +206,15 @@ def _check_optimized(settings: TrainSettings) -> None:
         checks.choice("optimized_metric", settings.optimized_metric, names)
 
 
-def _check_families(settings: TrainSettings) -> None:
-    if isinstance(settings, EvaluateSettings) and settings.detector and (detection := settings.detection).attacks:
-        attacks: dict[str, Attack] = make_each(detection.attacks)
-        epsilons = {name: attack.eps for name, attack in attacks.items()}
-        fit_protocol(epsilons, detection.families, detection.seen)
-        for name, values in without_noise(epsilons, {name: attack.norm for name, attack in attacks.items()}).items():
-            log.warning(
-                "no noise of the norm and epsilon of %s at %s: no AUROC against noise there, nor of its whole family. "
-                "Add the epsilon to the noise in detection.attacks",
-                name,
-                ", ".join(f"{value:g}" for value in values),
-            )
+def _epsilons_without_noise(settings: TrainSettings) -> dict[str, list[float]]:
+    """Epsilons of attacks to be detected whose noise is not measured; raises for attacks that no family can hold."""
+    if not isinstance(settings, EvaluateSettings) or not settings.detector or not settings.detection.attacks:
+        return {}
+    detection = settings.detection
+    attacks = conditions_of(make_each(detection.attacks))
+    epsilons = {name: attack.eps for name, attack in attacks.items()}
+    fit_protocol(epsilons, detection.families, detection.seen)
+    return without_noise(epsilons, {name: attack.norm for name, attack in attacks.items()})
 
 
 def _check_autoencoder(settings: TrainSettings) -> None:
