@@ -63,7 +63,7 @@ HOLD, BEFORE, TORN, AFTER = -1, 1, 2, 3  # as in operations.c
 UNDIVIDED = 255  # exit code of a process that has threads or takes a lock, and so is not forked
 ERRORS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC}
 TIMED = ("run.log", "sweep_summary.*", "multirun.yaml", "metrics.csv")
-UNLIKE = ("*.partial-*", "*lock", "*/.launches/*", ".fingerprints.json")  # which may be there, or not
+UNLIKE = ("*.partial-*", "*lock", ".fingerprints.json")  # which may be there, or not
 PARTIAL, LEFT = re.compile(r"partial-[0-9a-f]{8}"), "partial-left"  # in names, of a temporary file that was left
 DIFFERING = re.compile(
     rb"\d+\.\d+(e-?\d+)?|\d{4}-\d\d-\d\d[T ][\d:.,+]+|\[Errno \d+\]|Input/output error|No space left on device|"

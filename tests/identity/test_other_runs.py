@@ -15,10 +15,9 @@ from hydra import compose, initialize_config_dir
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import digests
-from dovision.identity.shared import Shared
 from dovision.io.atomic import PARTIAL
 from dovision.jobs.evaluate import main
-from dovision.jobs.run_status import run_status
+from dovision.jobs.job import Job, status_of
 from dovision.results.run_directory import DONE, RunDirectory
 from made_datasets import flip
 
@@ -75,9 +74,7 @@ def composed(*overrides: str):
 
 
 def unlike() -> str:
-    job, of_command = composed(*SMALL, *USER), Shared()
-    plan = of_command.job(job, Path("user"))[0]
-    status = run_status(RunDirectory("user"), lambda: plan, None, of_command.digests(Path()))
+    status = status_of(RunDirectory("user"), Job(Path("user"), (), composed(*SMALL, *USER)))
     assert (status.skip == DONE) == (status.unlike == "")
     return status.unlike
 

@@ -16,8 +16,8 @@ from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.jobs import jobs
-from dovision.jobs.keys import check_target, declared, drop_unselected
-from dovision.jobs.validation import Checks
+from dovision.jobs.command import Command
+from dovision.jobs.keys import check_target, drop_unselected
 
 CONF = configuration_folder()
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml") if "  help:" in path.read_text())
@@ -106,11 +106,11 @@ def test_a_group_of_hydras_own_takes_one_value_in_a_sweep(refused):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_name_that_does_not_exist_is_refused_in_a_list_and_in_a_sweep(command):
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        sweep = declared.__wrapped__(command)
+        sweep = compose(command, return_hydra_config=True)
         for name in groups(command):
             for value in ("[xyzzy]", "xyzzy") if name != "local" else ():  # an optional entry, see below
                 with pytest.raises(ValueError) as raised:
-                    jobs.compose(sweep, jobs.Job(0, (f"{name}={value}",), Path()))
+                    jobs.compose(sweep, 0, [f"{name}={value}"])
                 assert f"{name.partition('@')[0]} has no component 'xyzzy'. It has: " in str(raised.value)
 
 
@@ -146,7 +146,7 @@ def nodes(node, where=""):
 def known() -> dict[str, DictConfig]:
     """What each command declares."""
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        known = {command: declared.__wrapped__(command) for command in COMMANDS}
+        known = {command: compose(command, return_hydra_config=True) for command in COMMANDS}
     known["report"].sweep = known["verify"].run = "outputs"  # which must be given
     return known
 
@@ -199,8 +199,9 @@ def refusal_of(command: str, overrides: list[str]) -> str:
             config = compose(command, overrides, return_hydra_config=True)
         except Exception as error:
             return refusal(error, command, overrides)
+        begun = Command(command)
         with pytest.raises((ValueError, OmegaConfBaseException)) as raised:
-            Checks(command)(config, overrides, config.hydra.runtime.choices)
+            begun.check(begun.job(config, config.hydra))
     return error_text(raised.value)
 
 
@@ -242,7 +243,7 @@ def test_a_job_has_nothing_of_the_components_that_are_not_chosen(experiment, gro
     overrides += [f"detection.reference={chosen}"] if group == "detector" else []
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         config = compose("evaluate", overrides, return_hydra_config=True)
-        job = Checks("evaluate")(config, overrides, config.hydra.runtime.choices)
+        job = Command("evaluate").job(config, config.hydra).settings
     assert len(config[group]) > 1
     assert list(getattr(job, group)) == [chosen]
     assert job.record()[group] == {chosen: OmegaConf.to_container(config[group][chosen], resolve=True)}
@@ -271,7 +272,7 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
         (["epochs=3"], "Did you mean training.classifier.epochs or training.autoencoder.epochs?"),
         (["+batch_size=3"], "or evaluation.batch_size?"),
         (["+model@other=small_cnn"], "the configuration has no key 'other'"),
-        (["++evaluation.images.first=3"], "evaluation.images takes a value, got keys: first."),
+        (["++evaluation.images.first=3"], "evaluation.images: Input should be a valid integer, got keys: first."),
         (["++evaluation=3"], "evaluation must have keys (split, images, "),
         (["++model._target_=dovision.nowhere"], "model._target_ must be a class or function, got dovision.nowhere: "),
         (["++detector={entropy: {x: 3}}"], "detector.entropy has no _target_, so that nothing reads it."),
@@ -284,7 +285,10 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
             "remove it: '~detector.feature_squeezing'",
         ),
         (["~model.shape"], "model.shape must be given, got nothing."),
-        (["evaluation.only_with_boxes=maybe"], "evaluation.only_with_boxes must be true or false, got 'maybe'."),
+        (
+            ["evaluation.only_with_boxes=maybe"],
+            "evaluation.only_with_boxes: Input should be a valid boolean, got 'maybe'.",
+        ),
         (["attack=[none,random_sign]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
         (["attack=[fgsm,pgd]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
         (["attack=fgsm", "loss@attack.loss=[margin,dlr]"], "loss@attack.loss takes one name, got a list."),
@@ -412,7 +416,7 @@ def test_settings_of_the_machine_win_over_an_experiment_and_lose_against_debug_a
         ("train", "training: {classifier: {epoch: 3}}", "training.classifier has no key 'epoch'. Did you mean epochs?"),
         ("evaluate", "data: {root: x}", "the configuration has no key 'data'. "),
         ("train", "defaults: [{override /dataset: minst}]", "dataset has no component 'minst'. Did you mean mnist?"),
-        ("evaluate", "seed: -1", "seed must be a whole number from 0 to"),
+        ("evaluate", "seed: -1", "seed: Input should be greater than or equal to 0, got -1."),
     ],
 )
 def test_settings_of_the_machine_are_checked_as_all_others(local, refused, command, text, message):

@@ -16,7 +16,7 @@ from pseudo_terminal import terminal
 @pytest.fixture
 def jobs(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PERIOD", 0.01)
-    return [Job(number, (f"seed={number}",), tmp_path / str(number)) for number in range(3)]
+    return [Job(tmp_path / str(number), (f"seed={number}",)) for number in range(3)]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def fail(run):
 
 def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, runs, caplog):
     caplog.set_level(logging.INFO)
-    with Progress(jobs, again=()):
+    with Progress(jobs, [jobs[0].folder]):
         fail(runs[1])
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1
@@ -45,7 +45,7 @@ def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, runs, caplog):
 def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
     caplog.set_level(logging.INFO)
     fail(RunDirectory(jobs[0].folder))
-    with Progress(jobs[:1], again=()):
+    with Progress(jobs[:1], completed=[]):
         pass
     assert caplog.records == []
 
@@ -54,7 +54,7 @@ def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
 def test_a_job_that_ends_is_told_by_whatever_clock_its_file_system_has(jobs, runs, caplog, hours):
     caplog.set_level(logging.INFO)
     now = time.time() + 3600 * hours
-    with Progress(jobs, again=()):
+    with Progress(jobs, [jobs[0].folder]):
         fail(runs[1])
         os.utime(jobs[1].folder / "run.json", (now, now))
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["failed seed=1"]
@@ -67,7 +67,7 @@ def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_fail
     monkeypatch.setattr(logging.root, "handlers", [caplog.handler])  # those of an earlier test write to the terminal
     with terminal(columns=100) as end:
         monkeypatch.setattr(sys, "stderr", end.stream)
-        with Progress(jobs, again=()):
+        with Progress(jobs, [jobs[0].folder]):
             end.wait_for("1/3 jobs")
             fail(runs[1])
             end.wait_for("2/3 jobs, 1 failed")
@@ -81,7 +81,7 @@ def test_a_sweep_with_workers_has_lines_alone(jobs, runs, monkeypatch, caplog):
     monkeypatch.setattr(logging.root, "handlers", [caplog.handler])  # those of an earlier test write to the terminal
     with terminal() as end:
         monkeypatch.setattr(sys, "stderr", end.stream)
-        with Progress(jobs, again=(), bars=False):
+        with Progress(jobs, [jobs[0].folder], bars=False):
             fail(runs[1])
         end.read()
         assert end.received == ""
@@ -92,7 +92,7 @@ def test_a_sweep_whose_jobs_are_chosen_as_it_goes_has_no_bar(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     with terminal() as end:
         monkeypatch.setattr(sys, "stderr", end.stream)
-        with Progress([], again=()):
+        with Progress([], completed=[]):
             time.sleep(0.2)
         end.screen()
         assert end.received == ""

@@ -20,11 +20,10 @@ from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import code as code_of
 from dovision.identity import digests, shared
-from dovision.identity.digests import Digests
 from dovision.identity.shared import Shared
 from dovision.io import sealed
 from dovision.jobs.evaluate import main
-from dovision.jobs.run_status import RunStatus, run_status
+from dovision.jobs.job import Job, RunStatus, status_of
 from dovision.jobs.train import main as train
 from dovision.measurement import callbacks
 from dovision.models import checkpoint
@@ -86,9 +85,7 @@ def condition(original, tmp_path, monkeypatch):
     (run,) = read_sweep(root / "outputs" / "evaluate")
 
     def status(*overrides: str) -> RunStatus:
-        job, of_command = composed(*SMALL, *HERE, *overrides), Shared()
-        plan = of_command.job(job, run.folder)[0]
-        return run_status(RunDirectory(run.folder), lambda: plan, job.rerun, of_command.digests(root / "outputs"))
+        return status_of(RunDirectory(run.folder), Job(run.folder, (), composed(*SMALL, *HERE, *overrides)))
 
     def differs(*overrides: str) -> str:
         now = status(*overrides)
@@ -96,10 +93,6 @@ def condition(original, tmp_path, monkeypatch):
         return now.unlike
 
     return types.SimpleNamespace(root=root, folder=run.folder, differs=differs, status=status)
-
-
-def no_plan() -> None:
-    raise AssertionError("asked for the plan of a run that is not completed")
 
 
 def full_disk(folder: Path) -> None:
@@ -193,8 +186,8 @@ def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, chan
     ],
 )
 def test_rerun_chooses_jobs_by_their_state(tmp_path, state, rerun, skip):
-    rerun = composed(*SMALL, *HERE, f"rerun={rerun}").rerun
-    assert run_status(types.SimpleNamespace(state=state), no_plan, rerun, Digests(tmp_path)).skip == skip
+    job = Job(tmp_path, (), composed(*SMALL, *HERE, f"rerun={rerun}"), shared=None)  # of which no plan is made
+    assert status_of(types.SimpleNamespace(look=lambda: {"state": state}), job).skip == skip
 
 
 def test_data_may_be_moved_and_are_compared_by_content(condition):

@@ -61,10 +61,11 @@ def test_a_failing_job_neither_hides_nor_stops_the_others(
 
 
 def test_of_a_job_of_a_sweep_that_is_over_no_configuration_is_held(monkeypatch):
-    monkeypatch.setattr("dovision.jobs.start.current", object)
     config = OmegaConf.create({"seed": 0})
     over = JobReturn(overrides=["seed=0"], cfg=config, hydra_cfg=config)
-    SweepStart("evaluate").on_job_end(config, over)
+    start = SweepStart("evaluate")
+    monkeypatch.setattr(start.command, "sweep", object())
+    start.on_job_end(config, over)
     assert over == JobReturn(overrides=["seed=0"])
 
 
@@ -92,20 +93,11 @@ def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, mo
 def test_a_completed_sweep_whose_folder_is_read_only_is_shown(small, monkeypatch, capsys):
     assert small("intervention.rows=1", "-m") == 0
     refuse = fail(PermissionError("read-only"))
-    for place in ("results.sweep_summary.write_text", "jobs.sweep.make_folder", "jobs.launch.Launch.begin"):
+    for place in ("results.sweep_summary.write_text", "jobs.sweep.make_folder"):
         monkeypatch.setattr(f"dovision.{place}", lambda *_, **__: refuse())
     capsys.readouterr()
     assert small("intervention.rows=1", "-m") == 0
     assert "1 jobs: 1 completed." in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_on_failure_stop_starts_no_other_job_and_records_that(small, in_batch, states):
-    in_batch(0, fail(RuntimeError("no")))
-    assert small(*THREE, "on_failure=stop") == 1
-    assert states(small.root) == {1: "failed", 2: "skipped", 3: "skipped"}
-    assert small("intervention.rows=1,2", "-m", "on_failure=stop") == 0
-    assert states(small.root) == {1: "completed", 2: "completed", 3: "skipped"}
 
 
 @pytest.mark.slow

@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.jobs.command import Command
 from dovision.jobs.evaluate import main
-from dovision.jobs.validation import CONSUMERS, SWEEP, Checks, unused
+from dovision.jobs.unused_keys import CONSUMERS, unused
 
 CODE = ["intervention=activation"]
 READS_CODE = ["detector=effect_profile", "intervention@detector.effect_profile.interventions.grid=activation"]
@@ -32,7 +33,6 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "model": ([[CHECKPOINT]], [[], [CHECKPOINT, "model._target_=collections.Counter"]]),
     "trust_checkpoint": ([[]], [[CHECKPOINT]]),
     "checkpoint_mapping": ([[], [CHECKPOINT]], [[f"checkpoint={__file__}"]]),  # a file that dovision has not written
-    "on_failure": ([["hydra.mode=RUN"]], [["hydra.mode=MULTIRUN"]]),
     "explanation": ([[]], [["explainer=[random_map]"]]),
     "detection": ([[]], [["detector=[entropy]"]]),
     "detection.adaptive": ([[], ["detector=[entropy]"]], [ADAPTIVE]),
@@ -53,18 +53,16 @@ def composed(*overrides: str):
 
 
 @functools.cache
-def job_and_mode(*overrides: str):
-    config = composed(*overrides, "+attack@detection.attacks.pgd=pgd")  # which detectors need
-    return settings.read("evaluate", config), config.hydra.mode
+def settings_of(*overrides: str):
+    return settings.read("evaluate", composed(*overrides, "+attack@detection.attacks.pgd=pgd"))  # which detectors need
 
 
 def unused_of(overrides, asked):
-    job, mode = job_and_mode(*overrides)
-    return unused(job, asked, mode)
+    return unused(settings_of(*overrides), asked)
 
 
 def test_each_section_is_always_used_or_its_consumer_is_declared():
-    sections = {section for consumer in (*CONSUMERS, SWEEP) for section in consumer.sections}
+    sections = {section for consumer in CONSUMERS for section in consumer.sections}
     config = composed()
     divided = {name.partition(".")[0] for name in sections if "." in name} - sections
     keys = {f"{name}.{key}" if key else name
@@ -125,32 +123,15 @@ def test_a_sweep_names_what_none_of_its_jobs_uses(command, consumer, needed, cap
     for chosen, message in ((jobs, always), (jobs[1:], always), (jobs[:1], lacking)):
         caplog.clear()
         with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-            check = Checks(command)
+            begun = Command(command)
             for overrides in chosen:
                 config = compose(command, overrides, return_hydra_config=True)
-                check(config, overrides, config.hydra.runtime.choices)
-        check.warn()
+                begun.note_unused(begun.check(begun.job(config, config.hydra)))
+        begun.warn_of_unused()
         (record,) = [record for record in caplog.records if record.name.startswith("dovision")]
         assert record.levelno == logging.WARNING
         assert record.message.startswith(message)
         assert record.message.count("no effect") == message.count("no effect")
-
-
-@pytest.mark.slow
-def test_noise_that_is_not_measured_is_named_once_for_all_jobs(caplog):
-    attacks = [f"+attack@detection.attacks.{name}=fgsm" for name in ("fgsm", "other")]
-    noise = ["+attack@detection.attacks.my_noise=random_sign", "detection.attacks.my_noise.eps=[0.1,0.2]"]
-    eps = ["detection.attacks.fgsm.eps=[0.1,0.3]", "detection.attacks.other.eps=[0.2]"]
-    overrides = ["detector=max_softmax", *attacks, *noise, *eps]
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        check = Checks("evaluate")
-        for seed in (0, 1):
-            job = [*overrides, f"seed={seed}"]
-            config = compose("evaluate", job, return_hydra_config=True)
-            check(config, job, config.hydra.runtime.choices)
-    check.warn()
-    (record,) = [record for record in caplog.records if record.name.startswith("dovision")]
-    assert record.getMessage().startswith("no noise of the norm and epsilon of fgsm at 0.3: ")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from dovision.io.atomic import PARTIAL
 from dovision.results import run_directory
-from dovision.results.run_directory import BeingWritten, RunDirectory
+from dovision.results.run_directory import RunDirectory
 from dovision.results.tables import EFFECTS
 
 KILLED = """
@@ -149,24 +149,6 @@ def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_
     assert not (tmp_path / "chunks").exists()
     run.start({}, [], {}, afresh=True)
     assert not (tmp_path / "maps").exists()
-
-
-def test_a_run_is_skipped_only_if_there_is_none(tmp_path):
-    run = RunDirectory(tmp_path)
-    run.skip(["seed=1"], "another failed")
-    assert (run.state, run.read_record()["overrides"]) == ("skipped", ["seed=1"])
-    run.start({}, [], {})
-    run.complete({})
-    run.skip(["seed=1"], "another failed")
-    assert run.state == "completed"
-
-
-def test_a_run_that_is_being_started_is_not_recorded_as_skipped(tmp_path):
-    starting = RunDirectory(tmp_path)
-    starting.hold()
-    with pytest.raises(BeingWritten):
-        RunDirectory(tmp_path).skip([], "another failed")
-    assert starting.state == "missing"
 
 
 def test_chunks_of_a_completed_run_that_was_killed_before_their_removal_go_with_the_next_command(tmp_path):

@@ -15,7 +15,7 @@ from pytorch_lightning.trainer.connectors import callback_connector
 from dovision.config import settings
 from dovision.config.component import Component
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.jobs.keys import check_target, declared
+from dovision.jobs.keys import check_target
 from dovision.training.fit_progress import FitProgress
 from dovision.training.trainer import limits, make_trainer
 
@@ -42,7 +42,7 @@ def test_progress_is_shown_by_the_display_unless_a_bar_is_given_whatever_is_inst
 @pytest.fixture(scope="module")
 def known():
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        return declared.__wrapped__("evaluate")
+        return compose("evaluate", return_hydra_config=True)
 
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))

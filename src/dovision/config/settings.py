@@ -3,128 +3,81 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    StrictBool,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 
 from dovision import checks
 from dovision.config.component import Component
 from dovision.config.errors import elsewhere, is_listed, readable
 from dovision.config.inferred_settings import with_inferred_settings, with_wrapped_network
-from dovision.config.row_choices import ROW_CHOICES
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 from dovision.io.sealed import is_foreign
 
 WITHOUT_AUTOENCODER = "without_autoencoder"
-MEASURING = ("effects", "maps", "detection")  # callbacks that an evaluation has, and completes
 REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
-_NAME = "\N{REPLACEMENT CHARACTER}"  # placeholder of the key in the message of a check; a field does not know its key
-_CHOOSE = "Choose what it is by its group (GROUP=NAME)"  # with the group that the key begins with
-_UNCHOSEN = f"{_NAME} has no _target_, so that nothing reads it. {_CHOOSE}, or remove it: '~{_NAME}'."
+MEASURING = ("effects", "maps", "detection")  # callbacks that an evaluation has, and completes
 _MOST_WORKERS = 1024  # threads of a process, processes of a loader
 _MISSING = "???"  # a value that must be given
 
 
-def _rule(check: Callable[..., Any], *arguments: Any) -> PlainValidator:
-    """Validator of a field, from a check of a name and a value with these arguments."""
-
-    def validated(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            raise ValueError(f"{_NAME} takes a value, got keys: {', '.join(map(str, value))}.")
-        return check(_NAME, value, *arguments)
-
-    return PlainValidator(validated)
+class _Unchosen(ValueError):
+    """A value is no component; its key says how to choose one."""
 
 
-def _text(name: str, value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError(f"{name} must be text, got {value!r}.")
-    return str(value)
-
-
-def _list_of(name: str, value: object, check: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{name} must be a list, got {value!r}.")
-    if not value or len(set(value)) < len(value):
-        raise ValueError(f"{name} must name different values, at least one, got {list(value)!r}.")
-    return tuple(check(name, item, *arguments) for item in value)
-
-
-def _lists_by_name(name: str, value: object, check: Callable[..., Any]) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{name} must have names as keys, each with a list, got {value!r}.")
-    return {str(key): check(f"{name}.{key}", names) for key, names in value.items()}
-
-
-def _different(name: str, value: Any) -> tuple[str, ...]:
-    if len(set(names := checks.names(name, value))) < len(names):
-        raise ValueError(f"{name} must name each once, got {list(names)!r}.")
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"must name each once, got {list(names)!r}.")
     return names
 
 
-def _one_or_several(name: str, value: Any) -> tuple[str, ...]:
-    return _different(name, [value] if isinstance(value, str) else value or [])
-
-
-def _epsilons(name: str, value: Any, norm: str = "linf") -> tuple[float, ...]:
-    try:
-        return checks.epsilons(value, norm)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def _budgets(name: str, value: Any) -> tuple[float, ...]:
-    """Epsilons of a norm that may have none."""
-    return () if value == [] else _epsilons(name, value, "any")
-
-
-def _auto_or_whole(name: str, value: object) -> int | str:
-    return "auto" if value == "auto" else checks.positive_int(name, value, checks.MOST_IMAGES)
-
-
-def _images(name: str, value: Any) -> int | str:
-    if not isinstance(value, str):
-        return checks.positive_int(name, value, checks.MOST_IMAGES)
-    bounds = re.fullmatch(r"(\d{1,9}):(\d{1,9})", value)
-    if bounds is None or int(bounds[1]) >= int(bounds[2]):
+def _images(value: Any) -> int | str:
+    bounds = re.fullmatch(r"(\d{1,9}):(\d{1,9})", value) if isinstance(value, str) else None
+    if isinstance(value, str) and (bounds is None or int(bounds[1]) >= int(bounds[2])):
         raise ValueError(
-            f"{name} must be a number of images, or a range start:stop with start below stop, got {value!r}. "
-            "Write 1000:2000."
+            f"must be a number of images, or a range start:stop with start below stop, got {value!r}. Write 1000:2000."
         )
     return value
+
+
+def _epsilons(norm: str, may_be_empty: bool = False) -> PlainValidator:
+    """Validator of epsilons of a norm."""
+    return PlainValidator(lambda value: () if may_be_empty and value == [] else checks.epsilons(value, norm))
 
 
 def _component(value: object) -> Component:
     if isinstance(value, Component):
         return value
-    if isinstance(value, Mapping):
-        raise ValueError(_UNCHOSEN)
-    raise ValueError(f"{_NAME} must be a component, got {value!r}. {_CHOOSE}.")
+    raise _Unchosen
 
 
-Whole: TypeAlias = Annotated[int, _rule(checks.positive_int)]
-ImageCount: TypeAlias = Annotated[int, _rule(checks.positive_int, checks.MOST_IMAGES)]
-Seed: TypeAlias = Annotated[int, _rule(checks.bounded, 0, 2**32 - 1)]
-Threads: TypeAlias = Annotated[int, _rule(checks.bounded, 1, _MOST_WORKERS)]
-Workers: TypeAlias = Annotated[int, _rule(checks.bounded, 0, _MOST_WORKERS)]
-Count: TypeAlias = Annotated[int, _rule(checks.count)]
-Switch: TypeAlias = Annotated[bool, _rule(checks.switch)]
-Text: TypeAlias = Annotated[str, _rule(_text)]
-Names: TypeAlias = Annotated[tuple[str, ...], _rule(_different)]
-Chosen: TypeAlias = Annotated[tuple[str, ...], _rule(_one_or_several)]
-Folder: TypeAlias = Annotated[Path, _rule(lambda name, value: Path(_text(name, value)))]
-NamesByName: TypeAlias = Annotated[
-    dict[str, tuple[str, ...]], PlainValidator(lambda value: _lists_by_name(_NAME, value, _one_or_several))
-]
-EpsilonsByName: TypeAlias = Annotated[
-    dict[str, tuple[float, ...]],
-    PlainValidator(lambda value: _lists_by_name(_NAME, value, lambda name, eps: _epsilons(name, eps, "any"))),
-]
+Whole: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=checks.MOST_COUNT)]
+ImageCount: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=checks.MOST_IMAGES)]
+Seed: TypeAlias = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)]
+Threads: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=_MOST_WORKERS)]
+Workers: TypeAlias = Annotated[int, Field(strict=True, ge=0, le=_MOST_WORKERS)]
+Count: TypeAlias = Annotated[int, Field(strict=True, ge=0, le=checks.MOST_COUNT)]
+Ratio: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
+Names: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_different)]
+Chosen: TypeAlias = Annotated[Names, BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [])]
+Folder: TypeAlias = Annotated[Path, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
 OneComponent: TypeAlias = Annotated[Component, PlainValidator(_component)]
 ByName: TypeAlias = dict[str, OneComponent]  # the names are the user's to choose
 
@@ -132,7 +85,7 @@ ByName: TypeAlias = dict[str, OneComponent]  # the names are the user's to choos
 class Section(BaseModel):
     """Group of settings; a field is a key, and its type validates the value."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class CommandSettings(Section):
@@ -162,7 +115,7 @@ class FitSettings(Section):
 class ClassifierFitSettings(FitSettings):
     """Settings of the classifier's fit."""
 
-    fit: Switch
+    fit: StrictBool
     loss: OneComponent
     metrics: ByName
     frozen_epochs: Count
@@ -218,17 +171,17 @@ class TrainSettings(SitesSettings):
     trainer: OneComponent
     logger: ByName
     seed: Seed
-    name: Text
+    name: str
     output_root: Folder
     checkpoint: Folder | None
     checkpoint_mapping: Folder | None
-    trust_checkpoint: Switch
+    trust_checkpoint: StrictBool
     num_workers: Workers
     tags: Names
-    optimized_metric: Text | None
-    print_config: Switch
+    optimized_metric: str | None
+    print_config: StrictBool
     ckpt_path: Folder | None
-    rerun: Annotated[str, _rule(checks.choice, ("all",))] | None
+    rerun: Literal["all"] | None
 
     @property
     def composes_networks(self) -> bool:
@@ -265,13 +218,15 @@ class TrainSettings(SitesSettings):
 class EvaluationSettings(Section):
     """Settings of the measured images and of their evaluation."""
 
-    split: Annotated[str, _rule(checks.choice, ("test", "val"))]
-    images: Annotated[int | str, _rule(_images)] | None  # the first ones, or a range as 1000:2000
-    only_with_boxes: Switch
+    split: Literal["test", "val"]
+    images: (
+        Annotated[ImageCount | StrictStr, BeforeValidator(_images)] | None
+    )  # the first ones, or a range as 1000:2000
+    only_with_boxes: StrictBool
     batch_size: Whole  # images
-    chunk: Annotated[int | str, _rule(_auto_or_whole)]  # (image, unit) pairs, or auto
-    reference: Annotated[str, _rule(checks.choice, REFERENCES)]
-    rows: Annotated[str, _rule(checks.choice, ROW_CHOICES)]
+    chunk: ImageCount | Literal["auto"]  # (image, unit) pairs, or auto
+    reference: Literal["with_autoencoder", "without_autoencoder"]
+    rows: Literal["all", "named", "none"]
     checkpoint_every: ImageCount  # images
     num_thumbnails: Count
 
@@ -286,15 +241,15 @@ class AdaptiveSettings(Section):
 
     detectors: Names | None  # None: all
     images: ImageCount | None
-    eps: Annotated[tuple[float, ...], _rule(_epsilons)]  # one or several, pixel units
-    l2: Annotated[tuple[float, ...], _rule(_budgets)]
-    l1: Annotated[tuple[float, ...], _rule(_budgets)]
-    spatial: Annotated[tuple[float, ...], _rule(_budgets)]
+    eps: Annotated[tuple[float, ...], _epsilons("linf")]  # one or several, pixel units
+    l2: Annotated[tuple[float, ...], _epsilons("any", may_be_empty=True)]
+    l1: Annotated[tuple[float, ...], _epsilons("any", may_be_empty=True)]
+    spatial: Annotated[tuple[float, ...], _epsilons("any", may_be_empty=True)]
     steps: Whole
     restarts: Whole
     targets: Whole
     draws: Whole
-    source: Text | None
+    source: str | None
 
     @property
     def budgets(self) -> dict[str, tuple[float, ...]]:
@@ -307,10 +262,10 @@ class DetectionSettings(Section):
     """Settings of detection: the attacks to be detected, and the images."""
 
     attacks: ByName
-    families: NamesByName
-    seen: EpsilonsByName
-    controls: Switch
-    reference: Text | None
+    families: dict[str, Chosen]
+    seen: dict[str, Annotated[tuple[float, ...], _epsilons("any")]]
+    controls: StrictBool
+    reference: str | None
     val_images: ImageCount | None
     test_images: ImageCount | None
     workers: Threads
@@ -327,13 +282,12 @@ class EvaluateSettings(TrainSettings):
     detector: ByName
     detection: DetectionSettings
     evaluation: EvaluationSettings
-    refute: Switch
+    refute: StrictBool
     reported: OneComponent | None
-    note: Text | None
+    note: str | None
     threads: Threads | None
-    on_failure: Annotated[str, _rule(checks.choice, ("continue", "stop"))]
-    rerun: Annotated[str, _rule(checks.choice, ("failed", "all", "unfinished", "none"))] | None
-    dry_run: Switch
+    rerun: Literal["failed", "all", "unfinished", "none"] | None
+    dry_run: StrictBool
 
     @model_validator(mode="after")
     def _need_what_measures(self) -> EvaluateSettings:
@@ -374,10 +328,10 @@ class ReportSettings(CommandSettings):
 
     sweep: Folder
     output: Folder | None
-    figure_width: Annotated[float, _rule(checks.within, 3.25, 6.75)]  # inches
+    figure_width: Annotated[float, Field(ge=3.25, le=6.75)]  # inches
     details: ImageCount | None  # runs
     refresh: ImageCount | None  # seconds
-    formats: list[Annotated[str, _rule(checks.choice, ("svg", "pdf", "png"))]] | None
+    formats: list[Literal["svg", "pdf", "png"]] | None
     log_to: Chosen  # components of the group logger
 
 
@@ -385,12 +339,12 @@ class VerifySettings(CommandSettings):
     """Settings of dovision-verify."""
 
     run: Folder
-    share: Annotated[float, _rule(checks.within, 1e-6, 1.0)]  # of the batches
+    share: Annotated[float, Field(ge=1e-6, le=1.0)]  # of the batches
     seed: Seed | None
-    tolerance: Annotated[float, _rule(checks.within, 0.0, 1.0)]
-    attacked_tolerance: Annotated[float, _rule(checks.within, 0.0, 1.0)]
+    tolerance: Ratio
+    attacked_tolerance: Ratio
     root: Folder | None
-    trust_checkpoint: Switch
+    trust_checkpoint: StrictBool
 
 
 class ViewSettings(TrainSettings):
@@ -398,9 +352,9 @@ class ViewSettings(TrainSettings):
 
     run: Folder | None
     state: Folder | None
-    split: Annotated[str, _rule(checks.choice, ("train", "val", "test"))]
-    host: Text
-    port: Annotated[int, _rule(checks.bounded, 0, 65535)]
+    split: Literal["train", "val", "test"]
+    host: str
+    port: Annotated[int, Field(strict=True, ge=0, le=65535)]
 
     @property
     def composes_networks(self) -> bool:
@@ -463,7 +417,7 @@ def of_user(command: str) -> list[str]:
 
 def unchosen(where: str) -> str:
     """Error message that a node is not a component."""
-    return _at(where, _UNCHOSEN)
+    return f"{where} has no _target_, so that nothing reads it. {_choice(where)}, or remove it: '~{where}'."
 
 
 def components(settings: Any) -> Iterator[Component]:
@@ -504,21 +458,28 @@ def _with_components(content: Any, record: Any, where: str) -> Any:
 def _message(model: type[Section], error: ValidationError, content: Mapping[str, Any]) -> str:
     """Sentence for the first of pydantic's errors."""
     first = error.errors()[0]
-    *parents, key = map(str, first["loc"] or ("",))
-    where = ".".join([*parents, key])
+    location = [str(name) for name in first["loc"] if name not in ("constrained-int", "str", "literal['auto']")]
+    *parents, key = location or [""]
+    where, got = ".".join([*parents, key]), first["input"]
     if first["type"] == "value_error":
-        return _at(where, str(first["ctx"]["error"]))
+        reason = first["ctx"]["error"]
+        if isinstance(reason, _Unchosen):
+            needs = f"{where} must be a component, got {got!r}. {_choice(where)}."
+            return unchosen(where) if isinstance(got, Mapping) else needs
+        text = str(reason)
+        return f"{where} {text}" if text.startswith("must ") else f"{where}: {text}" if location else text
     if first["type"] == "extra_forbidden":
         more = [path for path in elsewhere(key, content) if path != where]
         return checks.unknown_key(".".join(parents) or "the configuration", key, _keys(model, parents), more)
     if first["type"] == "missing":
         return f"{where} must be there, got nothing. Give it a value instead of removing it."
-    keys = ", ".join(_keys(model, [*parents, key])) or "names"
-    return f"{where} must have keys ({keys}), got {'nothing' if first['input'] is None else 'a value'}."
-
-
-def _at(where: str, message: str) -> str:
-    return message.replace(_NAME, where).replace(_CHOOSE, _choice(where))
+    if first["type"] in ("model_type", "dict_type"):
+        keys = ", ".join(_keys(model, location)) or "names"
+        return f"{where} must have keys ({keys}), got {'nothing' if got is None else 'a value'}."
+    in_words = f"keys: {', '.join(map(str, got))}" if isinstance(got, Mapping) else repr(got)
+    choices = re.findall(r"'(\w+)'", first["msg"]) if first["type"] == "literal_error" else []
+    remedy = checks.suggestion(str(got), choices)
+    return f"{where}: {first['msg']}, got {in_words}.{remedy}"
 
 
 def _choice(where: str) -> str:

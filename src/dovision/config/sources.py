@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,16 +27,22 @@ _VARIABLE = re.compile(r"\$\{oc\.env:([^,{}$]+)")  # as `recorded` writes it
 _SHORTEST = 6  # letters of a value that is looked for in a text
 
 
+@functools.cache
+def default_choices(command: str) -> dict[str, Any]:
+    """Components that a command chooses by default, by group: a name, a list of names, or None."""
+    choices: dict[str, Any] = {}
+    for name in ("fitting", command):
+        for entry in read_yaml(configuration_folder() / f"{name}.yaml")["defaults"]:
+            choices.update(entry if isinstance(entry, dict) else {})
+    return choices
+
+
 def without_null(command: str, words: Sequence[str]) -> list[str]:
     """Replace GROUP=null on a command line by GROUP=[] for groups that take a list, such as logger=null.
 
     Where nothing is chosen unless it is asked for, as of experiment, the word is left out; others stay.
     """
-    chosen: dict[str, Any] = {}
-    for name in ("fitting", command):
-        for entry in read_yaml(configuration_folder() / f"{name}.yaml")["defaults"]:
-            chosen.update(entry if isinstance(entry, dict) else {})
-    replaced = []
+    chosen, replaced = default_choices(command), []
     for word in words:
         group, _, value = word.partition("=")
         if value == "null" and isinstance(chosen.get(group), list):

@@ -13,7 +13,7 @@ _FEW = 3  # runs that are named
 # Sections of the configuration that change no data and no fit, and words of a command.
 _OF_MEASUREMENT = (
     *("intervention", "attack", "explainer", "explanation", "detector", "detection", "evaluation", "refute", "fill"),
-    *("reported", "logger", "name", "output_root", "rerun", "threads", "tags", "note", "on_failure"),
+    *("reported", "logger", "name", "output_root", "rerun", "threads", "tags", "note"),
 )
 
 

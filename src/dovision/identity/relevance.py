@@ -24,7 +24,6 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "num_workers",
     "trust_checkpoint",
     "threads",
-    "on_failure",
     "rerun",
     "dry_run",
     "note",

@@ -1,14 +1,11 @@
-"""Objects that the jobs of one command share: digests of files, the opened dataset, networks without weights."""
+"""Objects that the jobs of one command share: digests of files, and the opened dataset."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from dovision.config.component import Component
 from dovision.config.settings import TrainSettings
@@ -17,7 +14,6 @@ from dovision.identity.digests import SETTLED, Digests, stat_files
 from dovision.identity.plans import Plan
 from dovision.interfaces import Images
 
-_T = TypeVar("_T")
 _DATASETS = logging.getLogger("dovision.datasets")
 
 
@@ -54,7 +50,6 @@ class Shared:
     def __init__(self) -> None:
         self._digests: dict[Path, Digests] = {}
         self._opened: _Opened | None = None
-        self._made: dict[str, Any] = {}
 
     def digests(self, output_root: Path) -> Digests:
         """Digest cache of an output root."""
@@ -97,26 +92,3 @@ class Shared:
         plan = plans.plan(settings, images, digests, run_dir, images.identified(digests.many))
         digests.save()
         return plan, images, digests
-
-    def once(self, key: Any, make: Callable[[], _T]) -> _T:
-        """Return the result of `make`, computed once per key of plain types."""
-        written = json.dumps(key)
-        if written not in self._made:
-            self._made[written] = make()
-        made: _T = self._made[written]
-        return made
-
-
-_SHARED: ContextVar[Shared] = ContextVar("shared")
-
-
-def begin_sharing() -> Shared:
-    """Begin a command with nothing shared from earlier ones."""
-    shared = Shared()
-    _SHARED.set(shared)
-    return shared
-
-
-def shared() -> Shared:
-    """Shared objects of the current command, here or in a worker."""
-    return _SHARED.get(None) or begin_sharing()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,29 @@ from typing import Any
 import torch
 
 from dovision import checks
-from dovision.config.component import Component
+from dovision.config.component import Component, make_each
 from dovision.config.errors import named
 from dovision.config.import_target import import_target
 from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
+from dovision.functional.norms import condition_name
 from dovision.functional.rng import generator
 from dovision.identity.plans import reads_code
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Intervention
+from dovision.io import sealed
 from dovision.io.forks import check_workers
 from dovision.io.process_state import isolated
-from dovision.jobs.meta_networks import meta_classifier, meta_classifier_with_autoencoder
+from dovision.jobs.meta_networks import meta_classifier, network_key, with_autoencoder
 from dovision.measurement.by_name import one_component
 from dovision.measurement.explanation_config import MapSettings
+from dovision.measurement.fit_protocol import fit_protocol, without_noise
 from dovision.models.checkpoint import read_checkpoint, without_weights
 from dovision.module_state import evaluating
 from dovision.propagation import presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.whole_passes import Shortened, WholePasses
 from dovision.report.loggers import check_logger
+from dovision.results.summary import CONDITION_METRICS
+from dovision.results.tables import CLEAN
 from dovision.training.augmentation import Augmentation
 from dovision.training.checkpointing import check_resumable
 from dovision.training.fit_callbacks import check_callbacks
@@ -36,6 +42,7 @@ from dovision.training.fitting import autoencoder_logs, classifier_module, make_
 from dovision.training.trainer import make_trainer
 from dovision.types import INPUT, Batch, Shape
 
+log = logging.getLogger(__name__)
 _DRAWS = 8  # of an augmentation, of which one at least should leave [0, 1] if any does
 COSTLY = ("dataset", "model", "trainer")  # sections that are made in other ways
 _WEIGHTS = (
@@ -49,7 +56,7 @@ class Components:
     """Checks of all components of a job; shared ones are made and checked once."""
 
     def __init__(self) -> None:
-        self._checked: dict[str, Exception | None] = {}
+        self._checked: dict[str, Any] = {}  # what was made, or the error
 
     def check(self, settings: TrainSettings, here: bool) -> None:
         """Raise what the job would raise later.
@@ -60,67 +67,83 @@ class Components:
             ValueError: names the component, the rule and what was got.
             FileNotFoundError: there is no such file.
         """
+        _check_autoencoder(settings)
+        _check_optimized(settings)
+        _check_files(settings)
         dataset, content = settings.dataset, to_dict(settings)
         self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
         if here:
             workers = settings.detection.workers if isinstance(settings, EvaluateSettings) else None
             self._once(["trainer", content["trainer"], workers], lambda: _check_trainer(settings))
-        if dataset["classes"] is None and settings.has_labels:  # which the dataset refuses, since it knows them
-            return
+        if (
+            dataset["classes"] is not None or not settings.has_labels
+        ):  # else the dataset refuses it, since it knows them
+            self._check_networks(settings, content)
+        _check_families(settings)
+
+    def _check_networks(self, settings: TrainSettings, content: Mapping[str, Any]) -> None:
         _check_without_fit(settings)
-        described = [dataset[name] for name in ("task", "classes", "shape")]
-        network = [content["model"], _file(settings.checkpoint), _file(settings.checkpoint_mapping), described]
-        self._once(network, lambda: meta_classifier(settings))
-        network.append(content["autoencoder"])
+        network = network_key(settings)
+        classifier: Classifier = self._once(network, lambda: meta_classifier(settings))
+        with_code_key = [*network, content["autoencoder"]]
+
+        def with_code() -> Classifier:
+            made: Classifier = self._once(
+                ["with_autoencoder", *with_code_key], lambda: with_autoencoder(settings, classifier)
+            )
+            return made
+
+        def check(component: Component) -> None:
+            for nested in _components_inside(dict(component), component.where):
+                try:
+                    key = ["component", _group(nested), dict(nested), with_code_key]
+                    self._once(key, functools.partial(_check, nested, settings, classifier, with_code))
+                except ValueError as error:
+                    raise ValueError(named(nested.where, str(error))) from error
+
         for component in components(settings):
             if component.where not in COSTLY:
-                check = functools.partial(self._check_all, component, settings, network)
-                self._once([component.where, dict(component), network], check)
-        fit = functools.partial(_check_fits, settings)
+                self._once([component.where, dict(component), with_code_key], functools.partial(check, component))
         fitted = [content[name] for name in ("training", "callbacks", "optimized_metric")]
-        self._once(["fits", network, fitted, _file(settings.ckpt_path)], fit)
+        self._once(
+            ["fits", with_code_key, fitted, _file(settings.ckpt_path)], lambda: _check_fits(settings, classifier)
+        )
         if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
-            self._once(["with_autoencoder", network], lambda: meta_classifier_with_autoencoder(settings))
+            with_code()
 
-    def _once(self, key: Any, check: Callable[[], object]) -> None:
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return the result of `make`, or raise its error, which is asked for once per key of plain types."""
         written = json.dumps(key)
         if written not in self._checked:
             try:
-                check()
-                self._checked[written] = None
+                self._checked[written] = make()
             except (ValueError, OSError) as error:
                 self._checked[written] = error
-        if (refused := self._checked[written]) is not None:
-            raise refused
+        if isinstance(result := self._checked[written], Exception):
+            raise result
+        return result
 
-    def _check_all(self, component: Component, settings: TrainSettings, network: Any) -> None:
-        """Check a component and those nested in it."""
-        for nested in _components_inside(dict(component), component.where):
-            check = functools.partial(self._check, nested, settings)
-            try:
-                self._once(["component", _group(nested), dict(nested), network], check)
-            except ValueError as error:
-                raise ValueError(named(nested.where, str(error))) from error
 
-    def _check(self, component: Component, settings: TrainSettings) -> None:
-        if component.where.startswith("logger."):
-            check_logger(component)
-            return
-        made, shape = component.make(), tuple(settings.dataset["shape"])
-        if (group := _group(component)) in ("attack", "detector", "explainer", "intervention"):
-            one_component(group, made)
-        if isinstance(made, Intervention):
-            on_code = made.on_code
-            network = (meta_classifier_with_autoencoder if on_code else meta_classifier)(settings)
-            _check_intervention(made, network, shape)
-        elif isinstance(made, (Attack, Explainer, Detector, MapSettings)):
-            made.check(meta_classifier(settings), shape)
-        elif component.where.endswith(".optimizer"):
-            _check_optimizer(made)
-        elif component.where == "augmentation":
-            augmentation, noise = Augmentation(made, settings.seed), torch.rand(shape, generator=generator(0))
-            for epoch in range(_DRAWS):
-                augmentation(noise, epoch, 0)
+def _check(
+    component: Component, settings: TrainSettings, classifier: Classifier, with_code: Callable[[], Classifier]
+) -> None:
+    """Make a component and check it against the network, or the one with its autoencoder."""
+    if component.where.startswith("logger."):
+        check_logger(component)
+        return
+    made, shape = component.make(), tuple(settings.dataset["shape"])
+    if (group := _group(component)) in ("attack", "detector", "explainer", "intervention"):
+        one_component(group, made)
+    if isinstance(made, Intervention):
+        _check_intervention(made, with_code() if made.on_code else classifier, shape)
+    elif isinstance(made, (Attack, Explainer, Detector, MapSettings)):
+        made.check(classifier, shape)
+    elif component.where.endswith(".optimizer"):
+        _check_optimizer(made)
+    elif component.where == "augmentation":
+        augmentation, noise = Augmentation(made, settings.seed), torch.rand(shape, generator=generator(0))
+        for epoch in range(_DRAWS):
+            augmentation(noise, epoch, 0)
 
 
 def _check_trainer(settings: TrainSettings) -> None:
@@ -172,13 +195,13 @@ def _check_optimizer(partial: Any) -> None:
         raise ValueError(f"{str(error).splitlines()[0]}.") from error
 
 
-def _check_fits(settings: TrainSettings) -> None:
+def _check_fits(settings: TrainSettings, classifier: Classifier) -> None:
     """Raise for metrics and frozen layers that the network lacks, and for names that no fit logs."""
     if settings.checkpoint is None and not settings.fits_classifier:
         return
     training = settings.training
     try:
-        module = classifier_module(training.classifier, meta_classifier(settings))
+        module = classifier_module(training.classifier, classifier)
     except ValueError as error:
         raise ValueError(named("training.classifier", str(error))) from error
     check_callbacks(settings.callbacks, module.logged)
@@ -289,6 +312,50 @@ def _needs(settings: TrainSettings) -> Iterator[str]:
         yield "detector is fitted to validation images and their labels"
     if reads_code(settings):
         yield "an intervention on an autoencoder's code needs training images to fit the autoencoder to"
+
+
+def _check_files(settings: TrainSettings) -> None:
+    """Raise for files that are not there, by their keys."""
+    named = {"checkpoint": settings.checkpoint, "ckpt_path": settings.ckpt_path}
+    named["model.checkpoint_file"] = settings.model.get("checkpoint_file")
+    for key, file in named.items():
+        try:
+            if file is not None:
+                sealed.require(file)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{key}: {error}") from None
+    if settings.checkpoint_mapping is not None and not settings.checkpoint_mapping.is_file():
+        raise FileNotFoundError(f"checkpoint_mapping must be a file that exists, got {settings.checkpoint_mapping}.")
+
+
+def _check_optimized(settings: TrainSettings) -> None:
+    """Raise for a metric that an evaluation lacks; training metrics are checked with the fits."""
+    if settings.optimized_metric is not None and isinstance(settings, EvaluateSettings):
+        attack: Attack = settings.attack.make()
+        conditions = [CLEAN, *map(condition_name, attack.eps)]
+        names = [f"{metric}/{condition}" for metric in CONDITION_METRICS for condition in conditions]
+        checks.choice("optimized_metric", settings.optimized_metric, names)
+
+
+def _check_families(settings: TrainSettings) -> None:
+    if isinstance(settings, EvaluateSettings) and settings.detector and (detection := settings.detection).attacks:
+        attacks: dict[str, Attack] = make_each(detection.attacks)
+        epsilons = {name: attack.eps for name, attack in attacks.items()}
+        fit_protocol(epsilons, detection.families, detection.seen)
+        for name, values in without_noise(epsilons, {name: attack.norm for name, attack in attacks.items()}).items():
+            log.warning(
+                "no noise of the norm and epsilon of %s at %s: no AUROC against noise there, nor of its whole family. "
+                "Add the epsilon to the noise in detection.attacks",
+                name,
+                ", ".join(f"{value:g}" for value in values),
+            )
+
+
+def _check_autoencoder(settings: TrainSettings) -> None:
+    zeroed = settings.training.autoencoder.zeroed_channel
+    if settings.autoencoder is not None and zeroed is not None:
+        channels = settings.autoencoder.make().code_channels
+        checks.channel("training.autoencoder.zeroed_channel", zeroed, channels)
 
 
 def _group(component: Component) -> str:

@@ -4,49 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from dovision.config.settings import EvaluateSettings
 from dovision.identity.plans import CLASSIFIER
-from dovision.identity.shared import shared
 from dovision.interfaces import Images
-from dovision.jobs.jobs import Job
-from dovision.jobs.run_status import run_status
+from dovision.jobs.job import Job, status_of
 from dovision.results.run_directory import RunDirectory
 from dovision.training.data_module import check_fit
 from dovision.types import CODE, INPUT
 
 
-class JobCost(NamedTuple):
-    """Fits and forward passes of a job; none if it is skipped."""
+def table(jobs: Sequence[Job]) -> str:
+    """Lines with the state of each job, its fits and forward passes at most, and with their sums.
 
-    job: Job
-    state: str  # that of the run directory, or outdated (completed for other code, data or weights)
-    fits: int = 0  # models that no job before it has fitted
-    passes: int | None = 0  # forward passes of one image each for the effects, at most; None: known once it runs
-    unlike: str = ""  # why a completed run is measured again, a line each
-    is_due: bool = True  # false: it is skipped
-
-
-class JobCosts:
-    """Costs of jobs in order; a network that several jobs fit counts once."""
-
-    def __init__(self) -> None:
-        self._fitted: set[Path] = set()
-
-    def __call__(self, job: Job, settings: EvaluateSettings) -> JobCost:
-        plan, images, digests = shared().job(settings, job.folder)
-        status = run_status(RunDirectory(job.folder), lambda: plan, settings.rerun, digests)
+    A network that several jobs fit counts once. The passes are of one image each, for the effects alone.
+    """
+    lines, unlike = ["  job  state        fits      passes  overrides"], list[str]()
+    fitted, passes = set[Path](), list[int | None]()
+    for job in jobs:
+        settings: EvaluateSettings = job.settings
+        status = status_of(RunDirectory(job.folder), job)
         if status.skip:
-            return JobCost(job, status.state, is_due=False)
-        files = {network.path for name, network in plan.network_keys.items() if name != CLASSIFIER or network.fits}
-        missing = {path for path in files - self._fitted if not path.exists()}
+            lines.append(_line(job, status.state, 0, 0))
+            continue
+        plan, images, _ = job.shared.job(settings, job.folder)
+        files = {key.path for name, key in plan.network_keys.items() if name != CLASSIFIER or key.fits}
+        missing = {path for path in files - fitted if not path.exists()}
         if missing:
             check_fit(images)
-        self._fitted |= missing
         units = _units(settings, images)
-        passes = None if units is None else len(plan.samples) * (1 + len(settings.attack.make().eps)) * (1 + units)
-        return JobCost(job, status.state, len(missing), passes, status.unlike)
+        passes.append(
+            None if units is None else len(plan.samples) * (1 + len(settings.attack.make().eps)) * (1 + units)
+        )
+        lines.append(_line(job, status.state, len(missing), passes[-1]))
+        unlike += [f"{job.number:5}  {line}" for line in status.unlike.splitlines()]
+        fitted |= missing
+    total = f"{'at least' if None in passes else 'at most'} {sum(filter(None, passes)):,}"
+    lines.append(
+        f"{len(jobs)} jobs, {len(passes)} to do: {len(fitted)} models to fit, {total} forward passes for effects. "
+        "Nothing was started."
+    )
+    return "\n".join(lines + unlike)
+
+
+def _line(job: Job, state: str, fits: int, passes: int | None) -> str:
+    count = "?" if passes is None else f"{passes:,}"
+    return f"{job.number:5}  {state:11}  {fits:4}  {count:>10}  {job.name}"
 
 
 def _units(settings: EvaluateSettings, images: Images) -> int | None:
@@ -58,18 +61,3 @@ def _units(settings: EvaluateSettings, images: Images) -> int | None:
     if intervention.site == CODE:
         return len(intervention.units((settings.code_of.make().code_channels,)))
     return None
-
-
-def table(costs: Sequence[JobCost]) -> str:
-    """Format the costs as lines, with their sum."""
-    lines = ["  job  state        fits      passes  overrides"]
-    for row in costs:
-        passes = "?" if row.passes is None else f"{row.passes:,}"
-        lines.append(f"{row.job.number:5}  {row.state:11}  {row.fits:4}  {passes:>10}  {row.job.name}")
-    due = [row for row in costs if row.is_due]
-    lines.append(
-        f"{len(costs)} jobs, {len(due)} to do: {sum(row.fits for row in due)} models to fit, "
-        f"{'at least' if any(row.passes is None for row in due) else 'at most'} "
-        f"{sum(row.passes or 0 for row in due):,} forward passes for effects. Nothing was started."
-    )
-    return "\n".join(lines + [f"{row.job.number:5}  {line}" for row in costs for line in row.unlike.splitlines()])

@@ -5,20 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from pathlib import Path
-
-from hydra.core.hydra_config import HydraConfig
 
 from dovision.config.settings import EvaluateSettings
 from dovision.functional.norms import condition_name
 from dovision.identity.plans import CLASSIFIER
-from dovision.identity.shared import shared
 from dovision.io.outcomes import ImagesLost
 from dovision.io.progress import DISPLAY
-from dovision.jobs import session, sweep
+from dovision.jobs import session
 from dovision.jobs.headlines import print_headlines
 from dovision.jobs.hydra_main import hydra_main
-from dovision.jobs.run_status import open_run
+from dovision.jobs.job import Job, open_run
 from dovision.jobs.train import fitted_network
 from dovision.measurement import callbacks
 from dovision.measurement.callback import ClassifierUnderTest
@@ -35,46 +31,45 @@ from dovision.training.trainer import limits
 log = logging.getLogger(__name__)
 
 
-def evaluate_effects(settings: EvaluateSettings) -> float | None:
+def evaluate_effects(job: Job) -> float | None:
     """Fit missing networks, measure the effects on the test images, write the tables and their summary.
 
     Returns:
         The number that `optimized_metric` names, nan if this run has none; None if that names nothing.
     """
-    _evaluate(settings)
-    return None if settings.optimized_metric is None else _optimized(settings.optimized_metric)
-
-
-def _optimized(metric: str) -> float:
+    _evaluate(job)
+    if job.settings.optimized_metric is None:
+        return None
     try:
-        return numbers(read_summary(Path(HydraConfig.get().runtime.output_dir))).get(metric, math.nan)
+        return numbers(read_summary(job.folder)).get(job.settings.optimized_metric, math.nan)
     except (OSError, ValueError):  # of a run that was not measured
         return math.nan
 
 
-def _evaluate(settings: EvaluateSettings) -> None:
+def _evaluate(job: Job) -> None:
     """Measure a run from its plan to its summary, unless it is completed."""
-    run = open_run(settings, Path(HydraConfig.get().runtime.output_dir))
+    run, settings = open_run(job), job.settings
     if run is None:
         return
     evaluation = settings.evaluation
-    with session.running(run, settings) as loggers, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
-        job = model_cache.Networks(*shared().job(settings, run.path, repeat_log=True))  # under the lock
-        images, samples = job.images, job.plan.samples
+    with session.running(run, job) as loggers, DISPLAY.job(_steps(settings), job.name if job.in_sweep else ""):
+        cache = model_cache.Networks(job.shared, settings, run.path, repeat_log=True)  # under the lock
+        images, samples = cache.images, cache.plan.samples
         intervention = settings.intervention.make()
         intervention.bind(images, evaluation.split)
         if settings.refute:
             refutable(intervention)
         check_units(intervention, images, samples)
         attack = settings.attack.make()
+        detection = callbacks.detection_setup(settings)
         published = None if settings.reported is None else settings.reported.make()
 
         DISPLAY.step("fits")
-        names = [*job.plan.network_keys]
-        networks = {name: fitted_network(settings, job, name, loggers).classifier for name in names}
+        names = [*cache.plan.network_keys]
+        networks = {name: fitted_network(settings, cache, name, loggers).classifier for name in names}
 
         DISPLAY.step("effects")
-        resume = resumable_writer.Resume(evaluation.checkpoint_every, job.plan.origin)
+        resume = resumable_writer.Resume(evaluation.checkpoint_every, cache.plan.origin)
         inputs = callbacks.EvaluationInputs(run.path, images, samples, networks, resume)
         effects = callbacks.effect_evaluation(settings, inputs, intervention, attack)
         maps = callbacks.map_evaluation(settings, inputs)
@@ -84,16 +79,16 @@ def _evaluate(settings: EvaluateSettings) -> None:
 
         if trainer.is_global_zero:
             callbacks.write_objects(run.path, images, evaluation.split, samples, bool(maps))
-            run.record({**job.plan.surroundings, **model_cache.inputs_record(images, job.fitted)})
+            run.record({**cache.plan.surroundings, **model_cache.inputs_record(images, cache.fitted)})
             measured = tables.measured_samples(run.path, [tables.CLEAN, *map(condition_name, effects.attack.eps)])
             counts = {"images": len(measured), "images_without_units": tables.images_without_units(run.path)}
             run.record({**effects.pass_facts, **effects.attack_facts, **counts})
             if not limits(settings.trainer) and (measured != {*samples} or any(drawn.lost for drawn in maps)):
                 least = min([len(measured), *(drawn.tested for drawn in maps)])
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
-            if settings.detector:
+            if detection is not None:
                 DISPLAY.step("detection")
-                run.record(callbacks.run_detection(settings, inputs, loggers))
+                run.record(callbacks.run_detection(settings, inputs, detection, loggers))
             if settings.refute:
                 DISPLAY.step("refuters")
                 callbacks.run_refuters(settings, inputs, intervention, loggers)
@@ -101,7 +96,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
                 run.record({"seconds_per_map": drawn.seconds_per_map, "passes_per_map": drawn.passes_per_map})
             DISPLAY.step("summary")
             if images.files is not None:  # else opening them once more may take long
-                _check_unchanged(run, settings, job)
+                _check_unchanged(run, cache)
             write_summary(run.path)
             if published is not None:
                 compared = published.compare(run.path)
@@ -111,15 +106,15 @@ def _evaluate(settings: EvaluateSettings) -> None:
     print_headlines(run.path)
 
 
-def _check_unchanged(run: RunDirectory, settings: EvaluateSettings, job: model_cache.Networks) -> None:
+def _check_unchanged(run: RunDirectory, cache: model_cache.Networks) -> None:
     """Refuse, and give up, rows that were read of files that have changed since the job was planned.
 
     Raises:
         ValueError: the data, or files that the configuration names, are others by now.
     """
-    now, *_ = shared().job(settings, run.path)
-    unlike = [name for name, value in job.plan.surroundings.items() if now.surroundings[name] != value]
-    if unlike := [*unlike, *(["data"] if now.data_key != job.plan.data_key else [])]:
+    now = cache.plan_of_now()
+    unlike = [name for name, value in cache.plan.surroundings.items() if now.surroundings[name] != value]
+    if unlike := [*unlike, *(["data"] if now.data_key != cache.plan.data_key else [])]:
         shutil.rmtree(run.path / resumable_writer.CHUNKS_FOLDER, ignore_errors=True)
         raise ValueError(
             f"the files that a run reads must stay as they are until it ends, got other {', '.join(unlike)}. Run the "

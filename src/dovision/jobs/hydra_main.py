@@ -15,14 +15,14 @@ from yaml.error import MarkedYAMLError
 from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder, without_null
-from dovision.identity import shared
 from dovision.identity.relevance import register_resolvers
 from dovision.io.allocator import keep_freed_memory
 from dovision.io.outcomes import JobFailed
 from dovision.io.signals import Stop, Stopped
-from dovision.jobs import sweep
+from dovision.jobs.command import Command, begin
 from dovision.jobs.launch import quieten
 from dovision.jobs.scripts import multirun_first
+from dovision.jobs.sweep import Sweep
 from dovision.jobs.task import JobTask, Story
 
 log = logging.getLogger(__name__)
@@ -38,31 +38,30 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         quieten()
         keep_freed_memory()
         sys.argv[1:] = without_null(name, multirun_first(sys.argv[1:]))
-        shared.begin_sharing()
-        task = JobTask(name, story, sweep.begin_command())
+        command = begin(name)
+        task = JobTask(name, story, command.launch)
         launch = hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(task)
-        code = _outcome(name, lambda: _launched(name, launch, task))
-        swept = sweep.current()
-        if swept is not None:
-            code = _finish(name, swept, launch, code)
+        code = _outcome(command, lambda: _launched(command, launch, task))
+        if command.sweep is not None:
+            code = _finish(command, command.sweep, launch, code)
         if code:
             sys.exit(code)
 
     return main
 
 
-def _launched(name: str, launch: Callable[[], None], task: JobTask) -> None:
+def _launched(command: Command, launch: Callable[[], None], task: JobTask) -> None:
     try:
         launch()
     except (HydraException, OmegaConfBaseException, MarkedYAMLError, *OF_COMPOSITION) as error:
-        if task.started or sweep.current() is not None:
+        if task.started or command.sweep is not None:
             raise
-        raise ValueError(refusal(error, name, sys.argv[1:])) from error
+        raise ValueError(refusal(error, command.name, sys.argv[1:])) from error
     if task.error is not None:
         raise task.error
 
 
-def _outcome(name: str, launch: Callable[[], None]) -> int:
+def _outcome(command: Command, launch: Callable[[], None]) -> int:
     """Exit code of a launch; prints its errors in a line."""
     try:
         with Stop():
@@ -71,33 +70,36 @@ def _outcome(name: str, launch: Callable[[], None]) -> int:
         return failed.exit_code
     except Stopped as stopped:
         if not stopped.reported:
-            resumes = "" if name == "report" else "; the same command resumes"
-            print(f"dovision-{name}: interrupted: {stopped}{resumes}", file=sys.stderr)
+            resumes = "" if command.name == "report" else "; the same command resumes"
+            print(f"dovision-{command.name}: interrupted: {stopped}{resumes}", file=sys.stderr)
         return stopped.exit_code
     except (ValueError, OSError, MemoryError, HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
-        print(f"dovision-{name}: {error_text(error)}", file=sys.stderr)
+        print(f"dovision-{command.name}: {error_text(error)}", file=sys.stderr)
         return 1
     except Exception as error:
-        if sweep.current() is None:
+        if command.sweep is None:
             raise
         log.error("the launcher failed, with its running jobs: %s", error_text(error))
         return 1
     return 0
 
 
-def _finish(name: str, swept: sweep.Sweep, launch: Callable[[], None], code: int) -> int:
+def _finish(command: Command, sweep: Sweep, launch: Callable[[], None], code: int) -> int:
     """Relaunch jobs that the launcher has lost while that makes progress, then close the sweep."""
-    if code == 1 and swept.rerun is None:
-        left = swept.unfinished()
+    if code == 1 and sweep.rerun is None:
+        left = sweep.unfinished()
         while left and code == 1:
             log.warning("%d jobs were lost and are relaunched", left)
-            code = _outcome(name, launch)
-            before, left = left, swept.unfinished()
+            code = _outcome(command, launch)
+            before, left = left, sweep.unfinished()
             if left >= before:
                 break
     try:
-        completed = swept.close()
+        completed = sweep.close()
     except OSError as error:
-        print(f"dovision-{name}: the summary of the sweep could not be written: {error_text(error)}", file=sys.stderr)
+        print(
+            f"dovision-{command.name}: the summary of the sweep could not be written: {error_text(error)}",
+            file=sys.stderr,
+        )
         return code or 1
     return code or int(not completed)

@@ -1,58 +1,31 @@
-"""The jobs of a command, composed before any of them starts."""
+"""The jobs of a sweep, composed, made and checked before any of them starts."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.io.progress import DISPLAY
-from dovision.jobs.validation import Checks
+from dovision.jobs.command import Command
+from dovision.jobs.job import BASIC, Job, plain_overrides, plugin
 
-Planned = TypeVar("Planned")
 _MOST_JOBS = 100_000
-BASIC_SWEEPER, BASIC = "BasicSweeper", "BasicLauncher"  # classes of Hydra and of its plugins
+BASIC_SWEEPER = "BasicSweeper"  # classes of Hydra and of its plugins
 JOBLIB, LOCAL, SLURM = "JoblibLauncher", "LocalLauncher", "SlurmLauncher"
 HERE = (BASIC, JOBLIB, LOCAL)  # launchers that run jobs on this machine
 SHOWN = 10  # refused jobs that are listed one by one
-
-
-class Job(NamedTuple):
-    """Job of a command: number, overrides, run directory, and the overrides that distinguish it."""
-
-    number: int
-    overrides: tuple[str, ...]
-    folder: Path
-    differing: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Overrides that distinguish the job; all of them if there are none."""
-        return " ".join(self.differing or self.overrides) or "as configured"
-
-
-class Composed(NamedTuple):
-    """Job with its configuration, valid until the next job is composed."""
-
-    job: Job
-    config: DictConfig
-
-
-def plugin(config: DictConfig, role: str) -> str:
-    """Class of a configuration's launcher or sweeper."""
-    return str(config.hydra[role].get("_target_", "")).rpartition(".")[2]
 
 
 def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:
@@ -75,14 +48,16 @@ def name_by_factors(config: DictConfig) -> None:
 def add_override(config: DictConfig, node: str, override: str) -> None:
     """Add an override of Hydra, "hydra", or of the task, "task"; their lists are read-only from OmegaConf 2.4 on."""
     with read_write(config.hydra):
-        config.hydra.overrides[node] = [*_overrides(config, node), override]
+        config.hydra.overrides[node] = [*plain_overrides(config.hydra, node), override]
 
 
 def _parsed(config: DictConfig) -> dict[str, Override]:
     """Overrides of a sweep by key; the command line takes precedence over the configuration."""
     given = [f"{key}={value}" for key, value in parameters(config).items()]
     loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*given, *_overrides(config, "task")])
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(
+        [*given, *plain_overrides(config.hydra, "task")]
+    )
     return {override.get_key_element(): override for override in parsed}  # the last one of a key counts
 
 
@@ -98,34 +73,28 @@ def _values(override: Override) -> Iterable[str]:
     return (f"{key}={value}" for value in override.sweep_string_iterator())
 
 
-def _overrides(config: DictConfig, node: str) -> list[str]:
-    """Unresolved overrides of Hydra or of the task; each job resolves ${...} itself."""
-    overrides: Any = OmegaConf.to_container(config.hydra.overrides[node], resolve=False)
-    return list(overrides)
-
-
 def parameters(config: DictConfig) -> dict[str, Any]:
     """Values that a configuration sweeps over, by key."""
     return dict(config.hydra.sweeper.get("params") or {})
 
 
-def compose(config: DictConfig, job: Job) -> Composed:
-    """Compose a job in its folder, as its launcher will.
+def compose(config: DictConfig, number: int, words: Sequence[str]) -> DictConfig:
+    """Compose a job of a sweep, as its launcher will; the configuration is valid until the next job is composed.
 
     Raises:
         ValueError: the overrides cannot be composed, or set what Hydra would ignore.
     """
-    name, of_hydra = config.hydra.job.config_name, _overrides(config, "hydra")
+    name, of_hydra = config.hydra.job.config_name, plain_overrides(config.hydra, "hydra")
     try:
-        composed = hydra.compose(name, [*of_hydra, *job.overrides], return_hydra_config=True)
+        composed = hydra.compose(name, [*of_hydra, *words], return_hydra_config=True)
     except Exception as error:
-        raise ValueError(refusal(error, name, ["-m", *of_hydra, *job.overrides])) from error
+        raise ValueError(refusal(error, name, ["-m", *of_hydra, *words])) from error
     OmegaConf.copy_cache(from_config=config, to_config=composed)  # so that ${now:} is the time of the sweep
     _check_sweep_options(composed, config)
     with read_write(composed.hydra), open_dict(composed.hydra):
-        composed.hydra.job.num = job.number  # as the launcher will
-    folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
-    return Composed(job._replace(folder=folder.absolute()), composed)
+        composed.hydra.mode = RunMode.MULTIRUN  # which `compose` takes for a single job, as the launcher does not
+        composed.hydra.job.num = number
+    return composed
 
 
 def _check_sweep_options(job: DictConfig, sweep: DictConfig) -> None:
@@ -148,35 +117,33 @@ def _written(params: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in params.items()) or "none"
 
 
-Thunk = Callable[[], object]  # makes the components of a job, and checks them
-PlanOf = Callable[[Job, Any, Thunk], Planned]  # of a job and its settings; to be made unless the job is completed
-
-
 def checked(
-    config: DictConfig, overrides: Sequence[Sequence[str]], check: Checks, plan: PlanOf[Planned]
-) -> list[Planned]:
-    """Check all jobs of a sweep; return the plan of each.
+    config: DictConfig, overrides: Sequence[Sequence[str]], command: Command, check: Callable[[Job, bool], object]
+) -> list[Job]:
+    """Make and check all jobs of a sweep, each by `check` with whether it runs on this machine.
 
     Raises:
         ValueError: names each refused job, and why.
     """
-    plans, refused, shared = [], list[str](), set.intersection(*map(set, overrides))
+    jobs, refused, shared = list[Job](), list[str](), set.intersection(*map(set, overrides))
     for number, words in enumerate(DISPLAY.track(overrides, "checking jobs", "jobs", len(overrides))):
-        job = Job(number, tuple(words), Path(), tuple(word for word in words if word not in shared))
         try:
-            job, composed = compose(config, job)
-            here = plugin(composed, "launcher") in HERE
-            settings = check.read(composed, job.overrides, composed.hydra.runtime.choices)
+            composed = compose(config, number, words)
             check_devices(composed)
-            plans.append(plan(job, settings, functools.partial(check.make, settings, here)))
-            check.note_unused(settings, composed, job.overrides)
+            job = command.job(composed, composed.hydra)
+            check(job, plugin(composed, "launcher") in HERE)
+            command.note_unused(job)
+            jobs.append(job)
         except (ValueError, OSError, OmegaConfBaseException) as error:
-            refused.append(f"job {job.number} ({job.name}): {error_text(error)}")
+            differing = " ".join(word for word in words if word not in shared) or " ".join(words) or "as configured"
+            refused.append(f"job {number} ({differing}): {error_text(error)}")
     if refused:
         more = [f"and {len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
         head = f"{len(refused)} of {len(overrides)} jobs cannot run, and none was started:"
         raise ValueError("\n  ".join([head, *refused[:SHOWN], *more]))
-    return plans
+    command.jobs = {job.folder: job for job in jobs}
+    command.warn_of_unused()
+    return jobs
 
 
 def check_devices(config: DictConfig) -> None:

@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -20,19 +19,13 @@ from dovision.config.composition import one_name
 from dovision.config.errors import missing_component
 from dovision.config.import_target import import_target
 from dovision.config.settings import MEASURING, of_experiments, of_user, unchosen
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import configuration_folder, default_choices
 from dovision.io.text_files import read_yaml
 
 _PLUMBING = ("torchmetrics.",)  # packages whose **kwargs are for synchronisation alone, which nobody configures
 TRAINER = configuration_folder() / "trainer" / "default.yaml"
 _ALWAYS = frozenset(f"callbacks.{name}" for name in MEASURING)  # which no list leaves out
 MACHINE = "local"  # the group of settings of the user's machine, an optional entry, of which Hydra takes any name
-
-
-@functools.cache
-def declared(command: str) -> DictConfig:
-    """Configuration of a command without overrides, including Hydra's own; only while Hydra runs."""
-    return hydra.compose(command, return_hydra_config=True)
 
 
 def check_choices(command: str, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
@@ -43,8 +36,10 @@ def check_choices(command: str, config: DictConfig, overrides: Sequence[str], ch
     """
     merged = [
         group
-        for group in declared(command).hydra.runtime.choices
-        if group not in choices and OmegaConf.is_dict(OmegaConf.select(config, group.rpartition("@")[2]))
+        for group, default in default_choices(command).items()
+        if not isinstance(default, list)
+        and group not in choices
+        and OmegaConf.is_dict(OmegaConf.select(config, group.rpartition("@")[2]))
     ]
     names = GlobalHydra.instance().config_loader().get_group_options(MACHINE)
     if (chosen := choices.get(MACHINE, "default")) not in (*names, "default", None):

@@ -1,24 +1,16 @@
-"""A command and the workers that do its jobs, and the folder by which they know of each other."""
+"""A command and the workers that do its jobs, which end with it."""
 
 from __future__ import annotations
 
 import logging
 import os
 import platform
-import secrets
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event, Thread
 
-from dovision.io import files
-from dovision.io.text_files import write_text
-
-LAUNCHES = ".launches"  # in the sweep's folder; several commands may be at work in it
-FAILED = "failed"  # holds the overrides of the job that has failed, under on_failure=stop
 _PERIOD = 0.5  # seconds between looks at the launching process
 
 
@@ -28,51 +20,14 @@ def _here() -> str:
 
 @dataclass(frozen=True)
 class Launch:
-    """Launch of a sweep, shared by its process and its workers on any machine.
+    """Launching process of a sweep, which its workers know on any machine."""
 
-    It has a folder beside the runs, by which a worker sees that it shares the sweep's folder with the command, and in
-    which it reports a failure, whatever launcher stands between them.
-    """
-
-    name: str = field(default_factory=lambda: secrets.token_hex(6))
-    process: str = field(default_factory=_here)  # that launches
+    process: str = field(default_factory=_here)
 
     @property
     def is_here(self) -> bool:
         """Return whether this is the launching process."""
         return self.process == _here()
-
-    def folder(self, sweep: Path) -> Path:
-        """Folder of the launch inside the sweep's folder."""
-        return sweep / LAUNCHES / self.name
-
-    def begin(self, sweep: Path) -> None:
-        """Create the folder."""
-        self.folder(sweep).mkdir(parents=True, exist_ok=True)
-
-    def end(self, sweep: Path) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder(sweep), ignore_errors=True)
-
-    def check_shared(self, sweep: Path) -> None:
-        """Raise if this machine would write where the launching process does not look.
-
-        Hydra makes a job's folder before the job, on any machine; that of launches only a launching process makes, and
-        it stays when the command is stopped, since jobs may still wait in a queue.
-
-        Raises:
-            ValueError: the sweep's folder is not that of the launching process.
-        """
-        if not (sweep / LAUNCHES).is_dir():
-            raise ValueError(unshared(str(sweep)))
-
-    def report_failure(self, sweep: Path, overrides: str) -> None:
-        """Prevent further jobs from starting after a failure."""
-        write_text(self.folder(sweep) / FAILED, overrides)
-
-    def failure(self, sweep: Path) -> str:
-        """Overrides of a job reported as failed; empty if none."""
-        return _read(self.folder(sweep) / FAILED)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -103,21 +58,6 @@ def _lives(process: int) -> bool:
     return True
 
 
-def unshared(folder: str) -> str:
-    """Error message that a folder is not shared with this machine."""
-    return (
-        "the folder in which a sweep is started and that of its runs must be there on each machine of a cluster, got "
-        f"{folder}, which {platform.node()} does not share. Start the sweep in a folder that all of them share."
-    )
-
-
-def _read(path: Path) -> str:
-    try:
-        return files.read_text(path)
-    except FileNotFoundError:
-        return ""
-
-
 def chdir_to(folder: str) -> None:
     """Change to the user's working folder, which relative paths refer to.
 
@@ -127,7 +67,10 @@ def chdir_to(folder: str) -> None:
     try:
         os.chdir(folder)
     except OSError as error:
-        raise ValueError(unshared(folder)) from error
+        raise ValueError(
+            f"the folder in which a sweep is started must be there on each machine of a cluster, got {folder}, which "
+            f"{platform.node()} does not share. Start the sweep in a folder that all of them share."
+        ) from error
 
 
 def quieten() -> None:

@@ -11,7 +11,6 @@ import torch
 from dovision.config.component import Component
 from dovision.config.settings import SitesSettings, TrainSettings
 from dovision.identity.digests import stat_files
-from dovision.identity.shared import shared
 from dovision.interfaces import Classifier
 from dovision.models import checkpoint
 from dovision.models._foreign_weights import matched
@@ -22,8 +21,18 @@ from dovision.training.model_cache import Architecture, check_fits, read_model
 from dovision.types import Shape, Task
 
 
+def network_key(settings: SitesSettings) -> list[Any]:
+    """Everything that the network of a job depends on."""
+    key = ["meta network", *(settings.dataset[name] for name in ("task", "classes", "shape"))]
+    if not isinstance(settings, TrainSettings) or settings.checkpoint is None:
+        return [*key, dict(settings.model)]
+    key += [str(settings.checkpoint), stat_files([settings.checkpoint]).digest]
+    given = settings.foreign_checkpoint is None
+    return key if given else [*key, dict(settings.model), str(settings.checkpoint_mapping)]
+
+
 def meta_classifier(settings: SitesSettings) -> Classifier:
-    """Classifier of a job on the meta device, run once on a blank image; cached across jobs.
+    """Classifier of a job on the meta device, run once on a blank image.
 
     A network that asks for numbers while it is made or run, such as torchvision's RegNet, is made with random weights
     on the processor instead.
@@ -33,35 +42,6 @@ def meta_classifier(settings: SitesSettings) -> Classifier:
             dataset has classes; the checkpoint is of another dataset.
         FileNotFoundError: there is no such checkpoint.
     """
-    return shared().once(_key(settings), lambda: _made(settings))
-
-
-def meta_classifier_with_autoencoder(settings: SitesSettings) -> Classifier:
-    """The `meta_classifier` with its autoencoder.
-
-    Raises:
-        ValueError: none is configured, or it does not fit to the layer that it is to stand behind.
-    """
-    autoencoder, classifier = settings.code_of, meta_classifier(settings)
-
-    def made() -> Classifier:
-        with torch.device(classifier.mean.device):
-            return insert(classifier, autoencoder.make(), tuple(settings.dataset["shape"]))
-
-    return shared().once([*_key(settings), dict(autoencoder)], made)
-
-
-def _key(settings: SitesSettings) -> list[Any]:
-    """Everything that a network depends on."""
-    key = ["meta network", *(settings.dataset[name] for name in ("task", "classes", "shape"))]
-    if not isinstance(settings, TrainSettings) or settings.checkpoint is None:
-        return [*key, dict(settings.model)]
-    key += [str(settings.checkpoint), stat_files([settings.checkpoint]).digest]
-    given = settings.foreign_checkpoint is None
-    return key if given else [*key, dict(settings.model), str(settings.checkpoint_mapping)]
-
-
-def _made(settings: SitesSettings) -> Classifier:
     if not isinstance(settings, TrainSettings) or settings.checkpoint is None:
         return _unfitted(settings)
     if settings.foreign_checkpoint is None:
@@ -70,6 +50,16 @@ def _made(settings: SitesSettings) -> Classifier:
     check_order(settings.model, classifier)
     matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
     return classifier
+
+
+def with_autoencoder(settings: SitesSettings, classifier: Classifier) -> Classifier:
+    """The `meta_classifier` of these settings with their autoencoder.
+
+    Raises:
+        ValueError: none is configured, or it does not fit to the layer that it is to stand behind.
+    """
+    with torch.device(classifier.mean.device):
+        return insert(classifier, settings.code_of.make(), tuple(settings.dataset["shape"]))
 
 
 def _unfitted(settings: SitesSettings) -> Classifier:

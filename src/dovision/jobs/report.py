@@ -15,6 +15,7 @@ from dovision.config.settings import ReportSettings
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder, write_text
 from dovision.jobs.hydra_main import hydra_main
+from dovision.jobs.job import Job
 from dovision.report import page
 from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
 from dovision.report.style import FORMS, page_width
@@ -94,13 +95,14 @@ def _loggers(settings: ReportSettings, runs: Sequence[Run], folder: Path) -> lis
     return loggers
 
 
-def report_of_settings(settings: ReportSettings) -> None:
+def report_of_settings(job: Job) -> None:
     """Draw the report and print its path.
 
     Raises:
         ValueError: some runs could not be read, or a figure not drawn; the page is written without, and says why.
         ConnectionError: a logger of `log_to` did not take it.
     """
+    settings: ReportSettings = job.settings
     sweep = settings.sweep
     output = settings.output or sweep / "report"
     loggers: list[Logger] = []

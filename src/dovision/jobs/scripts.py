@@ -60,9 +60,9 @@ def _print_or_run(name: str) -> None:
     hydra_main(name, partial(_run_story, name))()
 
 
-def _run_story(name: str, settings: Any) -> float | None:
+def _run_story(name: str, job: Any) -> float | None:
     """Run a command's story, whose imports only a job with something to do waits for."""
-    return _story(name)(settings)
+    return _story(name)(job)
 
 
 @cache  # a second job of a process would freeze what the first has left

@@ -6,27 +6,25 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
-from hashlib import sha256
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from pytorch_lightning.loggers import Logger
 
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, TrainSettings
-from dovision.config.sources import recorded, without_values
+from dovision.config.sources import without_values
 from dovision.identity.plans import reads_code
 from dovision.identity.provenance import peak_memory, provenance
 from dovision.io.outcomes import ImagesLost, JobFailed
 from dovision.io.process_state import freeing_memory, is_rank_zero, isolated
 from dovision.io.progress import DISPLAY
 from dovision.io.signals import Stop, Stopped
+from dovision.jobs.job import Job
 from dovision.models.checkpoint import read_checkpoint
 from dovision.report.loggers import closing_loggers, make_loggers
 from dovision.report.uploader import log_run
@@ -35,12 +33,10 @@ from dovision.results.run_record import MODEL
 from dovision.training.trainer import limits, limits_in_words
 
 log = logging.getLogger(__name__)
-NAMED = ("dataset", "model", "autoencoder", "training", "intervention", "attack")  # groups that name a single job
-_LONGEST = 60  # characters of a name in a dashboard
 
 
 @contextmanager
-def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[list[Logger]]:
+def running(run: RunDirectory, job: Job) -> Iterator[list[Logger]]:
     """Record a run from `running` to its end, with its log, wall time and peak memory.
 
     The configured loggers receive the configuration, what a completed run shows, and the end in any case. The process
@@ -51,21 +47,22 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[list[Logg
         Stopped: a signal has ended it.
         BeingWritten: another process is at work on this run.
     """
+    settings: EvaluateSettings = job.settings
     if not is_rank_zero():
         logging.getLogger().setLevel(logging.WARNING)
         DISPLAY.silence()
-        yield loggers_of(settings, "evaluate")
+        yield loggers_of(job, "evaluate")
         return
     with closing(run):
-        record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
+        record = settings.record()
         started = {"seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
-        origin = {**provenance(), **started, "tags": _tags(record), "group": sweep_group(str(record["name"]))}
+        origin = {**provenance(), **started, "tags": _tags(record), "group": job.group}
         limited = limits(settings.trainer)
         afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"
-        run.start(record, overrides, origin, afresh=afresh)
+        run.start(record, job.overrides, origin, afresh=afresh)
         with (
             log_file(run.path / "run.log", record),
-            _logged(run, settings) as loggers,
+            _logged(run, job) as loggers,
             _recorded(run, limited),
             freeing_memory(),
             isolated(settings.seed, settings.threads),
@@ -114,69 +111,35 @@ def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _logged(run: RunDirectory, settings: EvaluateSettings) -> Iterator[list[Logger]]:
+def _logged(run: RunDirectory, job: Job) -> Iterator[list[Logger]]:
     """Context of a run's loggers, which receive its figures if it is completed."""
-    loggers = loggers_of(settings, "evaluate")
+    loggers = loggers_of(job, "evaluate")
     with closing_loggers(loggers):
         yield loggers
         if run.state == "completed":
             log_run(loggers, run.path)
 
 
-def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
+def loggers_of(job: Job, job_type: str) -> list[Logger]:
     """Make the configured loggers of this job, with their files in its folder, and its configuration."""
-    record, folder = settings.record(), Path(HydraConfig.get().runtime.output_dir)
+    settings: TrainSettings = job.settings
+    record = settings.record()
     if settings.checkpoint is not None and settings.foreign_checkpoint is None:  # which names its own model
         record = {**record, MODEL: read_checkpoint(settings.checkpoint)[MODEL]}
     unused = [] if reads_code(settings) else ["autoencoder"]
-    identifier = folder.name[:6]  # of which there is one, whatever else is called so
-    name = run_name(None if settings.checkpoint is None else Path(str(record["checkpoint"])), unused)
+    identifier = job.folder.name[:6]  # of which there is one, whatever else is called so
+    name = job.title(None if settings.checkpoint is None else Path(str(record["checkpoint"])), unused)
     record = {key: value for key, value in record.items() if key not in unused}
     return make_loggers(
         settings.logger,
-        folder,
+        job.folder,
         name=f"{name} {identifier}",
-        suffix=f" {identifier}" if HydraConfig.get().mode == RunMode.MULTIRUN else "",
-        group=sweep_group(str(record["name"])),
+        suffix=f" {identifier}" if job.in_sweep else "",
+        group=job.group,
         job_type=job_type,
         tags=_tags(record),
         config=record,
     )
-
-
-def run_name(checkpoint: Path | None = None, unused: Sequence[str] = ()) -> str:
-    """Readable name of this job: its sweep's factors, or its components but the unused, with a checkpoint's file."""
-    hydra = HydraConfig.get()
-    swept, _ = _swept_and_shared()
-    if hydra.mode == RunMode.MULTIRUN and swept:
-        last = [key.rpartition(".")[2] for key in swept]
-        short = {key: name if last.count(name) == 1 else key for key, name in zip(swept, last, strict=True)}
-        name = " ".join(f"{short[key]}={value}" for key, value in swept.items())
-    else:
-        choices = hydra.runtime.choices if checkpoint is None else {**hydra.runtime.choices, MODEL: checkpoint.stem}
-        chosen = [str(choices[group]) for group in NAMED if choices.get(group) and group not in unused]
-        name = "-".join(choice for choice in chosen if choice not in ("none", "default"))
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{sha256(name.encode()).hexdigest()[:6]}"
-
-
-def sweep_group(name: str) -> str:
-    """Name of the runs that belong together: `name`, and in a sweep an id of what its jobs share.
-
-    The same command has the same id, and so has one with more values of the same keys.
-    """
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
-        return name
-    swept, shared = _swept_and_shared()
-    return f"{name}-{sha256(repr((sorted(swept), sorted(shared.items()))).encode()).hexdigest()[:6]}"
-
-
-def _swept_and_shared() -> tuple[dict[str, str], dict[str, str]]:
-    """Overrides of this job by key: those that its sweep varies, and those of all its jobs."""
-    hydra = HydraConfig.get()
-    excluded = hydra.job.config.override_dirname.exclude_keys
-    given = [override.lstrip("+~").partition("=") for override in recorded(hydra.overrides.task)]
-    swept = {key: value for key, _, value in given if key not in excluded}
-    return swept, {key: value for key, _, value in given if key in excluded}
 
 
 def _tags(record: Mapping[str, Any]) -> list[str]:

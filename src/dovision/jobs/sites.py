@@ -6,14 +6,18 @@ import pandas as pd
 
 from dovision.config.settings import SitesSettings
 from dovision.jobs.hydra_main import hydra_main
-from dovision.jobs.meta_networks import meta_classifier, meta_classifier_with_autoencoder
+from dovision.jobs.job import Job
+from dovision.jobs.meta_networks import meta_classifier, with_autoencoder
 from dovision.propagation.site_table import site_table
 
 
-def list_sites(settings: SitesSettings) -> None:
+def list_sites(job: Job) -> None:
     """Print a row for each site of the model, or of the model with its autoencoder."""
-    make = meta_classifier if settings.autoencoder is None else meta_classifier_with_autoencoder
-    rows = site_table(make(settings), tuple(settings.dataset["shape"]))
+    settings: SitesSettings = job.settings
+    classifier = meta_classifier(settings)
+    if settings.autoencoder is not None:
+        classifier = with_autoencoder(settings, classifier)
+    rows = site_table(classifier, tuple(settings.dataset["shape"]))
     table = pd.DataFrame(rows).assign(shape=["x".join(map(str, row.shape)) for row in rows])
     left = {name: f"{{:<{table[name].str.len().max()}}}".format for name in table}
     text = table.to_string(index=False, formatters=left, justify="left")

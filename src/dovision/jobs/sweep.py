@@ -2,69 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shlex
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from types import MappingProxyType
-from typing import Any
 
 from omegaconf import DictConfig
 
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder, read_json
 from dovision.jobs.closing import next_command, print_closing
-from dovision.jobs.jobs import BASIC, Job, plugin
-from dovision.jobs.launch import Launch
+from dovision.jobs.job import BASIC, Job, RunStatus, plugin
 from dovision.results import sweep_summary
 from dovision.results.run_directory import DAMAGED, MISSING, OUTDATED
 from dovision.results.run_files import RUN
 from dovision.results.run_record import Run
-from dovision.results.sweep_summary import ended, facts_of, state_of
+from dovision.results.sweep_summary import ended, look_at
 
 log = logging.getLogger(__name__)
-OPTIONS = ("rerun=", "on_failure=", "dry_run=")  # of a command, not of its jobs
+OPTIONS = ("rerun=", "dry_run=")  # of a command, not of its jobs
 _PERIOD = 1.0  # seconds between looks at the jobs of a sweep
-ENDS = ("completed", "partial", "failed", "skipped")  # an interrupted job goes on, in this sweep or in a later one
+ENDS = ("completed", "partial", "failed")  # an interrupted job goes on, in this sweep or in a later one
 AT_WORK = 5.0  # seconds between looks at jobs that go on after their launcher has failed
-_current: ContextVar[Sweep | None] = ContextVar("sweep", default=None)
-_command: ContextVar[Launch] = ContextVar("command")
-
-
-def current() -> Sweep | None:
-    """Sweep started by this process; None for a single job, or in a worker."""
-    return _current.get()
-
-
-def begin_command() -> Launch:
-    """Begin a command without a sweep; mark this process and its workers as part of it."""
-    _current.set(None)
-    launch = Launch()
-    _command.set(launch)
-    return launch
-
-
-def begin(sweep: Sweep) -> None:
-    """Make it the sweep that this process has started."""
-    _current.set(sweep)
-
-
-def job_name(folder: Path) -> str:
-    """Overrides that distinguish a job in its sweep; the folder's name in a worker; empty for a single job."""
-    if (swept := current()) is not None:
-        return next((job.name for job in swept.jobs if job.folder == folder), folder.name)
-    return "" if _command.get(None) else folder.name
-
-
-def current_launch() -> Launch:
-    """Launch of the current command."""
-    return _command.get()
 
 
 class Sweep:
@@ -73,8 +39,7 @@ class Sweep:
     Args:
         config: of the sweep.
         jobs: None if they are chosen as the sweep goes.
-        outdated: by run directory, in what a completed run differs from the one that is asked for; empty if in nothing.
-        records: by run directory, the configurations of jobs, of which one that is never started leaves none.
+        statuses: by run directory, at the start; empty of jobs that are chosen as the sweep goes.
         is_done: all jobs are completed; the sweep only shows them, also where nothing can be written.
     """
 
@@ -82,8 +47,7 @@ class Sweep:
         self,
         config: DictConfig,
         jobs: Sequence[Job] | None,
-        outdated: Mapping[Path, str] = MappingProxyType({}),
-        records: Mapping[Path, Mapping[str, Any]] = MappingProxyType({}),
+        statuses: Mapping[Path, RunStatus] = MappingProxyType({}),
         is_done: bool = False,
     ) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
@@ -92,16 +56,13 @@ class Sweep:
         words = [word for path in given for word in ("--config-dir", path)]
         self._program = shlex.join([sweep_summary.PROGRAM, *words])  # to repeat a job, before its overrides
         self._jobs = jobs
-        self._records = records
-        self._outdated = {folder: unlike for folder, unlike in outdated.items() if unlike}
-        self._started = {folder: facts_of(folder).get("started") for folder in self._outdated}
-        self.launch = current_launch()
+        self._outdated = {folder: status.unlike for folder, status in statuses.items() if status.unlike}
+        self._started = {folder: look_at(folder).get("started") for folder in self._outdated}
         self._is_done = is_done
         if not is_done:
             make_folder(self.folder, setting="output_root")
-            self.launch.begin(self.folder)
-        again = {job.folder for job in jobs or () if self.rerun == "all" or job.folder in self._outdated}
-        self._progress = Progress(jobs or (), again, bars=plugin(config, "launcher") == BASIC)
+        completed = {folder for folder, status in statuses.items() if status.skip and status.state == "completed"}
+        self._progress = Progress(jobs or (), completed, bars=plugin(config, "launcher") == BASIC)
         self._progress.__enter__()
 
     @property
@@ -110,12 +71,12 @@ class Sweep:
         if self._jobs is not None:
             return self._jobs
         folders = sorted(path.parent for path in self.folder.glob(f"*/{RUN}"))
-        overrides = [facts_of(folder).get("overrides", ()) for folder in folders]
-        return [Job(*job) for job in zip(range(len(folders)), map(tuple, overrides), folders, strict=True)]
+        overrides = [tuple(look_at(folder).get("overrides", ())) for folder in folders]
+        return [Job(*job) for job in zip(folders, overrides, itertools.repeat(None), range(len(folders)))]
 
     def unfinished(self) -> int:
         """Number of jobs neither completed nor failed, after waiting for running ones."""
-        while "running" in (states := [state_of(job.folder) for job in self.jobs]):
+        while "running" in (states := [look_at(job.folder)["state"] for job in self.jobs]):
             time.sleep(AT_WORK)
         outdated = sum(self._is_outdated(job.folder) for job in self.jobs)
         return outdated + sum(state in (MISSING, DAMAGED, "interrupted") for state in states)
@@ -129,7 +90,6 @@ class Sweep:
             OSError: it could not be written.
         """
         self._progress.__exit__()
-        self.launch.end(self.folder)
         jobs = self.jobs
         ends = [self._ended(job) for job in jobs]
         print_closing(ends, self._program)
@@ -143,38 +103,38 @@ class Sweep:
 
     def _ended(self, job: Job) -> Run:
         overrides = [override for override in job.overrides if not override.startswith(OPTIONS)]
-        end = ended(job.number, overrides, job.folder, self._records.get(job.folder, {}))
+        end = ended(job.number, overrides, job.folder, {} if job.settings is None else job.settings.record())
         if self._is_outdated(job.folder):
             return replace(end, state=OUTDATED, problem=self._outdated[job.folder], summary={})
         return end
 
     def _is_outdated(self, folder: Path) -> bool:
         """Return whether a run outdated at the sweep's start has not been restarted."""
-        return folder in self._outdated and facts_of(folder).get("started") == self._started[folder]
+        return folder in self._outdated and look_at(folder).get("started") == self._started[folder]
 
 
 class Progress:
     """Context that reports ended and failed jobs, and the remaining time.
 
-    A row of the display, and a line for each job that ends. `again` are the folders of jobs whose completed run is done
-    again; where they run in other processes, whose lines would run into bars, `bars` is false.
+    A row of the display, and a line for each job that ends. `completed` are the folders of jobs that are not done
+    again; where jobs run in other processes, whose lines would run into bars, `bars` is false.
     """
 
-    def __init__(self, jobs: Sequence[Job], again: Collection[Path], bars: bool = True) -> None:
-        self._again, self._bars = again, bars
-        self._pending = list({job.folder: job for job in jobs}.values())
-        self._before = {job.folder: _version(job.folder / RUN) for job in self._pending}
+    def __init__(self, jobs: Sequence[Job], completed: Collection[Path], bars: bool = True) -> None:
+        folders = {job.folder: job for job in jobs}
+        self._total, self._bars = len(folders), bars
+        self._pending = [job for folder, job in folders.items() if folder not in completed]
+        self._versions = {job.folder: _version(job.folder / RUN) for job in self._pending}
         self._over = Event()
         self._thread = Thread(target=self._watch, daemon=True)
         self._shown = ExitStack()
         self._failed = 0
 
     def __enter__(self) -> Progress:
-        total = len(self._pending)
-        self._pending = [job for job in self._pending if self._state(job) != "completed"]
-        if total:
+        if self._total:
+            done = self._total - len(self._pending)
             self._shown.enter_context(nullcontext() if self._bars else DISPLAY.silenced(lines=True))
-            self._jobs = self._shown.enter_context(DISPLAY.stage("sweep", "jobs", total, total - len(self._pending)))
+            self._jobs = self._shown.enter_context(DISPLAY.stage("sweep", "jobs", self._total, done))
         self._thread.start()
         return self
 
@@ -196,14 +156,16 @@ class Progress:
                 self._report(job, state)
 
     def _state(self, job: Job) -> str:
-        """State in run.json; "" if it is that from before the sweep and to be rerun."""
+        """State in a run.json that was written since the last look; "" if none was, whatever a clock says."""
         path = job.folder / RUN
-        is_new = _version(path) != self._before[job.folder]  # whatever the clock of the file system says
+        version = _version(path)
+        if version == self._versions[job.folder]:
+            return ""
+        self._versions[job.folder] = version
         try:
-            state = str(read_json(path).get("state"))
+            return str(read_json(path).get("state"))
         except (OSError, ValueError):
             return ""
-        return state if is_new or (state == "completed" and job.folder not in self._again) else ""
 
     def _report(self, job: Job, state: str) -> None:
         self._failed += state == "failed"

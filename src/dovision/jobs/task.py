@@ -24,14 +24,15 @@ from dovision.io.outcomes import JobFailed
 from dovision.io.process_state import is_rank_zero
 from dovision.io.progress import DISPLAY
 from dovision.io.signals import Stop, Stopped
+from dovision.jobs.command import current
+from dovision.jobs.job import Job, plain_overrides
 from dovision.jobs.jobs import check_devices
 from dovision.jobs.keys import drop_unselected
 from dovision.jobs.launch import Launch, chdir_to, quieten
-from dovision.jobs.validation import checks_of
 from dovision.results.run_directory import BeingWritten, RunDirectory
 
 log = logging.getLogger(__name__)
-Story = Callable[[Any], float | None]  # of the settings of a command, to the number that they ask to be optimized
+Story = Callable[[Job], float | None]  # of a command, to the number that its job asks to be optimized
 
 
 class JobTask:
@@ -53,25 +54,20 @@ class JobTask:
 
     def __call__(self, config: DictConfig) -> float | None:
         self.started = True
-        if not self.launch.is_here:
-            keep_freed_memory()
-            chdir_to(self.folder)
-            DISPLAY.silence(lines=True)
-        overrides = recorded(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:
             try:
-                return self._checked(config)
+                return self._run(config)
             except Exception as error:
                 self.error = error
                 return None
-        return self._do(config, overrides) if self.launch.is_here else self._work(config, overrides)
-
-    def _work(self, config: DictConfig, overrides: list[str]) -> float | None:
-        """Run a job in a worker."""
-        self.launch.check_shared(Path(HydraConfig.get().sweep.dir))
+        if self.launch.is_here:
+            return self._run_in_sweep(config)
+        keep_freed_memory()
+        chdir_to(self.folder)
+        DISPLAY.silence(lines=True)
         try:
             with self.launch.watched(), Stop():
-                return self._do(config, overrides)
+                return self._run_in_sweep(config)
         except Stopped as stopped:  # this worker alone, as by its scheduler
             if callable(signal.getsignal(stopped.signum)):
                 signal.raise_signal(stopped.signum)  # for the scheduler's client, which answers it
@@ -79,56 +75,47 @@ class JobTask:
                 raise JobFailed(str(stopped)) from None
         return None
 
-    def _do(self, config: DictConfig, overrides: list[str]) -> float | None:
+    def _run_in_sweep(self, config: DictConfig) -> float | None:
         """Run a job and return its optimised metric; nan if it fails, which no sweeper selects."""
         if not _has_run_directory():
-            return self._checked(config)
-        run, sweep = RunDirectory(Path(HydraConfig.get().runtime.output_dir)), Path(HydraConfig.get().sweep.dir)
-        failure = self.launch.failure(sweep) if config.on_failure == "stop" else ""
+            return self._run(config)
+        run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
         try:
-            if failure:
-                run.skip(overrides, f"on_failure=stop, and another job failed: {failure}")
-            else:
-                return self._run_story(config, overrides, run)
+            check_devices(config)
+            return self._run(config)
         except JobFailed:
-            if config.on_failure == "stop":
-                self.launch.report_failure(sweep, " ".join(overrides))
+            pass
         except BeingWritten:
             log.info("skipped: locked by another process: %s", run.path)
+        except (Exception, SystemExit) as error:  # before the run was started, or from its very end
+            log.error("failed: %s", error_text(error))
+            self._record(run, config, error)
         return math.nan if config.optimized_metric else None
 
-    def _checked(self, config: DictConfig) -> float | None:
-        """Check the job again, as sweepers choose jobs adaptively and machines differ, and run the command."""
-        hydra = HydraConfig.get()
-        settings = checks_of(self.command)(config, hydra.overrides.task, hydra.runtime.choices)
+    def _run(self, config: DictConfig) -> float | None:
+        """Run the command on the job that was made before the first started, else on one that is made here."""
+        command, hydra = current(self.command), HydraConfig.get()
+        job = command.jobs.get(Path(hydra.runtime.output_dir))
+        if job is None or job.overrides != plain_overrides(hydra, "task"):
+            job = command.check(command.job(config, hydra))
         if config.get("print_config") and is_rank_zero():
             from rich.syntax import Syntax  # which other commands do not wait for
 
-            text = yaml.safe_dump(settings.record(), sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(job.settings.record(), sort_keys=False, allow_unicode=True)
             rich.print(Syntax(text.rstrip(), "yaml", background_color="default", word_wrap=True))
-        return self.story(settings)
+        return self.story(job)
 
-    def _run_story(self, config: DictConfig, overrides: list[str], run: RunDirectory) -> float | None:
+    def _record(self, run: RunDirectory, config: DictConfig, error: BaseException) -> None:
+        """Record an error from outside the run."""
+        overrides = plain_overrides(HydraConfig.get(), "task")
         try:
-            check_devices(config)
-            return self._checked(config)
-        except (JobFailed, BeingWritten):
-            raise
-        except (Exception, SystemExit) as error:  # before the run was started, or from its very end
-            log.error("failed: %s", error_text(error))
-            _record(run, self.command, config, overrides, error)
-            raise JobFailed(str(run.path)) from error
+            if run.state != "completed":
+                run.start(recorded(drop_unselected(self.command, config, overrides)), overrides, {})
+                run.fail(error)
+        except (OSError, ValueError) as second:  # such as that of a full disk, which may be the first one, too
+            log.error("the failure could not be recorded: %s", error_text(second))
 
 
 def _has_run_directory() -> bool:
     """Return whether jobs of the command have run directories, which record their ends."""
     return "sweep" in (HydraConfig.get().callbacks or {})
-
-
-def _record(run: RunDirectory, command: str, config: DictConfig, overrides: list[str], error: BaseException) -> None:
-    try:
-        if run.state != "completed":
-            run.start(recorded(drop_unselected(command, config, overrides)), overrides, {})
-            run.fail(error)
-    except (OSError, ValueError) as second:  # such as that of a full disk, which may be the first one, too
-        log.error("the failure could not be recorded: %s", error_text(second))

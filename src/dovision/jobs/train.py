@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning.loggers import Logger
 
 from dovision import checks
 from dovision.config.settings import TrainSettings, to_dict
 from dovision.identity.code import software
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER, NetworkKey, callbacks_of_fit
-from dovision.identity.shared import shared
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder
 from dovision.jobs import session
 from dovision.jobs.hydra_main import hydra_main
+from dovision.jobs.job import Job
 from dovision.models.conv_autoencoder import insert
 from dovision.report.loggers import closing_loggers
 from dovision.training import checkpointing, data_module, fit_callbacks, fitting, model_cache
@@ -29,7 +27,7 @@ from dovision.types import Preprocessing
 log = logging.getLogger(__name__)
 
 
-def train_networks(settings: TrainSettings) -> float | None:
+def train_networks(job: Job) -> float | None:
     """Fit missing networks, and print their paths and scores.
 
     Returns:
@@ -38,14 +36,15 @@ def train_networks(settings: TrainSettings) -> float | None:
     Raises:
         ValueError: `optimized_metric` names no score of these networks.
     """
+    settings: TrainSettings = job.settings
     make_folder(settings.output_root, setting="output_root")
-    loggers = session.loggers_of(settings, "train")
+    loggers = session.loggers_of(job, "train")
     with closing_loggers(loggers), DISPLAY.job(["data", CLASSIFIER, *([AUTOENCODER] if settings.autoencoder else [])]):
-        job = model_cache.Networks(*shared().job(settings, Path(HydraConfig.get().runtime.output_dir)))
+        networks = model_cache.Networks(job.shared, settings, job.folder)
         scores: dict[str, float] = {}
-        for name in job.plan.network_keys:
+        for name in networks.plan.network_keys:
             DISPLAY.step(name)
-            fitted = fitted_network(settings, job, name, loggers, again=settings.rerun == "all")
+            fitted = fitted_network(settings, networks, name, loggers, again=settings.rerun == "all")
             log.info("%s %s: %s", name, fitted.path, checkpointing.scores_text(fitted.scores))
             scores |= {
                 score if name == CLASSIFIER else f"{name}/{score}": value for score, value in fitted.scores.items()
@@ -57,7 +56,7 @@ def train_networks(settings: TrainSettings) -> float | None:
 
 def fitted_network(
     settings: TrainSettings,
-    job: model_cache.Networks,
+    networks: model_cache.Networks,
     name: str,
     loggers: Sequence[Logger] = (),
     again: bool = False,
@@ -72,18 +71,18 @@ def fitted_network(
     Raises:
         ValueError: the checkpoint's classes or image shape are not the dataset's; files have changed during the fit.
     """
-    return job.read(settings, name, lambda: _fit(settings, job, name, loggers), limits(settings.trainer), again)
+    return networks.read(name, lambda: _fit(settings, networks, name, loggers), limits(settings.trainer), again)
 
 
 def _fit(
-    settings: TrainSettings, job: model_cache.Networks, name: str, loggers: Sequence[Logger]
+    settings: TrainSettings, networks: model_cache.Networks, name: str, loggers: Sequence[Logger]
 ) -> model_cache.FitResult:
     """Fit a network to the training images, and return it with its best epoch's weights and the record of the fit.
 
     A fit that was stopped goes on after its last whole epoch, to the same bytes. Without epochs the network is scored
     as it comes.
     """
-    key, images, of_classifier = job.plan.network_keys[name], job.images, name == CLASSIFIER
+    key, images, of_classifier = networks.plan.network_keys[name], networks.images, name == CLASSIFIER
     fit: Any = settings.training.classifier if of_classifier else settings.training.autoencoder
     start = settings.ckpt_path if of_classifier else None
 
@@ -101,7 +100,7 @@ def _fit(
         network = fitting.laid_out(settings.model.make())
         module = fitting.classifier_module(fit, network)
     else:
-        reference = job.fitted[CLASSIFIER].classifier
+        reference = networks.fitted[CLASSIFIER].classifier
         network = fitting.laid_out(insert(reference, settings.code_of.make(), images.shape))
         module = fitting.autoencoder_module(fit, reference, network)
     module.save_hyperparameters({"training": to_dict(fit, record=True), "seed": settings.seed}, logger=False)
@@ -126,17 +125,16 @@ def _fit(
 
     height, width = images.shape[1:]
     network.preprocessing = Preprocessing(height, images.resize) if height == width else None
-    _check_unchanged(settings, job, key)
+    _check_unchanged(networks, key)
     record = {"seed": settings.seed, "data": images.fingerprint, "limits": limits(settings.trainer), "scores": scores}
     return network, record
 
 
-def _check_unchanged(settings: TrainSettings, job: model_cache.Networks, key: NetworkKey) -> None:
+def _check_unchanged(networks: model_cache.Networks, key: NetworkKey) -> None:
     """Refuse, and give up, a fit whose data, or files that its settings name, have changed since it was planned."""
-    if job.images.files is None:  # opening them once more may take long
+    if networks.images.files is None:  # opening them once more may take long
         return
-    now, *_ = shared().job(settings, job.plan.run_dir)
-    if now.network_keys[key.name].path != key.path:
+    if networks.plan_of_now().network_keys[key.name].path != key.path:
         (key.path.parent / checkpointing.EPOCH_FILE).unlink(missing_ok=True)
         raise ValueError(
             "the files that a fit reads must stay as they are until it ends, got others. Run the same command again."

@@ -22,6 +22,7 @@ from dovision.io.outcomes import JobFailed
 from dovision.io.process_state import isolated
 from dovision.io.progress import DISPLAY
 from dovision.jobs.hydra_main import hydra_main
+from dovision.jobs.job import Job
 from dovision.measurement.callbacks import EvaluationInputs
 from dovision.measurement.opened_network import recorded_images, recorded_networks, recorded_run, recorded_settings
 from dovision.measurement.recomputation import FORGED, Agreement, ImageShare, measure_again
@@ -39,7 +40,7 @@ class RowsUnchecked(JobFailed):
     exit_code = 2
 
 
-def verify_run(settings: VerifySettings) -> None:
+def verify_run(command: Job) -> None:
     """Check digests of a run's files, weights and data, measure a share of its images again, and print the agreement.
 
     The summary and the results of detection are compared with those of the recorded tables.
@@ -50,6 +51,7 @@ def verify_run(settings: VerifySettings) -> None:
         JobFailed: files or rows differ.
         RowsUnchecked: else, no row of some tables was compared.
     """
+    settings: VerifySettings = command.settings
     run = recorded_run(settings.run)
     if run.state != "completed":
         raise ValueError(f"run must be completed, got {run.folder}, which is {run.state}.")

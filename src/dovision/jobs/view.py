@@ -14,12 +14,13 @@ import hydra
 
 from dovision import checks
 from dovision.config.settings import ViewSettings
-from dovision.identity.shared import shared
+from dovision.identity.shared import Shared
 from dovision.io.progress import DISPLAY
 from dovision.io.signals import Stopped
+from dovision.jobs.command import Command
 from dovision.jobs.hydra_main import hydra_main
+from dovision.jobs.job import Job
 from dovision.jobs.train import fitted_network
-from dovision.jobs.validation import Checks
 from dovision.measurement import opened_network
 from dovision.measurement.opened_network import OpenedNetwork
 from dovision.training.model_cache import Networks
@@ -31,13 +32,14 @@ from dovision.view.worker import Overtaken, Worker
 log = logging.getLogger(__name__)
 
 
-def view(settings: ViewSettings) -> None:
+def view(job: Job) -> None:
     """Open the network and the images, and serve the page until Ctrl-C.
 
     Raises:
         ValueError: the extra view is not installed.
         OSError: the address cannot be listened to.
     """
+    settings: ViewSettings = job.settings
     try:
         uvicorn = checks.import_extra("uvicorn", "view")
         checks.import_extra("starlette.applications", "view")
@@ -78,9 +80,9 @@ def open_network(settings: ViewSettings) -> OpenedNetwork:
     """
     if settings.run is not None:
         return opened_network.of_run(settings.run, settings.split, settings.trust_checkpoint)
-    job = Networks(*shared().job(settings, settings.output_root))
-    fitted = {name: fitted_network(settings, job, name) for name in [*job.plan.network_keys]}
-    return opened_network.of_settings(settings, job.images, fitted)
+    networks = Networks(Shared(), settings, settings.output_root)
+    fitted = {name: fitted_network(settings, networks, name) for name in [*networks.plan.network_keys]}
+    return opened_network.of_settings(settings, networks.images, fitted)
 
 
 def open_words(words: Sequence[str]) -> OpenedNetwork:
@@ -90,7 +92,8 @@ def open_words(words: Sequence[str]) -> OpenedNetwork:
         ValueError, FileNotFoundError, ConnectionError, ImportError: as of dovision-view.
     """
     config = hydra.compose("view", overrides=list(words), return_hydra_config=True)
-    return open_network(Checks("view")(config, words, config.hydra.runtime.choices))
+    command = Command("view")
+    return open_network(command.check(command.job(config, config.hydra)).settings)
 
 
 def listening(host: str, port: int) -> socket.socket:

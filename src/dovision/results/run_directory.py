@@ -43,15 +43,20 @@ class RunDirectory:
         self.path = Path(path)
         self._lock = Lock(self.path / LOCK)
         self._config: Mapping[str, Any] = _NOTHING  # of the run that was started
+        self._written: dict[str, Any] = {}  # run.json, which nobody else changes while the lock is held
 
     @property
     def state(self) -> str:
         """State in run.json; "missing" if there is none, "damaged" if it is invalid."""
-        state = self._recorded_state()
-        if state != "running" or self._lock.held or is_locked(self.path / LOCK):
-            return state
-        state = self._recorded_state()  # the run may have ended between the two looks
-        return "interrupted" if state == "running" else state
+        return str(self.look()["state"])
+
+    def look(self) -> dict[str, Any]:
+        """Content of run.json with the state of now, or that state alone: "missing", or "damaged" if it is invalid."""
+        record = self._recorded()
+        if record["state"] != "running" or self._lock.held or is_locked(self.path / LOCK):
+            return record
+        record = self._recorded()  # the run may have ended between the two looks
+        return {**record, "state": "interrupted"} if record["state"] == "running" else record
 
     def read_record(self) -> dict[str, Any]:
         """Read run.json.
@@ -110,7 +115,7 @@ class RunDirectory:
 
     def record(self, entries: Mapping[str, Any]) -> None:
         """Add entries of plain types to run.json; known names are replaced."""
-        self._write({**self.read_record(), **entries})
+        self._write({**(self._written if self._lock.held else self.read_record()), **entries})
 
     def complete(self, entries: Mapping[str, Any]) -> None:
         """Complete the run, once all tables have their final names; after an error it can still be ended otherwise."""
@@ -131,20 +136,9 @@ class RunDirectory:
 
     def interrupt(self, reason: str, entries: Mapping[str, Any] = _NOTHING) -> None:
         """End the run from outside unless it has ended; the next start uses what is finished."""
-        if self._recorded_state() == "running":
+        if self._recorded()["state"] == "running":
             self._end({**entries, "state": "interrupted", "reason": reason})
         self.close()
-
-    def skip(self, overrides: Sequence[str], reason: str) -> None:
-        """Record that a run was not started, unless it has a record.
-
-        Raises:
-            BeingWritten: another process is at work there.
-        """
-        self.hold()
-        with closing(self):
-            if self.state == MISSING:
-                self._write({"state": "skipped", "overrides": list(overrides), "reason": reason})
 
     def remove_chunks(self) -> None:
         """Remove finished chunks from a completed run that was killed before it had removed them."""
@@ -161,14 +155,14 @@ class RunDirectory:
         with closing(self):
             self.record(entries)
 
-    def _recorded_state(self) -> str:
+    def _recorded(self) -> dict[str, Any]:
         try:
-            return str(self.read_record()["state"])
+            return self.read_record()
         except FileNotFoundError:
-            return MISSING
+            return {"state": MISSING}
         except ValueError:
-            return DAMAGED
+            return {"state": DAMAGED}
 
     def _write(self, entries: Mapping[str, Any]) -> None:
-        values = {str(key): checks.plain_value(f"fact {key}", value) for key, value in entries.items()}
-        write_json(self.path / RUN, with_digest(values))
+        self._written = {str(key): checks.plain_value(f"fact {key}", value) for key, value in entries.items()}
+        write_json(self.path / RUN, with_digest(self._written))

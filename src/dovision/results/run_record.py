@@ -16,7 +16,7 @@ from dovision.io.text_files import read_json, read_yaml
 from dovision.results import run_files
 from dovision.results.effect_sums import SUMS
 from dovision.results.factors import factor_text, factor_values, natural
-from dovision.results.run_directory import RunDirectory
+from dovision.results.run_directory import DAMAGED, MISSING, RunDirectory
 from dovision.results.run_files import RUN
 from dovision.results.schemas import DIGESTS, STATES, read_summary
 from dovision.results.tables import EFFECTS, SAMPLES, read_schema
@@ -109,7 +109,9 @@ def read_run(path: Path) -> Run:
             was recorded; the error names the file.
     """
     directory, file = RunDirectory(path), path / CONFIG
-    state, record = directory.state, directory.read_record()
+    if (record := directory.look())["state"] in (MISSING, DAMAGED):
+        record = directory.read_record()  # which says what is wrong
+    state = record["state"]
     completed = state == "completed"
     try:
         config = read_yaml(file) if completed or file.is_file() else {}

@@ -30,20 +30,12 @@ GOOD, PROGRAM = "completed", "dovision-evaluate"
 _PIVOTS = 3  # headline numbers that have a table by factors
 
 
-def state_of(folder: Path) -> str:
-    """State of a run directory; "damaged" if it cannot be read."""
+def look_at(folder: Path) -> dict[str, Any]:
+    """The record of a run with its state of now; `RunDirectory.look`, "damaged" also if it cannot be read."""
     try:
-        return RunDirectory(folder).state
+        return RunDirectory(folder).look()
     except OSError:
-        return DAMAGED
-
-
-def facts_of(folder: Path) -> dict[str, Any]:
-    """Read run.json; empty if missing or damaged."""
-    try:
-        return RunDirectory(folder).read_record()
-    except (ValueError, OSError):
-        return {}
+        return {"state": DAMAGED}
 
 
 def ended(number: int, overrides: Sequence[str], folder: Path, config: Mapping[str, Any] = MappingProxyType({})) -> Run:
@@ -52,8 +44,9 @@ def ended(number: int, overrides: Sequence[str], folder: Path, config: Mapping[s
     Args:
         config: of a job that has not started, and has left none.
     """
-    state, record = state_of(folder), facts_of(folder)
-    problem, summary = _reason(state, record), dict[str, Any]()
+    record = look_at(folder)
+    state, summary = str(record["state"]), dict[str, Any]()
+    problem = _reason(state, record)
     try:
         if state == GOOD:
             summary = read_summary(folder)
@@ -147,7 +140,6 @@ def _reason(state: str, record: Mapping[str, Any]) -> str:
         "partial": f"{reason}; {'not a result' if record.get('limits') else 'the same command measures the rest'}",
         "missing": "not started",
         "running": "locked by another process",
-        "skipped": reason,
         DAMAGED: f"its {RUN} cannot be read; the same command does the job again",
     }
     return str(reasons.get(state, ""))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,8 +17,9 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from dovision import checks
 from dovision.config.component import Component
 from dovision.config.settings import TrainSettings
-from dovision.identity.digests import Digests, stat_files
+from dovision.identity.digests import stat_files
 from dovision.identity.plans import CLASSIFIER, FOREIGN_WEIGHTS, NetworkKey, Plan
+from dovision.identity.shared import Shared
 from dovision.interfaces import Classifier, Images
 from dovision.io import files
 from dovision.io.atomic import remove_partial
@@ -57,27 +57,29 @@ class Architecture(NamedTuple):
     trusted: bool = False  # a file may name any function that can be imported, which is then run
 
 
-@dataclass
 class Networks:
     """Fitted networks of a job by name; `plan` knows the weights of these.
 
     The images of a dataset without labels take the classes of a classifier that is not fitted to them.
     """
 
-    plan: Plan
-    images: Images
-    digests: Digests
-    fitted: dict[str, FittedModel] = field(default_factory=dict)
+    def __init__(self, shared: Shared, settings: TrainSettings, run_dir: Path, repeat_log: bool = False) -> None:
+        self._shared, self._settings = shared, settings
+        self.plan, self.images, self._digests = shared.job(settings, run_dir, repeat_log)
+        self.fitted: dict[str, FittedModel] = {}
+
+    def plan_of_now(self) -> Plan:
+        """Plan of the files as they are now."""
+        return self._shared.job(self._settings, self.plan.run_dir)[0]
 
     def read(
         self,
-        settings: TrainSettings,
         name: str,
         fit: Callable[[], FitResult],
         limited: Mapping[str, Any],
         again: bool = False,
     ) -> FittedModel:
-        """Read a network of the settings, fitted before unless it is given or cached; concurrent processes wait.
+        """Read a network of the job, fitted before unless it is given or cached; concurrent processes wait.
 
         Random numbers of a fit begin from the seed, and change none of the job's.
 
@@ -89,7 +91,7 @@ class Networks:
         Raises:
             ValueError: its weights are given, and its classes or image shape are not the dataset's.
         """
-        key = self.plan.network_keys[name]
+        key, settings = self.plan.network_keys[name], self._settings
         architecture = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint)
         if key.is_given:
             return self._add(name, read_model(key.path, architecture, given=True))
@@ -119,7 +121,7 @@ class Networks:
             self.images.take_classes(model.classifier.task)
             check_fits(model, self.images.task, self.images.shape)
         self.fitted[name] = model
-        self.plan = self.plan.with_weights(name, model.weights, self.digests)
+        self.plan = self.plan.with_weights(name, model.weights, self._digests)
         return model
 
 

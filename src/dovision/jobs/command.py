@@ -1,0 +1,103 @@
+"""A command in this process: its jobs, made and checked once each, and what they share."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from dovision.config import settings
+from dovision.config.settings import TrainSettings
+from dovision.identity.shared import Shared
+from dovision.io.allocator import uncollected
+from dovision.jobs.job import Job, plain_overrides
+from dovision.jobs.keys import check_choices, check_command, check_target, drop_unselected
+from dovision.jobs.launch import Launch
+from dovision.jobs.unused_keys import unused
+
+if TYPE_CHECKING:
+    from dovision.jobs.components import Components
+    from dovision.jobs.sweep import Sweep
+
+log = logging.getLogger(__name__)
+
+
+class Command:
+    """A command from its first job to its last: jobs by folder, and the checks and files that they share."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.launch = Launch()
+        self.shared = Shared()
+        self.jobs: dict[Path, Job] = {}  # those that were made and checked before the first started
+        self.sweep: Sweep | None = None  # that this process has started
+        self._unused: dict[str, str] = {}  # overridden keys that some job does not use, and what would use them
+        self._used: set[str] = set()
+
+    def job(self, config: DictConfig, hydra: Any) -> Job:
+        """Make a job of its composed configuration, whose keys and values are checked, without Lightning.
+
+        Args:
+            config: with or without Hydra's own node.
+            hydra: that node.
+
+        Raises:
+            ValueError: names the key, the rule and what was got.
+        """
+        overrides = plain_overrides(hydra, "task")
+        check_command(self.name, overrides)
+        check_choices(self.name, config, overrides, hydra.runtime.choices)
+        read = settings.read(self.name, drop_unselected(self.name, config, overrides))
+        return Job.of(hydra, read, self.shared)
+
+    def check(self, job: Job, here: bool = True) -> Job:
+        """Make the components of a job that is to be done, and check them; return the job.
+
+        Without `here` it runs on another machine, with other devices.
+
+        Raises:
+            ValueError: names the key, the rule and what was got.
+            FileNotFoundError: there is no such file.
+        """
+        for component in settings.components(job.settings):
+            check_target(component.where, component)
+        if isinstance(job.settings, TrainSettings) and job.settings.composes_networks:
+            self._components.check(job.settings, here)
+        return job
+
+    def note_unused(self, job: Job) -> None:
+        """Note which overridden keys a job uses, and which it ignores."""
+        if isinstance(job.settings, TrainSettings) and job.settings.composes_networks:
+            lacking = unused(job.settings, job.overrides)
+            self._unused |= lacking
+            self._used |= {override.lstrip("+").partition("=")[0] for override in job.overrides} - lacking.keys()
+
+    @functools.cached_property
+    def _components(self) -> Components:
+        with uncollected():  # with Lightning, which neither a report nor a completed run waits for
+            from dovision.jobs.components import Components
+
+        return Components()
+
+    def warn_of_unused(self) -> None:
+        """Log a line on overridden keys that no job uses."""
+        idle = {key: name for key, name in self._unused.items() if key not in self._used}
+        if warning := "; ".join(f"{key} has no effect without {name}" for key, name in idle.items()):
+            log.warning(warning)
+
+
+_COMMANDS: dict[str, Command] = {}  # of this process: Hydra makes the callbacks, and has no other way to hand it over
+
+
+def begin(name: str) -> Command:
+    """Begin a command, with nothing shared from earlier ones."""
+    _COMMANDS[name] = Command(name)
+    return _COMMANDS[name]
+
+
+def current(name: str) -> Command:
+    """The command that was begun in this process, or one for the jobs of this worker."""
+    return _COMMANDS.get(name) or begin(name)

@@ -1,0 +1,34 @@
+"""The pull of a shortcut against its strength."""
+
+import numpy as np
+import pytest
+
+from dovision.results.run_record import read_sweep
+from paper.shortcut import Shortcut
+
+SHORTCUT = Shortcut(0)
+
+
+@pytest.fixture(scope="module")
+def runs(map_sweep):
+    return read_sweep(map_sweep)
+
+
+@pytest.mark.slow
+def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
+    (report_figure,) = SHORTCUT.of_sweep(runs)
+    data = report_figure.data
+    assert list(dict.fromkeys(data["panel"])) == [
+        "true effect",
+        "box minus control",
+        "energy on the tag",
+        "energy on the rib",
+    ]
+    tag = data[(data["panel"] == "true effect") & (data["series"] == "tag") & (data["class"] == "nodule")]
+    assert tag["x"].tolist() == [0.0, 0.5, 1.0]
+    assert (np.diff(tag["mean"]) < 0).all()
+    energy = data[(data["panel"] == "energy on the tag") & (data["class"] == "nodule")].set_index(["series", "x"])
+    assert energy.loc[("effect_map", 1.0), "low"] > energy.loc[("grad_cam", 1.0), "high"]
+    assert energy.loc[("area", 0.5), "mean"] == pytest.approx(1 / 16)
+    assert energy.loc[("area", 0.0), "objects"] == 36  # two runs of 18 films are pooled
+    assert len(report_figure.figure.axes) == 8
