@@ -197,9 +197,9 @@ def save_figure(
     folder.mkdir(parents=True, exist_ok=True)
     if figure and forms:
         wrap_text(figure)
-    for form in (form for form in FORMS if figure and form in forms):
-        with replacing(folder / f"{name}.{form}") as partial:
-            figure.savefig(partial, format=form, metadata=dict.fromkeys(FORMS[form]))
+        for form in (form for form in FORMS if form in forms):
+            with replacing(folder / f"{name}.{form}") as partial:
+                figure.savefig(partial, format=form, metadata=dict.fromkeys(FORMS[form]))
     with replacing(folder / f"{name}.csv") as partial:
         data.to_csv(partial, **CSV)
 
