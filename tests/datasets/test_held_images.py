@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
@@ -61,31 +60,6 @@ def test_one_colour_picture_makes_all_of_them_rgb():
     held = dv.HeldImages({"train": [(grey, 0)] * 2, "test": DataLoader([(grey, 0), (colour, 1)], collate_fn=list)})
     assert held.shape == (3, 4, 4)
     assert held.source("train").image(0).unique().tolist() == [pytest.approx(0.2)]
-
-
-def test_a_trainer_fits_and_tests_multilabel_images():
-    class Module(pl.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
-
-        def forward(self, image):
-            return self.network(image)
-
-        def training_step(self, batch, batch_idx):
-            return torch.nn.functional.binary_cross_entropy_with_logits(self(batch.image), batch.label)
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), 0.1)
-
-        def test_step(self, batch, batch_idx):
-            self.log("images", float(len(batch.image)), reduce_fx="sum")
-
-    pairs = TensorDataset(IMAGES, torch.eye(2).repeat(3, 1))
-    data = dv.ImageDataModule({"train": pairs, "val": pairs, "test": pairs})
-    trainer = pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False)
-    trainer.fit(module := Module(), data)
-    assert trainer.test(module, data, verbose=False) == [{"images": 6}]
 
 
 @pytest.mark.parametrize(

@@ -75,26 +75,10 @@ def test_images_labels_and_findings_of_many_films_a_patient_have_their_shares(se
         assert abs(own.any(1).mean() - labels.any(1).mean()) < 0.05
 
 
-def test_the_difference_of_label_distributions_is_that_of_a_cut_by_hand():
-    # Two patients of each of the label sets {0}, {1}, {0, 1} and none, one film each, cut in half: one of each.
-    labels = matrix([{0}, {0}, {1}, {1}, {0, 1}, {0, 1}, (), ()])
-    rows = _splits.split_groups(range(8), labels, 0, 0.5, seed=1)
-    odds = {name: labels[list(own)].sum(0) / (len(own) - labels[list(own)].sum(0)) for name, own in rows.items() if own}
-    whole = labels.sum(0)[:2] / (8 - labels.sum(0)[:2])
-    assert sum(abs(own[:2] - whole).mean() for own in odds.values()) == 0  # LD of Sechidis et al., section 4
-
-
 def test_a_patient_of_many_films_fills_a_split_alone():
     groups = ["many"] * 30 + list(range(70))  # of 100 films, 30 for test: the large patient, or 30 small ones
     rows = _splits.split_groups(groups, [0] * 100, 0, 0.3, seed=0)
     assert len(rows["test"]) == 30
-
-
-def test_each_label_is_cut_in_the_same_proportions():
-    labels = [0] * 100 + [1] * 20
-    rows = _splits.split_groups(range(120), labels, 0.1, 0.3, seed=3)
-    counts = {name: (sum(r < 100 for r in own), sum(r >= 100 for r in own)) for name, own in rows.items()}
-    assert counts == {"train": (60, 12), "val": (10, 2), "test": (30, 6)}
 
 
 @pytest.mark.parametrize(

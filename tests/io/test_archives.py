@@ -70,23 +70,6 @@ def test_forked_processes_do_not_move_each_others_place(films):
         assert all(found[:50] == list(range(50)) for found in pool.map(numbers_read, [films] * 6))
 
 
-def damaged(films: Path) -> None:
-    whole = bytearray(films.read_bytes())
-    whole[40:60] = bytes(20)
-    films.write_bytes(whole)
-
-
-def cut(films: Path) -> None:
-    films.write_bytes(films.read_bytes()[:2000])
-
-
-@pytest.mark.parametrize("damage", [damaged, cut])
-def test_a_damaged_archive_is_named(films, damage):
-    damage(films)
-    with pytest.raises(ValueError, match=r"films.ZIP/patient/0.png must be a whole member of an archive: .* again"):
-        archives.read_path(films / "patient" / "0.png", MOST)
-
-
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_damage_is_named_by_any_method_of_compression(tmp_path, method):
     path = tmp_path / "films.zip"

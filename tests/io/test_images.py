@@ -117,13 +117,6 @@ def test_a_jpeg_with_a_thumbnail_is_its_first_frame():
     assert images.decode(data).size == (64, 48)
 
 
-def test_a_hole_in_place_of_an_image_is_a_bad_file(tmp_path):
-    with (tmp_path / "a.png").open("wb") as file:
-        file.truncate(images.MAX_FILE_BYTES + 1)
-    with pytest.raises(images.BadFile, match="must have at most 268,435,456 bytes"):
-        images.open_image(tmp_path / "a.png")
-
-
 def test_a_png_is_turned_by_its_exif_data_and_without_them_not_decoded_for_its_size():
     exif = Image.Exif()
     exif[0x0112] = 6

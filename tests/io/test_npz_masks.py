@@ -79,16 +79,3 @@ def test_a_mask_over_the_budget_and_a_missing_one_are_named(tmp_path, monkeypatc
     monkeypatch.setattr(mask_files, "PIXELS", 23)
     with pytest.raises(ValueError, match="its 152 bytes are more than the 23 of the largest image"):
         npz_mask(tmp_path / "a.npz", "a")
-
-
-def test_a_flipped_bit_is_never_read(tmp_path):
-    data, random = npz(npy(MASK)), np.random.default_rng(0)
-    accepted = 0
-    for place in random.integers(len(data), size=200).tolist():
-        (tmp_path / "a.npz").write_bytes(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :])
-        try:
-            assert np.array_equal(npz_mask(tmp_path / "a.npz", "a"), MASK)
-            accepted += 1  # the meaning of the bit did not matter, such as the time of the file
-        except ValueError as error:
-            assert "\n" not in str(error)  # noqa: PT017
-    assert accepted < 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,6 +13,10 @@ from pytorch_lightning.loggers import Logger
 from dovision.config.component import Component
 from dovision.jobs.train import main as train
 from dovision.report.loggers import closing_loggers, make_loggers
+from dovision.report.uploader import quality
+from dovision.results.classifier_quality import OVERALL
+from dovision.results.detection_summary import TWINS
+from dovision.results.run_record import Run
 from dovision.training.image_classifier import ImageClassifier
 
 SMALL = ("dataset=digits", "training.classifier.epochs=3", "training.autoencoder.epochs=1", "autoencoder=conv_1x1")
@@ -156,3 +161,26 @@ def test_a_report_names_the_loggers_that_it_knows(finished, reported, capsys):
     )
     assert reported(finished, "log_to=csv") == 1
     assert "log_to must be a logger that shows figures, got an object of class CSVLogger" in capsys.readouterr().err
+
+
+def run_with(classes):
+    interval = {"estimate": 0.5, "low": 0.1}
+    numbers = {
+        **dict.fromkeys((*OVERALL.values(), *TWINS)),
+        "sensitivity": interval,
+        "accuracy": interval,
+        "classes": classes,
+    }
+    return Run(Path("run"), "run", "completed", {}, {}, {"conditions": {"clean": numbers}})
+
+
+def test_those_of_a_class_bear_its_name_unless_there_are_many():
+    own = {"specificity": {"estimate": 1}, "prevalence": {"estimate": 0.5}, "images": {"estimate": 12}}
+    assert quality(run_with({"No Finding": own})) == {"sensitivity/clean": 0.5, "specificity/clean No Finding": 1.0}
+    assert quality(run_with({str(number): own for number in range(51)})) == {"sensitivity/clean": 0.5}
+
+
+@pytest.mark.slow
+def test_a_report_is_sent_to_event_files_as_pictures(finished, reported, events):
+    assert reported(finished, "log_to=[tensorboard]") == 0
+    assert "figures/effect_against_epsilon" in events(finished / "report" / "tensorboard").Tags()["images"]
