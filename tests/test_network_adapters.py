@@ -165,27 +165,6 @@ BATCH = dv.Batch(torch.rand(2, 3, 8, 8), torch.arange(2), torch.arange(2), torch
 
 
 @pytest.mark.parametrize(
-    "attack",
-    [
-        dv.RandomSign(0.1),
-        dv.component("attack", "square", {"eps": [0.1], "queries": 20}),
-    ],
-)
-def test_attacks_without_gradients_take_a_callable(attack):
-    assert attack(BATCH, dv.wrap_callable(squares, 3)).shape == BATCH.image.shape
-
-
-OTHER = BATCH._replace(group=BATCH.group + 100)
-
-
-def test_attacks_on_a_callable_are_detected():
-    found = dv.detect(
-        dv.wrap_callable(squares, 3), (BATCH, OTHER), "max_softmax", {"noise": dv.RandomSign(0.3)}, progress=False
-    )
-    assert set(found.to_pandas()["detector"]) == {"max_softmax"}
-
-
-@pytest.mark.parametrize(
     ("use", "message"),
     [
         (lambda box: dv.component("attack", "fgsm", {"eps": [0.1]})(BATCH, box), "gives logits alone, and no gradient"),

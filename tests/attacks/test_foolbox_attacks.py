@@ -106,19 +106,6 @@ EXACT = {
 }
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_the_nearest_image_of_a_linear_classifier_is_found(name):
-    make, tolerance = EXACT[name]
-    attack, (classifier, weight) = make(None), linear(4, "multiclass")
-    logits = classifier(GREY[:1])[0].detach()
-    predicted = logits.argmax()
-    others = [k for k in range(4) if k != predicted]
-    far = distances(logits[others] - logits[predicted], weight[others] - weight[predicted], attack.norm)
-    found = attack(batch_of(GREY[:1], predicted.view(1)), classifier, attack.eps[0])
-    assert classifier(found).argmax() != predicted
-    assert size(found - GREY[:1], attack.norm).item() == pytest.approx(min(far), rel=tolerance)
-
-
 @pytest.mark.parametrize("target", [None, "a", "d"])
 @pytest.mark.parametrize("name", EXACT)
 def test_a_wrong_label_of_several_is_found_or_that_of_the_target(name, target):

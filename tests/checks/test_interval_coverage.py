@@ -32,20 +32,6 @@ def test_intervals_of_recorded_effects_hold_from_five_images_on(check, name):
     assert not check.Coverage("", 20, 200, *check.of_effects(population, what, 20, 200, unequal=True, seed=0)).too_low
 
 
-@pytest.mark.parametrize(("truth", "clusters"), [(0.9, 8), (0.5, 20), (0.98, 48)])
-def test_intervals_of_shares_hold(check, truth, clusters):
-    printed, held = check.counted(check.of_shares(truth, clusters, 150, 0.3, 0), truth)
-    assert printed == 150
-    assert held / printed > 0.93
-
-
-@pytest.mark.parametrize("rates", [(0.5, 0.9), (0.9, 0.98)])
-def test_intervals_of_balanced_accuracies_hold(check, rates):
-    printed, held = check.counted(check.of_balanced(rates, 8, 150, 0), sum(rates) / 2)
-    assert printed == 150
-    assert held / printed > 0.93
-
-
 def test_intervals_of_areas_hold(check):
     for area, truth in ((check.auroc, 0.9), (check.average_precision, check.precision_of(1.8124))):
         printed, held = check.counted(check.of_areas(area, 1.8124, 15, 150, True, 0), truth)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,12 @@ def test_every_file_that_is_linked_exists(page):
     assert [
         link for link in links if not re.match(r"\w+://", link) and not (here / link).exists() and not MADE.match(link)
     ] == []
+
+
+@pytest.mark.parametrize("name", ["my photo.jpg", "Anna's cat, [1] = x.jpg"])
+def test_a_photo_may_have_any_name(name):
+    words = ["make", "--dry-run", "--always-make", "photo", f"PHOTO={name}"]
+    lines = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    (line,) = [line for line in lines if "dovision-evaluate" in line]
+    override = OverridesParser.create().parse_override(shlex.split(line)[-1])
+    assert override.value() == name

@@ -201,24 +201,6 @@ def test_overlap_is_that_of_torchvision():
         torch.testing.assert_close(found[0, 0], expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.slow
-@torch.no_grad()
-def test_a_detector_of_torchvision_is_measured():
-    torch.manual_seed(0)
-    network = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(
-        weights_backbone=None, num_classes=3, min_size=64, max_size=64, box_score_thresh=0.0
-    ).eval()
-    image = torch.rand(1, 3, 64, 64)
-    (best,) = network(image)
-    left, top, right, bottom = (int(edge) for edge in best["boxes"][0].round())
-    output = dv.BoxScore([dv.Box(top, left, bottom, right)], [int(best["labels"][0])])
-    found = dv.effect_map(dv.wrap(network, ["thing"], task="multilabel", output=output), image, dv.PixelGrid(1, 2))
-    torch.testing.assert_close(found.control[0, 0], best["scores"][0], rtol=0, atol=1e-5)
-    image[..., 32:] = 0
-    expected = output(network(image)).sigmoid() - found.control
-    torch.testing.assert_close(found.effect[:, 1], expected, rtol=0, atol=1e-5)
-
-
 REFUSED = {
     "no maps": (layers(), dv.ClassShare(), "ClassShare needs a network that returns maps .* got shape"),
     "no dict": (Bright(), dv.MeanLogit(), "MeanLogit needs a network that returns maps of classes, .* got a list of"),

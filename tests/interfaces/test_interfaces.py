@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -10,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import dovision as dv
 from dovision.functional.norms import condition_name, size
 from dovision.functional.rng import generator
 from dovision.interfaces import Attack, Classifier, Context, Images, Intervention
 from dovision.interventions._masks import MaskIntervention
 from dovision.interventions.fills import Constant
 from dovision.propagation import Propagation
-from dovision.types import INPUT, Batch, Box, Task, object_kind
+from dovision.types import INPUT, Batch, Box, Layout, Task, object_kind
 
 MULTICLASS = Task("multiclass", ("a", "b", "c"))
 MULTILABEL = Task("multilabel", ("a", "b", "c"))
@@ -381,3 +384,51 @@ def test_masks_that_a_users_dataset_or_intervention_returns_wrongly_are_refused_
         Masked(Constant(0.0), 0, 0).region((1, 4, 5), 0, 0)
     with pytest.raises(ValueError, match=r"Own\.source_masks\(\): 'm' must be a NumPy array of bool, shape \(4, 5\), "):
         Own().masks("test", 0)
+
+
+LOSSES = ("dlr", "margin", "task_loss")
+NAMES = {name: getattr(dv, name) for name in dir(dv) if name[0].isupper() or name in LOSSES}
+GROUPS = {
+    "attack": ["pgd", "fgsm", "square"],
+    "intervention": ["pixel_grid", "transform"],
+    "explainer": ["grad_cam", "effect_map", "random_map"],
+    "detector": ["max_softmax", "feature_squeezing"],
+    "fill": ["blur", "constant"],
+}
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group, names in GROUPS.items() for name in names])
+def test_a_repr_can_be_pasted(group, name):
+    made = dv.component(group, name)
+    again = eval(repr(made), dict(NAMES))
+    assert type(again) is type(made)
+    assert repr(again) == repr(made) == repr(pickle.loads(pickle.dumps(made))) == repr(copy.copy(made))
+
+
+def test_arguments_are_named():
+    assert repr(dv.PixelGrid(7, 5, fill=dv.Blur(4))) == "PixelGrid(rows=7, columns=5, fill=Blur(sigma=4))"
+    assert repr(dv.CenterMap()) == "CenterMap()"
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape", "seen"),
+    [
+        (Layout.NCHW, (2, 3, 4, 5), (2, 3, 4, 5)),
+        (Layout.NHWC, (2, 4, 5, 3), (2, 3, 4, 5)),
+        (Layout.NTC, (2, 7, 3), (2, 3, 7, 1)),
+        (Layout.NCT, (2, 3, 7), (2, 3, 7, 1)),
+        (Layout.NHTC, (2, 6, 7, 3), (2, 6, 7, 3)),
+        (Layout.NC, (2, 3), (2, 3)),
+    ],
+)
+def test_a_layout_shows_its_units_on_axis_1_and_restores_the_value(layout, shape, seen):
+    value = torch.arange(float(torch.Size(shape).numel())).reshape(shape)
+    shown = layout.present(value)
+    assert shown.shape == seen
+    assert torch.equal(layout.restore(shown), value)
+
+
+def test_of_two_classes_that_exclude_each_other_the_first_is_the_opposite_of_the_second():
+    assert Task("multiclass", ("benign", "malignant")).opposite == "benign"
+    assert Task("multilabel", ("nodule", "opacity")).opposite is None
+    assert Task("multiclass", ("a", "b", "c")).opposite is None

@@ -8,7 +8,6 @@ from torch.utils.hooks import RemovableHandle
 import dovision as dv
 from dovision.interfaces import Classifier, Context
 from dovision.interventions.activation import Activation
-from dovision.interventions.interchange import Interchange
 from dovision.interventions.joint import Joint
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
@@ -63,17 +62,6 @@ def test_a_masked_image_and_a_silenced_channel_are_made_in_one_pass(branches, ba
     torch.testing.assert_close(
         found.treated[:, 6], by_hand(branches, silenced, network.right(IMAGES)), rtol=0, atol=1e-6
     )
-
-
-@torch.no_grad()
-def test_the_other_intervention_has_its_own_sources(branches, batch):
-    held = Activation("left", None, Interchange(SOURCES))
-    found = Propagation(branches, Joint(GRID, held), chunk=3)(batch)
-    network = branches.network
-    for unit in range(6):
-        masked = GRID.apply(IMAGES, unit, Context(batch, branches))
-        expected = by_hand(branches, network.left(SOURCES), network.right(masked))
-        torch.testing.assert_close(found.treated[:, 7 + unit], expected, rtol=0, atol=1e-6)
 
 
 @torch.no_grad()

@@ -97,16 +97,6 @@ def test_each_number_of_a_label_map_is_a_unit_and_others_are_background(pictures
     }
 
 
-def test_without_names_all_that_is_not_background_is_one_mask(pictures, tmp_path):
-    labels = np.zeros((24, 36), dtype=np.uint8)
-    labels[:12, 18:], labels[12:, 18:] = 3, 255
-    root = save(tmp_path / "masks", "{stem}.png", pictures, Image.fromarray(labels))
-    intervention = MaskFiles(str(root), None, BLACK)
-    intervention.bind(pictures, "test")
-    assert intervention.units(pictures.shape) == ("mask",)
-    assert intervention.region(pictures.shape, 0, 0) == (0, 4, 8, 8)
-
-
 def test_arrays_of_an_npz_may_overlap(pictures, tmp_path):
     root = tmp_path / "masks"
     root.mkdir()
@@ -117,18 +107,6 @@ def test_arrays_of_an_npz_may_overlap(pictures, tmp_path):
     intervention = bound(root, pictures, ["head", "body"], files="{stem}.npz")
     assert intervention.region(pictures.shape, 0, 0) == (0, 0, 2, 8)
     assert intervention.region(pictures.shape, 1, 0) == (0, 0, 8, 8)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16"])
-def test_label_maps_of_all_modes_of_one_number_a_pixel_are_read(pictures, tmp_path, mode):
-    number = 1 if mode == "1" else 200
-    mask = np.zeros((24, 36), dtype=np.uint8)
-    mask[:, 18:] = number
-    image = Image.fromarray(mask.astype(bool) if mode == "1" else mask.astype(np.uint16 if "16" in mode else np.uint8))
-    if mode == "P":
-        image.putpalette(list(range(256)) * 3)
-    root = save(tmp_path / "masks", "{stem}.png", pictures, image)
-    assert bound(root, pictures, {"right": number}).region(pictures.shape, 0, 0) == (0, 4, 8, 8)
 
 
 def test_masks_of_another_aspect_are_refused(pictures, tmp_path):

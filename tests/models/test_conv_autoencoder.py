@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.small_cnn import small_cnn
-from dovision.types import CODE
 
 SHAPE = (1, 28, 28)
 MNIST = dict(after="relu1", channels=[32, 16, 64, 32], code=1, kernel_size=1)
@@ -17,14 +15,6 @@ CHEST = dict(after="features.transition1", channels=[128, 32, 16, 32, 128], code
 def classifier():
     torch.manual_seed(0)
     return small_cnn(SHAPE, "multiclass", [str(k) for k in range(10)], [0.5], [0.5]).eval()
-
-
-@pytest.mark.parametrize(("settings", "size"), [(MNIST, (26, 26)), (CHEST, (28, 28))])
-def test_the_codes_of_both_settings_have_16_channels_and_keep_the_size(settings, size):
-    autoencoder = ConvAutoencoder(**settings)
-    activation = torch.rand(1, settings["channels"][0], *size)
-    assert autoencoder.encoder(activation).shape == (1, 16, *size)
-    assert autoencoder(activation).shape == activation.shape
 
 
 def test_the_inserted_classifier_is_prefix_then_autoencoder_then_suffix(classifier):
@@ -54,13 +44,6 @@ def test_insertion_leaves_the_classifier_as_it_is(classifier):
     assert classifier.sites == {}
     assert list(classifier.state_dict()) == list(before)
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
-
-
-def test_the_code_is_a_site_of_the_inserted_classifier(classifier):
-    with_autoencoder = insert(classifier, ConvAutoencoder(**MNIST), SHAPE)
-    encoder = with_autoencoder.network.get_submodule(with_autoencoder.sites[CODE])
-    assert isinstance(encoder, nn.Sequential)
-    assert encoder[0][0].out_channels == 16
 
 
 @pytest.mark.parametrize("settings", [MNIST, CHEST])

@@ -123,16 +123,6 @@ def test_a_checkpoint_of_lightning_gives_its_network(tmp_path):
     assert steps == ["took its entry state_dict", "took off the prefix backbone."]
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_torchvision_and_data_parallel_give_the_network_called_directly(tmp_path, wrapped):
-    torch.manual_seed(0)
-    network = torchvision.models.resnet18(num_classes=5).eval()
-    whole = nn.DataParallel(network) if wrapped else network
-    path = saved(tmp_path / "resnet18.pth", whole.state_dict())
-    found, _ = loaded(path, into=torchvision.models.resnet18(num_classes=5))
-    assert same(found, network)
-
-
 def test_the_names_of_torchvisions_published_densenets_are_read(tmp_path):
     torch.manual_seed(0)
     network = torchvision.models.densenet121(num_classes=2).eval()

@@ -76,23 +76,3 @@ def test_a_network_without_such_layers_stays_as_it_is():
     names = list(network.state_dict())
     fix_same_padding(network, (3, 64, 64))
     assert list(network.state_dict()) == names
-
-
-@pytest.mark.parametrize("name", ["resnet10t", "deit_tiny_distilled_patch16_224"])
-def test_a_file_of_weights_is_where_training_starts_with_its_head_or_a_new_one(tmp_path, name):
-    shape, arguments = (3, 32, 32), ("multiclass", CLASSES, [0.0], [1.0])
-    torch.manual_seed(1)
-    size = {} if name == "resnet10t" else {"img_size": 32}
-    own = timm.create_model(name, num_classes=3, **size).eval()
-    path, image = str(tmp_path / "best.pth"), torch.rand(2, *shape)
-    torch.save({"state_dict": own.state_dict()}, path)
-    found = timm_model(name, False, shape, *arguments, weights=path).eval()
-    assert torch.equal(found(image), own(image))
-    two = timm_model(name, False, shape, "multiclass", ["a", "b"], [0.0], [1.0], new_head=True, weights=path).eval()
-    assert two(image).shape == (2, 2)
-    same, head = two.network.state_dict(), ("fc.", "head.", "head_dist.")
-    assert all(torch.equal(same[key], tensor) for key, tensor in own.state_dict().items() if not key.startswith(head))
-    with pytest.raises(ValueError, match=r"head, of 3 classes, name these in dataset.classes.*model.new_head=true"):
-        timm_model(name, False, shape, "multiclass", ["a", "b"], [0.0], [1.0], weights=path)
-    with pytest.raises(ValueError, match=r"model.weights must be null with model.pretrained=true, got .*best.pth"):
-        timm_model("resnet18", True, shape, *arguments, weights=path)

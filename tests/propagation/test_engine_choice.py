@@ -22,11 +22,9 @@ import dovision as dv
 from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
-from dovision.module_state import differentiable
 from dovision.propagation import Propagation, engine_choice
-from dovision.propagation.graph import Step
 from dovision.propagation.graph_passes import fold_batch_norm
-from dovision.propagation.incremental import Arguments, Incremental
+from dovision.propagation.incremental import Incremental
 from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
@@ -238,13 +236,6 @@ def test_like_attributes_have_stamps_of_their_own(one, other):
     assert len(stamps) == 2
 
 
-def test_the_stamp_is_the_same_where_gradients_are_taken():
-    classifier = classifier_of(network_of())
-    stamp = weights_stamp(classifier)
-    with differentiable(classifier):
-        assert weights_stamp(classifier) == stamp
-
-
 def test_lists_that_hold_each_other_end():
     module, nested = nn.Identity(), [F.relu]
     for _ in range(40):
@@ -350,13 +341,6 @@ def test_the_choice_at_the_input_takes_two_rows_of_whole_passes():
     classifier.register_forward_hook(lambda module, args, logits: rows.append(len(logits)))
     Propagation(classifier, Painted(GRID))(batch_of(2, 1, 16, 16))
     assert rows == [2]
-
-
-def test_arguments_are_filled_wherever_steps_stand():
-    one, other = Step("one", torch.relu), Step("other", torch.relu)
-    for args in ((one, 2, (3, 3)), (one, [one, other]), ([one, {"of": other}], 1)):
-        step = Step("step", torch.add, args, {"alpha": other, "kind": "sum"})
-        assert Arguments.of(step).filled(lambda each: each.name) == step.arguments(lambda each: each.name)
 
 
 def test_a_batch_norm_over_tokens_is_folded_into_the_linear_layer_before_it():

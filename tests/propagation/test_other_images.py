@@ -229,18 +229,6 @@ def test_an_edit_in_place_through_a_view_is_not_lost(kind, masked, caplog):
     assert "is read after an edit in place" in caplog.text or "out=" in caplog.text
 
 
-@pytest.mark.parametrize("halves", ["chunk", "split"])
-def test_halves_may_be_edited_in_place_where_the_whole_is_not_read(halves):
-    class Gated(nn.Module):
-        def forward(self, x):
-            one, other = x.chunk(2, 1) if halves == "chunk" else torch.split(x, 2, 1)
-            one.sigmoid_()
-            return torch.cat([one * other, other], 1)
-
-    classifier, batch = classifier_of(ready(convolutions(Gated()))), batch_of(2, 1, 16, 16)
-    assert isinstance(agreeing(classifier, Painted(GRID), batch).engine, Incremental)
-
-
 def test_a_copy_may_be_edited_in_place():
     class Copied(nn.Module):
         def forward(self, x):
@@ -345,15 +333,6 @@ def test_so_is_one_of_the_state_of_an_lstm():
     propagation = Propagation(classifier, Painted(GRID))
     with torch.no_grad():
         assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-
-
-def test_under_autocast_too():
-    classifier, batch = classifier_of(ready(convolutions(EditedThroughAView("part")))), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, Painted(GRID))
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        got, expected = propagation(batch), expected_outcome(classifier, propagation.intervention, batch)
-    torch.testing.assert_close(got.treated, expected.treated, rtol=0.02, atol=0.02)
-    assert type(propagation.engine) is WholePasses
 
 
 def test_an_edit_of_a_value_that_follows_from_sizes_is_made():

@@ -159,10 +159,6 @@ def in_windows_by_name(self, maps):
     return shifted_window_attention(input=maps, **self.settings())
 
 
-def with_a_bias_of_the_image(self, maps):
-    return shifted_window_attention(maps, **self.settings(proj_bias=maps.mean((0, 1, 2))))
-
-
 def by_cosine(self, maps):
     return shifted_window_attention(maps, **self.settings(logit_scale=torch.ones(2, 1, 1)))
 
@@ -228,12 +224,6 @@ def test_edits_are_as_in_whole_passes(name):
     assert_equal(outcome, expected_outcome(classifier, PixelGrid(4, 4), batch))
     for chunk in (3, 17):
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
-
-
-def test_a_bias_that_follows_from_the_images_is_left_to_torchvision():
-    classifier, image = classifier_of(with_weights(Windows(with_a_bias_of_the_image))), batch_of(2, 3, 56, 56).image
-    graph = pack_attention(compute_constants(trace(classifier, None, image)))
-    assert not any(isinstance(step.function, PackedAttention) for step in graph.steps)
 
 
 def test_attention_of_what_is_no_image_a_row_is_not_taken_for_it():

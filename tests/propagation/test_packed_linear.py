@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
 from dovision.propagation.kernels import packed_linear
@@ -203,27 +202,6 @@ def test_a_pointwise_convolution_keeps_bits_in_a_window(library):
     for size in (1, 2, 5):
         assert_same(kernel(value[:, :, 2 : 2 + size, 1 : 1 + size]), whole[:, :, 2 : 2 + size, 1 : 1 + size], library)
         assert_same(kernel(value[:1, :, :size, :1]), whole[:1, :, :size, :1], library)
-
-
-class ByNorm(nn.Module):
-    """Features over their norm: 0/0 where nothing is left of them."""
-
-    def forward(self, x):
-        x = x.flatten(1)
-        return x / x.norm(dim=1, keepdim=True)
-
-
-def test_what_is_no_number_stays_so_behind_an_activation():
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1, bias=False), ByNorm(), nn.Linear(8 * 256, 32), nn.ReLU(), nn.Linear(32, 5)
-    )
-    batch = batch_of(1, 1, 16, 16)
-    alone = torch.full_like(batch.image, 0.5)  # which the classifier's normalisation takes to 0
-    alone[..., :3, :3] = batch.image[..., :3, :3]
-    outcome = Propagation(classifier_of(network), PixelGrid(4, 4, Constant(0.5)))(batch._replace(image=alone))
-    assert outcome.treated[0, 0].isnan().all()
-    assert outcome.treated[0, 1:].isfinite().all()
 
 
 @pytest.mark.parametrize(

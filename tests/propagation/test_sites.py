@@ -16,7 +16,6 @@ from dovision.interfaces import Intervention
 from dovision.interventions.activation import Activation
 from dovision.propagation import layouts, presented_site
 from dovision.propagation.layouts import Probes
-from dovision.propagation.sites import find_site, site_names
 from dovision.types import Layout
 
 SHAPE = (3, 64, 64)
@@ -177,18 +176,6 @@ def test_a_layout_that_nothing_shows_is_refused(network, site, reason):
 )
 def test_layouts_are_found_where_the_shape_shows_them(network, site, expected):
     assert layout(dv.wrap(network, 2), site, (3, 8, 8)) == expected
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet18", "densenet"])
-def test_every_layer_of_a_convolutional_network_has_channels(name):
-    classifier = on_meta(name)
-    with torch.no_grad():
-        probes = Probes(classifier, SHAPE)
-        sites = [site for site in site_names(classifier) if site != "input"]
-        assert len(sites) > 40
-        found = {site: probes.layout(find_site(classifier, site)).layout for site in sites}
-    assert set(found.values()) == {Layout.NCHW, Layout.NC}
 
 
 def test_a_layout_that_is_given_is_taken():

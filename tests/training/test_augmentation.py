@@ -8,7 +8,6 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from torchvision.transforms import v2
-from torchvision.tv_tensors import BoundingBoxes, Mask
 
 from dovision.config.settings import read
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
@@ -20,7 +19,6 @@ from dovision.training.data_module import ImageDataModule
 NAMES = sorted(path.stem for path in (configuration_folder() / "augmentation").glob("*.yaml"))
 SHAPES = [(1, 28, 28), (3, 40, 56)]
 SIDE = 160
-BOX = (40, 30, 110, 120)  # left, top, right, bottom
 
 
 def transform(name, shape=(1, SIDE, SIDE)):
@@ -57,41 +55,6 @@ def test_what_is_drawn_depends_on_seed_epoch_and_sample_alone(name):
     ]
     for other in others:
         assert not all(torch.equal(one, two) for one, two in zip(due, other, strict=True))
-
-
-def drawn() -> tuple[torch.Tensor, BoundingBoxes, Mask]:
-    """An image with a bright box on a dark ground, the box, and its mask."""
-    left, top, right, bottom = BOX
-    image = torch.zeros(1, SIDE, SIDE)
-    image[:, top:bottom, left:right] = 1
-    boxes = BoundingBoxes(torch.tensor([BOX]).float(), format="XYXY", canvas_size=(SIDE, SIDE))
-    return image, boxes, Mask(image.bool())
-
-
-def around(image: torch.Tensor) -> list[float]:
-    """The corners of what is bright."""
-    rows, columns = (image[0] > (image.max() + image.min()) / 2).nonzero(as_tuple=True)
-    return [columns.min().item(), rows.min().item(), columns.max().item() + 1, rows.max().item() + 1]
-
-
-def overlap(one: list[float], other: list[float]) -> float:
-    """Intersection over union of two boxes."""
-    left, top = max(one[0], other[0]), max(one[1], other[1])
-    right, bottom = min(one[2], other[2]), min(one[3], other[3])
-    inside = max(0, right - left) * max(0, bottom - top)
-    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (one, other)]
-    return inside / (sum(areas) - inside)
-
-
-@pytest.mark.parametrize("name", ["none", "flip_crop", "affine_jitter"])
-def test_boxes_and_masks_go_with_their_image(name):
-    augment, moved = Augmentation(transform(name), 0), 0
-    for sample in range(40):
-        image, boxes, mask = augment(drawn()[0], 0, sample, *drawn()[1:])
-        assert overlap(boxes[0].tolist(), around(image)) >= 0.95
-        assert overlap(around(mask.float()), around(image)) >= 0.95
-        moved += overlap(boxes[0].tolist(), list(map(float, BOX))) < 0.9
-    assert (moved > 20) == (name != "none")
 
 
 def corners(mask: torch.Tensor) -> list[float]:

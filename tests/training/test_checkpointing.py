@@ -210,12 +210,6 @@ def test_a_fit_goes_on_from_a_file_of_a_model_checkpoint_as_if_it_had_had_all_ep
     assert list(pd.read_csv(tmp_path / "more" / "epochs.csv")["epoch"]) == [1, 2, 3, 4]
 
 
-def test_workers_change_nothing_of_an_augmented_fit(tmp_path):
-    one, other = (fit(tmp_path / way, way=way) for way in ("augmented", "augmented by workers"))
-    assert same(one, other)
-    assert not same(one, fit(tmp_path / "plain"))
-
-
 def test_a_fit_that_was_stopped_early_and_then_killed_fits_no_further_epoch(tmp_path):
     whole = fit(tmp_path, way="early")
     again = fit(tmp_path, way="early")
@@ -301,12 +295,6 @@ def test_epochs_of_other_code_are_not_taken_up(tmp_path, undisturbed, caplog):
         fit(tmp_path, STEPS + 1, {"code": "other"})
     assert same(fit(tmp_path), undisturbed)
     assert "written by other code or another torch" in caplog.text
-
-
-def test_the_best_epoch_is_the_one_with_the_least_loss(undisturbed):
-    losses = [scores["val_loss"] for scores in undisturbed.scores]
-    assert undisturbed.best["epoch"] == 1 + losses.index(min(losses))
-    assert undisturbed.best["val_loss"] == min(losses)
 
 
 @pytest.mark.parametrize(("way", "is_best"), [("plain", True), ("early", False)])
