@@ -9,12 +9,10 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
-import pytorch_lightning as pl
 import torch
 import torchvision
 from omegaconf import OmegaConf
 from torch import nn
-from torch.utils.data import DataLoader
 
 import dovision as dv
 from dovision.api import to_batch
@@ -22,7 +20,6 @@ from dovision.config.component import Component
 from dovision.config.inferred_settings import with_wrapped_network
 from dovision.config.settings import example_photograph
 from dovision.io import images
-from dovision.measurement.callback import ClassifierUnderTest
 from dovision.models import checkpoint
 from dovision.types import Preprocessing
 
@@ -142,23 +139,6 @@ def test_pictures_are_brought_to_a_network_as_its_preprocessing_says(tmp_path):
     assert torch.equal(batch, dv.to_batch(picture, 64, resize=way))
     assert torch.equal(batch, dv.ImageData(picture, size=Preprocessing(64, way)).images.image)
     assert not torch.equal(batch, dv.to_batch(picture, 64))
-
-
-def test_pictures_alone_are_brought_to_the_preprocessing_of_a_classifier(tmp_path):
-    picture = images.decode(example_photograph().read_bytes())
-    classifier = dv.wrap_callable(lambda image: image.square().mean((2, 3)) * 9, 3)
-    classifier.preprocessing = Preprocessing(48, dv.Resize(size=51, interpolation="bicubic"))
-    expected = dv.to_batch(picture, classifier.preprocessing)
-    measured = [dv.effect_map(classifier, data).image for data in (picture, example_photograph(), [(picture, 0)])]
-    assert all(torch.equal(image, expected) for image in measured)
-    assert dv.effect_map(classifier, torch.rand(1, 3, 20, 30)).image.shape == (1, 3, 20, 30)  # as it is
-    assert dv.effect_map(classifier, dv.ImageData(picture, size=20)).image.shape == (1, 3, 20, 20)  # as it is said
-    loader = DataLoader([(picture, 0)], 1, collate_fn=list)
-    effects = dv.EffectEvaluation(GRID, tmp_path, classifier=classifier)
-    pl.Trainer(inference_mode=False, callbacks=[effects], logger=False, enable_progress_bar=False).test(
-        ClassifierUnderTest(classifier), loader, verbose=False
-    )
-    assert effects.shape == (3, 48, 48)
 
 
 BATCH = dv.Batch(torch.rand(2, 3, 8, 8), torch.arange(2), torch.arange(2), torch.arange(2))

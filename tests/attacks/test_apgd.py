@@ -1,4 +1,4 @@
-"""APGD and APGD-T: step sizes by hand, and as strong as PGD."""
+"""APGD, APGD-T and AutoAttack: step sizes by hand, and as strong as PGD and as all parts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from dovision.attacks import apgd
 from dovision.attacks._objective import Towards, likeliest_answers
 from dovision.attacks.apgd import APGD, StepSizes, checkpoints
 from dovision.attacks.apgd_targeted import TargetedAPGD
+from dovision.attacks.autoattack import AutoAttack
+from dovision.attacks.fab import FAB
 from dovision.attacks.gradient_ascent import PGD
 from dovision.attacks.gradients import logits_and_gradient
+from dovision.attacks.square import Square
 from dovision.types import Task
 
 EPS = {"linf": 0.1, "l2": 0.5}
@@ -118,3 +121,24 @@ def test_an_image_that_is_wrong_already_stays_as_it_is(trained, digits):
     attack = TargetedAPGD(0.1, steps=5)
     assert torch.equal(attack(other, trained[0], 0.1), digits.image)
     assert attack.queries == {0.1: 1}
+
+
+PARTS_EPS = {"linf": 0.05, "l2": 0.3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_it_leaves_right_what_all_of_its_parts_leave_right(norm, trained, digits):
+    eps, classifier = PARTS_EPS[norm], trained[0]
+    parts = [
+        APGD(eps, steps=10, norm=norm),
+        TargetedAPGD(eps, steps=10, norm=norm),
+        FAB(eps, steps=10, targets=9, norm=norm),
+        Square(eps, queries=50, norm=norm),
+    ]
+    alone = torch.stack([classifier(part(digits, classifier, eps)).argmax(1) == digits.label for part in parts])
+    together = AutoAttack(eps, steps=10, queries=50, norm=norm)(digits, classifier, eps)
+    right = classifier(together).argmax(1) == digits.label
+    assert torch.equal(right, alone.all(0))
+    assert 0 < right.sum() < len(right)
+    assert torch.equal(together[right], digits.image[right])

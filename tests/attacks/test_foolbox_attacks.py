@@ -121,13 +121,6 @@ def test_a_wrong_label_of_several_is_found_or_that_of_the_target(name, target):
     assert any(size(found - GREY[:1], attack.norm).item() == pytest.approx(one, rel=tolerance) for one in chosen)
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_a_target_is_said_and_no_other_class(name, trained, digits):
-    attack = EXACT[name][0](3)
-    attacked = attack(digits.rows([0, 1]), trained[0], attack.eps[0])
-    assert (trained[0](attacked).argmax(1) == 3).all()
-
-
 def test_an_image_out_of_budget_is_moved_as_far_towards_the_nearest_as_epsilon_allows():
     classifier, _ = linear(2, "multiclass")
     batch = batch_of(GREY[:1], classifier(GREY[:1]).argmax(1))

@@ -24,14 +24,6 @@ def matrix(sets) -> np.ndarray:
     return np.array([[label in own for label in range(4)] for own in sets], dtype=np.float32).reshape(-1, 4)
 
 
-def patients(count: int, seed: int = 0) -> tuple[list[int], np.ndarray]:
-    """Films of patients, 1 to 12 each, with four labels from common to rare, as those of a clinic."""
-    random = np.random.default_rng(seed)
-    groups = np.repeat(np.arange(count), random.integers(1, 13, count)).tolist()
-    prone = random.random((count, 4)) < (0.5, 0.3, 0.1, 0.05)
-    return groups, (prone[groups] & (random.random((len(groups), 4)) < 0.6)).astype(np.float32)
-
-
 @given(samples, st.floats(0, 0.49), st.floats(0, 0.49), st.integers(0, 5))
 def test_a_cut_is_a_partition_that_keeps_groups_together(pairs, val, test, seed):
     groups, labels = [group for group, _ in pairs], [label for _, label in pairs]
@@ -62,17 +54,6 @@ def test_shares_of_rows_are_within_a_point_or_the_largest_group(sizes, seed):
     rows = _splits.split_groups(groups, labels, 0.15, 0.15, seed)
     for name, share in SHARES.items():
         assert abs(len(rows[name]) - share * len(groups)) <= max(0.01 * len(groups), max(sizes))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_images_labels_and_findings_of_many_films_a_patient_have_their_shares(seed):
-    groups, labels = patients(400)
-    rows = _splits.split_groups(groups, labels, 0.15, 0.15, seed)
-    for name, share in SHARES.items():
-        own = labels[list(rows[name])]
-        assert abs(len(own) / len(groups) - share) < 0.01
-        assert abs(own.sum(0) / labels.sum(0) - share).max() < 0.03
-        assert abs(own.any(1).mean() - labels.any(1).mean()) < 0.05
 
 
 def test_a_patient_of_many_films_fills_a_split_alone():

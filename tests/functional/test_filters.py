@@ -212,11 +212,6 @@ def test_a_rotation_is_that_of_scipy(degrees):
     np.testing.assert_allclose(rotate(image, degrees).numpy(), expected, atol=1e-9)
 
 
-def test_a_quarter_turn_is_counter_clockwise():
-    image = images(1, 1, 5, 5)
-    torch.testing.assert_close(rotate(image, 90.0), image.rot90(1, (2, 3)))
-
-
 @pytest.mark.parametrize("factor", [0.5, 0.3, 1.0, 2.0])
 def test_resampling_is_that_of_pillow(factor):
     image = images(1, 1, 10, 14)

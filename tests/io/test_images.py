@@ -117,16 +117,6 @@ def test_a_jpeg_with_a_thumbnail_is_its_first_frame():
     assert images.decode(data).size == (64, 48)
 
 
-def test_a_png_is_turned_by_its_exif_data_and_without_them_not_decoded_for_its_size():
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    turned, plain = io.BytesIO(), io.BytesIO()
-    Image.new("L", (40, 24)).save(turned, "png", exif=exif)
-    Image.effect_noise((40, 24), 50).save(plain, "png")
-    assert images.upright_size(turned.getvalue()) == (40, 24)
-    assert images.upright_size(plain.getvalue()[:100]) == (24, 40)
-
-
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_a_size_is_that_of_the_upright_image_in_any_format(kind):
     for orientation in range(10):

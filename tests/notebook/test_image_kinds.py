@@ -1,11 +1,10 @@
-"""The same images in every way that people hold them: the tables are those of the plain tensor."""
+"""Images in more ways than those of test_adapters.py: the tables are those of the plain tensor."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
-import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
@@ -51,18 +50,11 @@ def dicts(image, label=LABELS, image_key="image", label_key="label"):
     return [{image_key: one, label_key: int(number)} for one, number in zip(image, label, strict=True)]
 
 
-def saved(folder, labels=True):
-    """A folder of a folder a class, in the order of the classes, or one of pictures."""
-    for number, (picture, name) in enumerate(zip(PIL, NAMES, strict=True)):
-        where = folder / name if labels else folder
-        where.mkdir(exist_ok=True)
-        picture.save(where / f"{number}.png")
+def saved(folder):
+    """A folder of pictures."""
+    for number, picture in enumerate(PIL):
+        picture.save(folder / f"{number}.png")
     return folder
-
-
-class Module(pl.LightningDataModule):
-    def test_dataloader(self):
-        return DataLoader(TensorDataset(IMAGES, LABELS), 4)
 
 
 def hf(**columns):
@@ -80,53 +72,33 @@ def hf_processed():
 
 
 LABELLED = {
-    "tensors": lambda: (IMAGES, LABELS),
     "list of a pair": lambda: [IMAGES, LABELS],
     "bytes": lambda: (BYTES, LABELS.int()),
-    "names": lambda: (IMAGES, NAMES),
     "labels apart": lambda: dv.ImageData(IMAGES, labels=NAMES),
     "batch": lambda: dv.Batch(IMAGES, LABELS, torch.arange(6), torch.arange(6)),
-    "arrays, bytes, channels last": lambda: (LAST, LABELS.numpy()),
-    "arrays, float, channels first": lambda: (IMAGES.numpy().astype(np.float64), LABELS.tolist()),
     "arrays, float, channels last": lambda: (np.moveaxis(IMAGES.numpy(), 1, -1), NAMES),
     "list of arrays": lambda: ([*LAST], LABELS),
     "list of tensors": lambda: (list(IMAGES), LABELS),
-    "PIL": lambda: (PIL, LABELS),
     "PIL, brought to a size": lambda: dv.ImageData((PIL, LABELS), size=8),
-    "pairs with PIL": lambda: [*zip(PIL, LABELS.tolist(), strict=True)],
-    "pairs with names": lambda: [*zip(PIL, NAMES, strict=True)],
-    "dict": lambda: {"image": IMAGES, "label": LABELS},
-    "dict of a processor": lambda: {"pixel_values": NORMALISED, "labels": LABELS},
     "dicts": lambda: dicts(PIL),
     "normalised, said how": lambda: dv.ImageData((NORMALISED, LABELS), mean=MEAN, std=STD),
-    "dataset": lambda: TensorDataset(IMAGES, LABELS),
-    "dataset without ToTensor": lambda: Items([*zip(PIL, LABELS.tolist(), strict=True)]),
     "dataset with classes in another order": lambda: Items([*zip(PIL, MIXED_UP, strict=True)], ["dog", "owl", "cat"]),
     "part of a dataset": lambda: Subset(TensorDataset(IMAGES.roll(2, 0), LABELS.roll(2)), [2, 3, 4, 5, 0, 1]),
     "dataset of dicts": lambda: Items(dicts(LAST)),
     "normalised dataset": lambda: dv.ImageData(TensorDataset(NORMALISED, LABELS), mean=MEAN, std=STD),
-    "loader": lambda: DataLoader(TensorDataset(IMAGES, LABELS), 4),
     "loader of bytes": lambda: DataLoader(TensorDataset(BYTES, LABELS), 4),
-    "loader of dicts": lambda: DataLoader(Items(dicts(IMAGES, label_key="labels")), 4),
     "loader of a processor": lambda: DataLoader(Items(dicts(NORMALISED, LABELS, "pixel_values", "labels")), 4),
-    "loader, normalised": lambda: dv.ImageData(DataLoader(TensorDataset(NORMALISED, LABELS), 4), mean=MEAN, std=STD),
     "loader of lists of items": lambda: DataLoader(Items([*zip(PIL, NAMES, strict=True)]), 4, collate_fn=list),
     "loader of lists of dicts": lambda: DataLoader(Items(dicts(PIL)), 4, collate_fn=list),
-    "data module": Module,
     "mapping of splits": lambda: {"train": None, "test": TensorDataset(IMAGES, LABELS)} | {"train": (IMAGES, LABELS)},
-    "Hugging Face": hf,
     "Hugging Face, with torch": lambda: hf().with_format("torch"),
     "Hugging Face, with numpy": lambda: hf().with_format("numpy"),
     "Hugging Face, with a processor": hf_processed,
-    "Hugging Face, splits": lambda: pytest.importorskip("datasets").DatasetDict(train=hf(), test=hf()),
 }  # fmt: skip
 UNLABELLED = {
-    "array": lambda folder: LAST,
-    "list of PIL": lambda folder: PIL,
     "loader of images": lambda folder: DataLoader(TensorDataset(IMAGES), 4),
     "loader of PIL": lambda folder: DataLoader(Items(PIL), 4, collate_fn=list),
-    "folder": lambda folder: saved(folder, labels=False),
-    "paths": lambda folder: [str(path) for path in sorted(saved(folder, labels=False).iterdir())],
+    "folder": lambda folder: saved(folder),
 }
 
 
@@ -158,11 +130,6 @@ def test_labelled_images_of_any_kind_give_the_tables_of_the_tensor(data, labelle
 @pytest.mark.parametrize("data", UNLABELLED.values(), ids=UNLABELLED)
 def test_images_without_labels_give_the_tables_of_the_tensor(data, unlabelled_tables, tmp_path):
     same(tables(data(tmp_path)), unlabelled_tables)
-
-
-def test_subfolders_are_classes(labelled_tables, tmp_path):
-    order = torch.tensor([0, 3, 1, 4, 2, 5])
-    same(tables(saved(tmp_path)), tables((IMAGES[order], LABELS[order])))
 
 
 def test_normalised_images_of_few_values_are_what_they_are():

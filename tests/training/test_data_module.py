@@ -56,11 +56,6 @@ def test_the_order_is_that_of_torchs_own_shuffling_loader(images):
     assert epochs(ImageDataModule(images)) == [flat(samples(own)) for _ in range(3)]
 
 
-@pytest.mark.slow
-def test_the_order_does_not_depend_on_the_number_of_workers(images):
-    assert epochs(ImageDataModule(images, num_workers=1)) == epochs(ImageDataModule(images))
-
-
 def test_a_restored_module_goes_on_with_the_order_that_was_due(images):
     data, other = ImageDataModule(images), ImageDataModule(images)
     expected = epochs(data, 3)

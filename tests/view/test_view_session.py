@@ -167,14 +167,6 @@ def test_an_attacked_image_stands_beside_the_clean_one(session, opened):
     assert same["image"] == shown["image"]
 
 
-def test_a_dropped_picture_is_read_as_the_commands_read_files(session, opened):
-    held, picture = io.BytesIO(), Image.radial_gradient("L").resize((20, 16))
-    picture.save(held, "PNG")
-    shown = session.open_picture(held.getvalue(), "circle.png")
-    assert torch.equal(session.images[shown["image"]].effects.batch.image, dv.to_batch(picture, 8, channels=1))
-    assert (shown["height"], shown["width"], shown["name"]) == (8, 8, "circle.png")
-
-
 @pytest.mark.parametrize(("mode", "cropped"), [("cover", True), ("stretch", False)])
 def test_a_dropped_picture_is_resized_as_the_networks_images_are(session, opened, monkeypatch, mode, cropped):
     way = dv.Resize(mode, interpolation="bicubic")
