@@ -286,7 +286,7 @@ class EvaluateSettings(TrainSettings):
     reported: OneComponent | None
     note: str | None
     threads: Threads | None
-    rerun: Literal["failed", "all", "unfinished", "none"] | None
+    rerun: Literal["failed", "all", "unfinished", "none"] | None  # type: ignore[assignment]
     dry_run: StrictBool
 
     @model_validator(mode="after")

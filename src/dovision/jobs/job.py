@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -183,7 +183,7 @@ def _unlike(run: RunDirectory, record: Mapping[str, Any], job: Job) -> str:
 
 def plain_overrides(hydra: Any, node: str) -> tuple[str, ...]:
     """Unresolved overrides of Hydra or of the task; each job resolves ${...} itself."""
-    return tuple(map(str, OmegaConf.to_container(hydra.overrides[node], resolve=False)))
+    return tuple(map(str, cast("list[Any]", OmegaConf.to_container(hydra.overrides[node], resolve=False))))
 
 
 def plugin(config: DictConfig, role: str) -> str:

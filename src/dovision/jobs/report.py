@@ -110,7 +110,7 @@ def report_of_settings(job: Job) -> None:
         catalogue = Catalogue()
         loggers = loggers or _loggers(settings, runs, output)
         with page_width(settings.figure_width):
-            formats = settings.formats or ([*FORMS] if loggers else None)  # which show the PNG
+            formats: Sequence[str] | None = settings.formats or ([*FORMS] if loggers else None)  # which show the PNG
             page = write_report(sweep, runs, output, settings.details, catalogue, formats, refresh)
         print(page, flush=True)
     if loggers:

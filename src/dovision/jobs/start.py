@@ -23,10 +23,10 @@ from dovision.config.settings import EvaluateSettings
 from dovision.io.process_state import is_rank_zero
 from dovision.jobs import jobs as planned
 from dovision.jobs.command import current
-from dovision.jobs.job import DONE, Job, RunStatus, is_left, plugin, status_of
+from dovision.jobs.job import Job, RunStatus, is_left, plugin, status_of
 from dovision.jobs.sweep import Sweep
 from dovision.results.image_ranges import sorted_ranges
-from dovision.results.run_directory import RunDirectory
+from dovision.results.run_directory import DONE, RunDirectory
 
 log = logging.getLogger(__name__)
 MASK_FILES = "dovision.interventions.mask_files.MaskFiles"
