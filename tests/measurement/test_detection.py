@@ -41,6 +41,12 @@ class Shift(Attack):
         return (batch.image + eps * away).clamp(0, 1)
 
 
+class Noise(Shift):
+    """Harmless if small; noise by its flag, whatever its key."""
+
+    is_noise = True
+
+
 class Fails(Attack):
     """Fails on the test images, in the middle of the run."""
 
@@ -125,13 +131,13 @@ def run(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("detection")
-    detection = run(folder, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)})
+    detection = run(folder, {"noise": Noise(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)})
     assert detection.record["failed_attacks"] == {"fails": "'out of luck'"}
     return folder
 
 
 def test_the_areas_of_the_table_are_logged(tmp_path):
-    detection = run(tmp_path, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.3])})
+    detection = run(tmp_path, {"noise": Noise(0.01), "shift": Shift([0.2, 0.3])})
     table = read_detection(tmp_path)
     logged = {name: value for name, value in detection.logged[-1].items() if name.startswith("detection_auroc/")}
     chosen = table[table["variant"].isin(["as is", "clean and noise", "supervised, hardened"])]
@@ -203,7 +209,7 @@ def test_an_attack_that_beats_nobody_teaches_nobody(tmp_path, caplog):
 
 
 def test_an_attack_that_hardly_succeeds_at_any_epsilon_is_warned_of(tmp_path, caplog):
-    run(tmp_path, {"random_sign": Shift(0.01), "weak": Shift([0.001, 0.002]), "strong": Shift([0.001, 0.2])})
+    run(tmp_path, {"noise": Noise(0.01), "weak": Shift([0.001, 0.002]), "strong": Shift([0.001, 0.2])})
     (line,) = [line for line in caplog.messages if "succeed on less than" in line]
     assert "less than 5% of the images that are right when clean, at every eps (weak 0.0%): the numbers" in line
 
@@ -259,7 +265,7 @@ def seen_by(fits: list[Fitted]) -> dict[tuple[str, str], list[float]]:
 
 def test_supervised_detectors_are_fitted_to_each_family_to_all_and_to_all_but_each(tmp_path):
     # of the images fitted to, those at .4 and .6 are beaten from .1 on, those at .1 and .9 from .4 on
-    attacks = {"random_sign": Shift(0.01), "weak": Shift(0.2), "strong": Shift([0.3, 0.45]), "third": Shift(0.15)}
+    attacks = {"noise": Noise(0.01), "weak": Shift(0.2), "strong": Shift([0.3, 0.45]), "third": Shift(0.15)}
     families, seen = {"shifts": ["weak", "strong"]}, {"strong": [0.3]}
     detection = run(tmp_path, attacks, families=families, seen=seen)
     found = seen_by(fit_detectors(tmp_path, detection.detectors, detection.failed, detection.protocol))
@@ -283,7 +289,7 @@ def test_controls_are_a_fit_to_permuted_labels_and_the_sum_of_what_a_monotone_de
             return features.sum(1)
 
     val = [round(0.3 + 0.001 * number, 3) for number in range(60)]  # all of them dark, and beaten by a shift of .3
-    conditions = {"random_sign": Shift(0.01), "shift": Shift(0.3)}
+    conditions = {"noise": Noise(0.01), "shift": Shift(0.3)}
     detection = run(tmp_path, conditions, val=val, controls=True, more={"summed": Summed()})
     fits = fit_detectors(tmp_path, detection.detectors, detection.failed, detection.protocol)
     clean = np.array(val)[~for_thresholds(pd.Series(range(60))).to_numpy()]
@@ -305,9 +311,7 @@ def test_what_a_fit_has_chosen_is_written(tmp_path):
             super().fit_features(clean, attacked)
             self.tuned = {"step": 0.00200, "layers": [0, len(attacked)]}
 
-    run(
-        tmp_path, {"random_sign": Shift(0.01), "shift": Shift(0.2), "other": Shift([0.2, 0.3])}, more={"tuned": Tuned()}
-    )
+    run(tmp_path, {"noise": Noise(0.01), "shift": Shift(0.2), "other": Shift([0.2, 0.3])}, more={"tuned": Tuned()})
     table = read_detection(tmp_path)
     tuned = table[table["detector"] == "tuned"].groupby("fitted_on")["tuned"].unique().map(list).to_dict()
     assert tuned["shift"] == ["step=0.002, layers=[0, 2]"]
@@ -316,7 +320,7 @@ def test_what_a_fit_has_chosen_is_written(tmp_path):
 
 
 def test_a_fit_to_all_but_a_family_scores_that_family_alone(tmp_path):
-    run(tmp_path, {"random_sign": Shift(0.01), "shift": Shift(0.2), "other": Shift([0.15, 0.3])})
+    run(tmp_path, {"noise": Noise(0.01), "shift": Shift(0.2), "other": Shift([0.15, 0.3])})
     scores = read_scores(tmp_path)
     taught = scores[scores["detector"] == "taught"].groupby("fitted_on", observed=True)
     scored = {name: set(rows["attack"]) for name, rows in taught}
@@ -352,7 +356,7 @@ class Counts(Shift):
 )  # after the first batch, between the splits, in the second one, and all
 def test_what_was_read_before_a_stop_is_taken_up_and_the_same_to_the_byte(tmp_path, monkeypatch, images):
     def start(folder):
-        attacks = {"random_sign": Shift(0.01), "shift": Counts([0.2])}
+        attacks = {"noise": Noise(0.01), "shift": Counts([0.2])}
         return run(tmp_path / folder, attacks, origin={"code": "1"}, checkpoint_every=1)
 
     whole = start("whole").record
@@ -384,7 +388,7 @@ class Passing(Shift):
 
 
 def test_workers_give_the_same_bytes(folder, tmp_path):
-    detection = run(tmp_path, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}, workers=2)
+    detection = run(tmp_path, {"noise": Noise(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}, workers=2)
     tables = sorted(path.relative_to(folder) for path in folder.rglob("*.parquet"))
     assert tables == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.parquet"))
     assert [path for path in tables if (folder / path).read_bytes() != (tmp_path / path).read_bytes()] == []

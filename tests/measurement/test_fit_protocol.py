@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dovision.measurement.fit_protocol import fit_protocol
+import pytest
+
+import dovision as dv
+from dovision.measurement.fit_protocol import conditions_of, fit_protocol
 
 EPS = {"random_sign": (0.1,), "fgsm": (0.1, 0.2), "pgd": (0.1,), "margin_pgd": (0.3,)}
 
@@ -19,3 +22,31 @@ def test_all_epsilons_are_seen_but_those_of_attacks_that_are_named():
     assert protocol.sees("pgd", 0.1)
     assert not protocol.sees("random_sign", 0.1)
     assert not protocol.sees("clean", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("attack", "condition"),
+    [
+        (dv.RandomSign(0.1), "random_sign"),
+        (dv.RandomSign(0.1, "l2"), "random_sign_l2"),
+        (dv.RandomSign(0.1, "l1"), "random_sign_l1"),
+        (dv.RandomSpatial(1.0, degrees=30, pixels=1), "random_spatial"),
+        (dv.FGSM(0.1), "some_key"),
+    ],
+)
+def test_noise_has_the_name_of_its_norm_whatever_its_key(attack, condition):
+    assert conditions_of({"some_key": attack}) == {condition: attack}
+
+
+@pytest.mark.parametrize(
+    ("attacks", "message"),
+    [
+        ({"random_sign": dv.FGSM(0.1)}, "detection.attacks.random_sign must be what its name says, got FGSM. Rename"),
+        ({"adaptive_l2": dv.FGSM(0.1)}, "detection.attacks.adaptive_l2 must be what its name says, got FGSM"),
+        ({"clean": dv.FGSM(0.1)}, "detection.attacks.clean must be what its name says, got FGSM"),
+        ({"a": dv.RandomSign(0.1), "b": dv.RandomSign(0.2)}, "one noise of a norm, got b beside another. Join their"),
+    ],
+)
+def test_a_condition_has_one_meaning(attacks, message):
+    with pytest.raises(ValueError, match=message):
+        conditions_of(attacks)

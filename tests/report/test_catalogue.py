@@ -11,7 +11,7 @@ import torch
 from dovision.functional.intervals import MEAN_INTERVALS
 from dovision.io.files import sha256
 from dovision.report.figures.results import results_frame
-from dovision.report.report_figure import Catalogue, caption, label_names, setup_sentence
+from dovision.report.report_figure import Catalogue, caption, label_names, sample_size, setup_sentence
 from dovision.results.run_record import read_sweep
 from dovision.results.schemas import with_digest
 from dovision.results.tables import read_effects
@@ -96,6 +96,13 @@ def test_several_labels_are_read_as_names():
     assert label_names(torch.tensor([1, 1]).numpy(), FLOWERS.classes) == "rose, iris"
     assert label_names([0, 0], FLOWERS.classes) == "none"
     assert label_names(1, FLOWERS.classes) == "iris"
+
+
+@pytest.mark.parametrize(
+    ("groups", "counted"), [([12, 48], "n = 12 to 48 groups, 48 images."), ([48, 48], "n = 48 images.")]
+)
+def test_images_are_counted_behind_their_groups_where_these_are_fewer(groups, counted):
+    assert sample_size(pd.DataFrame({"images": 48, "groups": groups}), "images", "images") == counted
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,9 @@ class BIM(ObjectiveAttack):
         image, direction = start, torch.zeros_like(start)
         for _ in range(self.steps):
             _, gradient = logits_and_gradient(image, batch.label, classifier, self.objective)
-            direction = self.momentum * direction + of_length_one(gradient) if self.momentum else gradient
+            scaled = scaled_to_one(gradient)  # 0 where it is not finite
+            unit = scaled / column(scaled.abs().flatten(1).sum(1).clamp(min=1))  # of L1 norm 1
+            direction = self.momentum * direction + unit if self.momentum else gradient
             image = ball.project(image + step_size * ball.steepest(direction))
         return image
 
@@ -161,12 +163,3 @@ class PGD(BIM):
         for image in ends:
             best = best.or_better(classify(image, batch, classifier, self.objective))
         return best.image
-
-
-def of_length_one(gradient: Tensor) -> Tensor:
-    """Normalise gradients, shape (B, C, H, W), to L1 norm 1.
-
-    Zero where it is not finite.
-    """
-    scaled = scaled_to_one(gradient)
-    return scaled / column(scaled.abs().flatten(1).sum(1).clamp(min=1))

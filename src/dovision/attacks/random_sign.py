@@ -31,6 +31,7 @@ class RandomSign(Attack):
     """
 
     norms = ("linf", "l2", "l1")
+    is_noise = True
 
     def __init__(self, eps: Epsilons, norm: str = "linf", seed: int = 0) -> None:
         super().__init__(eps, norm)

@@ -78,6 +78,7 @@ class RandomSpatial(Attack):
     """
 
     norms = (SPATIAL,)
+    is_noise = True
 
     def __init__(self, eps: Epsilons, degrees: float, pixels: int, seed: int = 0) -> None:
         super().__init__(eps, SPATIAL)

@@ -109,20 +109,17 @@ def draw_patient(seed: int, split: int, sample: int, shortcut: float) -> Patient
     risk = (1 + shortcut) / 2 if hospital else (1 - shortcut) / 2
     disease = _uniform(keys, _DISEASE, 1)[0] < risk
     side, number = _uniform(keys, _RIB, 2)
+    shares = zip(_RANGES, _uniform(keys, _ANATOMY, len(_RANGES)), strict=True)
+    x, y, size = _uniform(keys, _TAG, 3)
     return Patient(
         hospital=hospital,
         disease=disease,
-        anatomy=_anatomy(keys),
+        anatomy=Anatomy(*(low + (high - low) * share for (low, high), share in shares)),
         lesions=_lesions(keys) if disease else (),
-        tag=_tag(keys) if hospital else None,
+        tag=Tag(x=-0.90 + 0.06 * x, y=-0.90 + 0.06 * y, size=0.13 + 0.03 * size) if hospital else None,
         rib=(side < 0.5, 2 + int(number * 4)),
         keys=keys,
     )
-
-
-def _anatomy(keys: tuple[int, int, int]) -> Anatomy:
-    places = _uniform(keys, _ANATOMY, len(_RANGES))
-    return Anatomy(*(low + (high - low) * share for (low, high), share in zip(_RANGES, places, strict=True)))
 
 
 def _lesions(keys: tuple[int, int, int]) -> tuple[Lesion, ...]:
@@ -147,11 +144,6 @@ def _lesion(keys: tuple[int, int, int], finding: str, number: int) -> Lesion:
         contrast=0.35 + 0.40 * contrast if small else 0.32 + 0.36 * contrast,
         texture=torch.randn(8, 8, generator=stream),
     )
-
-
-def _tag(keys: tuple[int, int, int]) -> Tag:
-    x, y, size = _uniform(keys, _TAG, 3)
-    return Tag(x=-0.90 + 0.06 * x, y=-0.90 + 0.06 * y, size=0.13 + 0.03 * size)
 
 
 def _uniform(keys: tuple[int, int, int], stream: int, count: int) -> list[float]:

@@ -58,7 +58,11 @@ class BEYOND(Detector):
         agreements = []
         for unit in range(units):
             _, features, logits = penultimate(self.intervention.apply(batch.image, unit, context), classifier)
-            agreement = _agreement(classifier.task.probability(logits), predicted)
+            agreement = classifier.task.probability(logits)  # with the prediction, a mean over labels
+            if predicted.ndim == 1:
+                agreement = agreement.gather(1, predicted.unsqueeze(1)).squeeze(1)
+            else:
+                agreement = torch.where(predicted.bool(), agreement, 1 - agreement).mean(1)
             agreements.append(torch.stack([agreement, F.cosine_similarity(features, reference)], 1))
         return torch.stack(agreements).mean(0)
 
@@ -67,10 +71,3 @@ class BEYOND(Detector):
 
     def score_features(self, features: Tensor) -> Tensor:
         return ((self.mean.to(features) - features) / self.deviation.to(features)).sum(1)
-
-
-def _agreement(probability: Tensor, predicted: Tensor) -> Tensor:
-    """Probability of the prediction, shape (B,), the mean over labels; predicted has shape (B,) or (B, K)."""
-    if predicted.ndim == 1:
-        return probability.gather(1, predicted.unsqueeze(1)).squeeze(1)
-    return torch.where(predicted.bool(), probability, 1 - probability).mean(1)

@@ -36,6 +36,7 @@ class Attack(ClassifierComponent, ABC):
     """
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    is_noise: ClassVar[bool] = False  # random change as large as an attack's: the control, which must not be detected
 
     def __init__(self, eps: Epsilons, norm: str = "linf") -> None:
         self.norm = checks.choice("norm", norm, self.norms)

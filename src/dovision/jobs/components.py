@@ -26,7 +26,7 @@ from dovision.io.process_state import isolated
 from dovision.jobs.meta_networks import meta_classifier, network_key, with_autoencoder
 from dovision.measurement.by_name import one_component
 from dovision.measurement.explanation_config import MapSettings
-from dovision.measurement.fit_protocol import fit_protocol, without_noise
+from dovision.measurement.fit_protocol import conditions_of, fit_protocol, without_noise
 from dovision.models.checkpoint import read_checkpoint, without_weights
 from dovision.module_state import evaluating
 from dovision.propagation import presented_site
@@ -57,6 +57,7 @@ class Components:
 
     def __init__(self) -> None:
         self._checked: dict[str, Any] = {}  # what was made, or the error
+        self._warnings: set[str] = set()
 
     def check(self, settings: TrainSettings, here: bool) -> None:
         """Raise what the job would raise later.
@@ -79,7 +80,9 @@ class Components:
             dataset["classes"] is not None or not settings.has_labels
         ):  # else the dataset refuses it, since it knows them
             self._check_networks(settings, content)
-        _check_families(settings)
+        for warning in set(_warnings_of_families(settings)) - self._warnings:
+            log.warning(warning)
+            self._warnings.add(warning)
 
     def _check_networks(self, settings: TrainSettings, content: Mapping[str, Any]) -> None:
         _check_without_fit(settings)
@@ -337,17 +340,16 @@ def _check_optimized(settings: TrainSettings) -> None:
         checks.choice("optimized_metric", settings.optimized_metric, names)
 
 
-def _check_families(settings: TrainSettings) -> None:
+def _warnings_of_families(settings: TrainSettings) -> Iterator[str]:
+    """A line per attack to be detected whose noise is not measured; raises for attacks that no family can hold."""
     if isinstance(settings, EvaluateSettings) and settings.detector and (detection := settings.detection).attacks:
-        attacks: dict[str, Attack] = make_each(detection.attacks)
+        attacks = conditions_of(make_each(detection.attacks))
         epsilons = {name: attack.eps for name, attack in attacks.items()}
         fit_protocol(epsilons, detection.families, detection.seen)
         for name, values in without_noise(epsilons, {name: attack.norm for name, attack in attacks.items()}).items():
-            log.warning(
-                "no noise of the norm and epsilon of %s at %s: no AUROC against noise there, nor of its whole family. "
-                "Add the epsilon to the noise in detection.attacks",
-                name,
-                ", ".join(f"{value:g}" for value in values),
+            yield (
+                f"no noise of the norm and epsilon of {name} at {', '.join(f'{value:g}' for value in values)}: no AUROC "
+                "against noise there, nor of its whole family. Add the epsilon to the noise in detection.attacks"
             )
 
 

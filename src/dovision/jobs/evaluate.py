@@ -61,7 +61,6 @@ def _evaluate(job: Job) -> None:
             refutable(intervention)
         check_units(intervention, images, samples)
         attack = settings.attack.make()
-        detection = callbacks.detection_setup(settings)
         published = None if settings.reported is None else settings.reported.make()
 
         DISPLAY.step("fits")
@@ -86,9 +85,9 @@ def _evaluate(job: Job) -> None:
             if not limits(settings.trainer) and (measured != {*samples} or any(drawn.lost for drawn in maps)):
                 least = min([len(measured), *(drawn.tested for drawn in maps)])
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
-            if detection is not None:
+            if settings.detector:
                 DISPLAY.step("detection")
-                run.record(callbacks.run_detection(settings, inputs, detection, loggers))
+                run.record(callbacks.run_detection(settings, inputs, loggers))
             if settings.refute:
                 DISPLAY.step("refuters")
                 callbacks.run_refuters(settings, inputs, intervention, loggers)

@@ -13,7 +13,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import make_each
-from dovision.config.settings import AdaptiveSettings, EvaluateSettings
+from dovision.config.settings import EvaluateSettings
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER
 from dovision.identity.samples import leading_samples
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
@@ -150,24 +150,9 @@ def write_objects(folder: Path, images: Images, split: str, samples: Sequence[in
     write_object_masks(folder, ((sample, images.masks(split, sample)) for sample in masked))
 
 
-class DetectionSetup(NamedTuple):
-    """Detectors and the attacks to detect, both by name."""
-
-    detectors: Mapping[str, Detector]
-    attacks: Mapping[str, Attack]
-
-
-def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
-    """Make the configured detectors and attacks; None without detectors."""
-    if not settings.detector:
-        return None
-    return DetectionSetup(make_each(settings.detector), make_each(settings.detection.attacks))
-
-
 def run_detection(
     settings: EvaluateSettings,
     inputs: EvaluationInputs,
-    setup: DetectionSetup,
     loggers: Sequence[Logger],
     chosen: ImageDataModule | None = None,
 ) -> dict[str, Any]:
@@ -181,7 +166,8 @@ def run_detection(
     """
     detection, data = settings.detection, evaluation_data(settings, inputs.images)
     tested = chosen or data
-    reads_code = any(detector.reads_code for detector in setup.detectors.values())
+    detectors: Mapping[str, Detector] = make_each(settings.detector)
+    reads_code = any(detector.reads_code for detector in detectors.values())
     options = DetectionOptions(
         inputs.networks[AUTOENCODER] if reads_code else None,
         detection.families,
@@ -196,16 +182,12 @@ def run_detection(
     )
     classifier = inputs.networks[CLASSIFIER]
     make = settings.callbacks["detection"].make()
-    callback: Detection = make(inputs.folder, setup.attacks, setup.detectors, classifier, options=options)
+    callback: Detection = make(inputs.folder, make_each(detection.attacks), detectors, classifier, options=options)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     trainer = trainer_of_tests(settings, [callback], loggers, **one_device)
     loaders = tested.detection_dataloaders(detection.val_images, detection.test_images)
     trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
     return callback.record
-
-
-def _budget(adaptive: AdaptiveSettings) -> Budget:
-    return Budget(adaptive.steps, adaptive.restarts, adaptive.targets, adaptive.draws)
 
 
 def _adaptive(
@@ -229,6 +211,7 @@ def _adaptive(
     pairs = [(name, norm) for name in fit_of if name in settings.adaptively_attacked for norm in adaptive.budgets]
     if not pairs:
         return
+    budget = Budget(adaptive.steps, adaptive.restarts, adaptive.targets, adaptive.draws)
     batches = data.first_dataloader(TEST, adaptive.images)
     images: int = len(batches.dataset)  # type: ignore[arg-type]  # it has a length
     ends = list(accumulate(images * len(adaptive.budgets[norm]) for _, norm in pairs))
@@ -242,7 +225,7 @@ def _adaptive(
     def against(number: int) -> Iterable[AdaptiveRows]:
         (name, norm), finished = pairs[number], done - [0, *ends][number]
         source = opponent_of[adaptive.source] if adaptive.source in opponent_of and adaptive.source != name else None
-        attack = Adaptive(adaptive.budgets[norm], opponent_of[name], _budget(adaptive), norm, source, settings.seed)
+        attack = Adaptive(adaptive.budgets[norm], opponent_of[name], budget, norm, source, settings.seed)
         rows = adaptive_rows(fit_of[name], attack, batches, inputs.networks[CLASSIFIER], finished)
         return rows if workers == 1 else list(rows)  # which can be sent
 

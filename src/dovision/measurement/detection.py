@@ -35,7 +35,7 @@ from dovision.measurement.detector_fits import (
     fit_detectors,
     write_scores,
 )
-from dovision.measurement.fit_protocol import fit_protocol
+from dovision.measurement.fit_protocol import conditions_of, fit_protocol
 from dovision.measurement.gradient_health import GradientHealth, Queries, load_state, saved_state
 from dovision.results.detection_summary import HEADLINES, WHOLE_FAMILY, read_detection, unseen, write_detection
 from dovision.results.detection_tables import (
@@ -158,7 +158,7 @@ class Detection(Evaluation):
         options: DetectionOptions | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std, network, folder)
-        self.attacks: dict[str, Attack] = named_components("attack", attacks)
+        self.attacks = conditions_of(named_components("attack", attacks))
         self.detectors: dict[str, Detector] = named_components("detector", detectors)
         self.options = options = DetectionOptions() if options is None else options
         if options.reference is not None:

@@ -7,9 +7,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from dovision import checks
-from dovision.results.detection_tables import ALL_ATTACKS, NOISE_OF, NOISES, PERMUTED_LABELS, all_but
+from dovision.interfaces import Attack
+from dovision.results.detection_tables import ADAPTIVE_ATTACKS, ALL_ATTACKS, NOISE_OF, NOISES, PERMUTED_LABELS, all_but
+from dovision.results.tables import CLEAN
 
-_FAMILIES, _SEEN = "detection.families", "detection.seen"
+_ATTACKS, _FAMILIES, _SEEN = "detection.attacks", "detection.families", "detection.seen"
 
 
 class FitProtocol(NamedTuple):
@@ -59,6 +61,24 @@ def fit_protocol(
                     f"Add it to detection.attacks.{attack}.eps, or leave it out."
                 )
     return FitProtocol({attack: family.get(attack, attack) for attack in attacks}, dict(seen or {}), controls)
+
+
+def conditions_of(attacks: Mapping[str, Attack]) -> dict[str, Attack]:
+    """Name attacks by their conditions: noise after its norm, whatever its key, others as they are.
+
+    Raises:
+        ValueError: an attack has the name of another condition; two are noise of one norm.
+    """
+    reserved = CLEAN, *NOISES, *ADAPTIVE_ATTACKS
+    conditions: dict[str, Attack] = {}
+    for key, attack in attacks.items():
+        name = NOISE_OF[attack.norm] if attack.is_noise else key
+        if name in reserved and not attack.is_noise:
+            raise ValueError(f"{_ATTACKS}.{key} must be what its name says, got {type(attack).__name__}. Rename it.")
+        if name in conditions:
+            raise ValueError(f"{_ATTACKS} must have one noise of a norm, got {key} beside another. Join their eps.")
+        conditions[name] = attack
+    return conditions
 
 
 def without_noise(eps: Mapping[str, Sequence[float]], norms: Mapping[str, str]) -> dict[str, list[float]]:

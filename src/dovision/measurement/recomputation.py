@@ -112,9 +112,9 @@ def measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, chosen: 
     trainer.test(ClassifierUnderTest(inputs.networks[CLASSIFIER]), datamodule=data, verbose=False)
     callbacks.write_objects(inputs.folder, images, evaluation.split, samples, bool(maps))
     remainder = Remainder({*inputs.samples}.difference(samples))
-    if (setup := callbacks.detection_setup(settings)) is None:  # a dataset may then lack a validation split
+    if not settings.detector:  # a dataset may then lack a validation split
         return len(samples), remainder
-    callbacks.run_detection(settings, inputs, setup, (), chosen)
+    callbacks.run_detection(settings, inputs, (), chosen)
     most = settings.detection
     firsts = [(VAL, most.val_images), (TEST, most.test_images), (TEST, most.adaptive.images)]
     undrawn = ({*(first := chosen.first(*of))}.difference(chosen.drawn(first)) for of in firsts)

@@ -147,7 +147,8 @@ def _tensors_of(path: str | Path, content: object, unread: Sequence[str], steps:
             f"the checkpoint {path} must hold a dictionary of tensors by name, got {type(content).__name__}. "
             "Save the state_dict of the network."
         )
-    entries = {str(name): value for name, value in content.items() if _is_state(value)}
+    nested = {str(name): value for name, value in content.items() if isinstance(value, Mapping) and value}
+    entries = {name: state for name, state in nested.items() if all(isinstance(x, Tensor) for x in state.values())}
     if len(entries) == 1:
         ((name, state),) = entries.items()
         steps.append(f"took its entry {name}")
@@ -166,10 +167,6 @@ def _tensors_of(path: str | Path, content: object, unread: Sequence[str], steps:
     if others := [str(name) for name in content if str(name) not in tensors]:
         steps.append(f"left out {checks.listed(others, 6)}, which are no tensors")
     return tensors
-
-
-def _is_state(value: object) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(tensor, Tensor) for tensor in value.values())
 
 
 def _mapped(path: str | Path, state: _State, mapping: Path, steps: list[str]) -> tuple[dict[str, Tensor], set[str]]:

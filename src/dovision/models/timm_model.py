@@ -143,7 +143,10 @@ class PaddedConvolution(nn.Module):
         self.weight, self.bias = layer.weight, layer.bias
         self.in_channels, self.kernel_size = layer.in_channels, layer.kernel_size
         self.stride, self.dilation, self.groups = layer.stride, layer.dilation, layer.groups
-        self.border = _border(layer, size)  # left, right, top, bottom
+        padding = checks.import_extra("timm.layers", "timm").get_same_padding  # for ceil(size / stride) outputs
+        rows, columns = map(padding, size, layer.kernel_size, layer.stride, layer.dilation)
+        # left, right, top, bottom; an odd pixel comes after
+        self.border = columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
 
     def forward(self, value: Tensor) -> Tensor:
         padded = F.pad(value, self.border)
@@ -182,10 +185,3 @@ def fix_same_padding(network: nn.Module, shape: Shape) -> None:
             network(torch.zeros(1, *shape))
     for name, layer in layers.items():
         network.set_submodule(name, PaddedConvolution(layer, sizes[layer]))
-
-
-def _border(layer: nn.Conv2d, size: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Zero padding for ceil(size / stride) outputs; an odd pixel comes after."""
-    total = checks.import_extra("timm.layers", "timm").get_same_padding
-    rows, columns = map(total, size, layer.kernel_size, layer.stride, layer.dilation)
-    return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2

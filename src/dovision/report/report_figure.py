@@ -184,7 +184,7 @@ def caption(
     lows = [] if frame is None else [name for name in frame if name == "low" or str(name).endswith("_low")]
     if frame is not None and lows and frame[lows].isna().all(axis=None):  # all are withheld
         intervals = ""
-    if "over groups" in intervals and counted.startswith("n = ") and (groups := _groups(runs, frame)):
+    if "over groups" in intervals and re.match("n = (?!.*groups)", counted) and (groups := _groups(runs, frame)):
         counted = f"n = {groups} groups, {counted[4:]}"
     (first, *_), (count, *_) = _sentences(text) or [""], _sentences(counted) or [""]
     shown_as = intervals.partition(":")[0]
@@ -201,10 +201,10 @@ def caption(
 def _groups(runs: Sequence[Run], frame: pd.DataFrame | None) -> str:
     """Number of groups that intervals are over, if they are fewer than what is counted."""
     columns = set() if frame is None else {*frame}
-    for groups, counts in (("clusters", ("images", "maps", "objects")), ("successful_groups", ("successful",))):
-        if frame is not None and groups in columns and (counted := [name for name in counts if name in columns]):
-            return span(frame[groups]) if (frame[groups] < frame[counted[0]]).any() else ""
-    if "detector" in columns:  # on other images than those of samples.parquet
+    counted = [name for name in ("images", "maps", "objects") if name in columns]
+    if frame is not None and "clusters" in columns and counted:
+        return span(frame["clusters"]) if (frame["clusters"] < frame[counted[0]]).any() else ""
+    if columns & {"detector", "groups", "known_groups"}:  # not of samples.parquet, or counted before
         return ""
     of_runs = [read_groups(run.folder) for run in runs if (run.folder / SAMPLES).is_file()]
     fewer = any(groups.nunique() < len(groups) for groups in of_runs)
@@ -258,6 +258,15 @@ def span(counts: pd.Series) -> str:
     """Smallest and largest of some counts; one number if equal."""
     low, high = counts.min(), counts.max()
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def sample_size(rows: pd.DataFrame, images: str, noun: str) -> str:
+    """Format counts of images, such as "n = 12 groups, 20 to 30 successful attacks."; groups where they are fewer.
+
+    `images` is the column of the images' count; that of their groups is "groups", or begins with it: "known_groups".
+    """
+    groups = rows["groups" if images == "images" else f"{images}_groups"]
+    return f"n = {f'{span(groups)} groups, ' if (groups < rows[images]).any() else ''}{span(rows[images])} {noun}."
 
 
 def label_names(label: Any, classes: Sequence[str]) -> str:

@@ -220,7 +220,7 @@ def _adaptive(frame: pd.DataFrame, best: str) -> Iterator[Finding]:
 
 def _counted(row: _Row, images: str) -> str:
     """Number of attacked images, behind that of their groups if these are fewer."""
-    groups = row.get("groups" if images == "images" else f"{images}_groups", row[images])  # not of earlier versions
+    groups = row["groups" if images == "images" else f"{images}_groups"]
     return f"{row[images]:,}" if groups == row[images] else f"{groups:,.0f} groups, {row[images]:,}"
 
 

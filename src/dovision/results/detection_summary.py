@@ -159,7 +159,8 @@ def fit_controls(frame: pd.DataFrame) -> pd.DataFrame:
     """AUROC of all successful attacks, of the fits of `detection` to true labels and of what stands beside them.
 
     Returns:
-        detector, fit ("true labels", "permuted labels" or "unfitted sum"), successful, auroc with its interval.
+        detector, fit ("true labels", "permuted labels" or "unfitted sum"), successful and their groups, auroc with its
+        interval.
     """
     rows = frame[frame["attack"] == ALL_ATTACKS]
     widest_fit = rows["fitted_on"].eq(ALL_ATTACKS).groupby(rows["detector"], sort=False).transform("any")
@@ -168,7 +169,7 @@ def fit_controls(frame: pd.DataFrame) -> pd.DataFrame:
     fit = controls["fitted_on"].where(controls["fitted_on"] != "", UNFITTED_SUM)
     both = pd.concat([best_variant(true).assign(fit=TRUE_LABELS), controls.assign(fit=fit)])
     ends = [f"auroc{end}" for end in ("", "_low", "_high", "_reason")]
-    return both[["detector", "fit", "successful", *ends]].reset_index(drop=True)
+    return both[["detector", "fit", "successful", "successful_groups", *ends]].reset_index(drop=True)
 
 
 def unseen(frame: pd.DataFrame) -> pd.DataFrame:
@@ -256,7 +257,7 @@ def evasion_by_steps(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row per detector, variant, fitted_on, attack, eps, direction (also "all directions") and steps, with `images`
-        (right when clean), mean, low, high and reason.
+        (right when clean) and their `groups`, mean, low, high and reason.
     """
     right = frame[frame["right"]]
     key = [*DETECTOR, *CONDITION]
@@ -268,7 +269,8 @@ def evasion_by_steps(frame: pd.DataFrame) -> pd.DataFrame:
         most = int(attempts["steps"].max())
         for steps in [*(number for number in COMPARED_STEPS if number < most), most]:
             row = dict(zip([*key, "direction"], names, strict=True)) | {"steps": steps, "images": len(attempts)}
-            rows.append(row | share_of_images(first <= steps, groups).columns())
+            share = share_of_images(first <= steps, groups)
+            rows.append(row | {"groups": share.n} | share.columns())
     return pd.DataFrame(rows)
 
 

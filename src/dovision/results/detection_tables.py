@@ -259,7 +259,8 @@ def attack_rates(folder: Path) -> pd.DataFrame:
 
     An attack that failed in the middle, and so has no row of some images, is left out.
 
-    images, right       attacked; of these right when clean
+    images, groups      attacked, and their patients
+    right               of these images right when clean
     success             share of those that were right; success_8bit the same after rounding to 8 bits
     robust_accuracy     share of all images that are right before and after the attack
     linf, l2            the largest Linf and the mean L2 norm; nan for all together
@@ -285,7 +286,8 @@ def _rates(test: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def _row(attack: str, eps: float, rows: pd.DataFrame, linf: float, l2: float) -> dict[str, Any]:
     groups, success = rows["group"].to_numpy(), rows["success"].to_numpy(float)
     shares = success, rows["success_8bit"].to_numpy(float), (success == 0).astype(float)
-    row = {"attack": attack, "eps": eps, "images": len(rows), "right": int(np.isfinite(success).sum())}
+    counts = {"images": len(rows), "groups": len(np.unique(groups)), "right": int(np.isfinite(success).sum())}
+    row: dict[str, Any] = {"attack": attack, "eps": eps, **counts}
     for name, values in zip(SHARES, shares, strict=True):
         row |= share_of_images(values, groups).columns(name)
     return row | {"linf": linf, "l2": l2}

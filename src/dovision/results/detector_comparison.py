@@ -50,6 +50,7 @@ def detector_differences(
                             form where there is one, the detector of its name with "_supervised" in it
     reference_fitted_on     what it was fitted to
     successful              attacked images, on which the attack succeeded: the same of both detectors
+    successful_groups       their patients, or images: what intervals are over
     auroc, auroc_noise      AUROC of the detector minus that of the reference, against clean images and against noise,
                             with NAME_low, NAME_high and NAME_reason of the paired interval over groups
     tpr_1, tpr_5            the same of the shares of successful attacks above the threshold that each detector has from
@@ -131,6 +132,7 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str], level: float =
         conditions.append((WORST, np.nan, "", *(rows.sort_values("sample") for rows in of_both)))
     for name, eps, of_family, *of_each in conditions:
         row: dict[str, Any] = {"attack": name, "eps": eps, "family": of_family, "successful": len(of_each[0])}
+        row |= {"successful_groups": of_each[0]["group"].nunique()}
         for column in DIFFERENCES:
             strata = [
                 [(_scored(attacked, end), _scored(negative, end)) for attacked, negative in pairs]

@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 
 from dovision.functional.intervals import PAIRED_INTERVALS
 from dovision.report.plots import panel_rows, with_legend
-from dovision.report.report_figure import ReportFigure, caption, span
+from dovision.report.report_figure import ReportFigure, caption, sample_size
 from dovision.report.style import LINE, series, shortened_apart, styled
 from dovision.results.detection_summary import WHOLE_FAMILY
 from dovision.results.detection_tables import all_but, best_variant
@@ -46,7 +46,7 @@ def comparison_figures(run: Run) -> Iterator[ReportFigure]:
         f"{f'; fitted against unfitted: {others}' if others else ''}. Beyond {LINEAR} the axis is logarithmic. A "
         f"supervised detector was fitted to all other families. No attack is adaptive."
     )
-    counted = f"n = {span(rows['successful'])} successful attacks."
+    counted = sample_size(rows, "successful", "successful attacks")
     words = caption(text, [run], counted, f"Whiskers or brackets: {PAIRED_INTERVALS}. One seed.", rows)
     figure, table = _difference_plot(rows), family_table(rows, _AGAINST)
     yield ReportFigure("detection_comparison", f"Detectors against {reference}", words, figure, rows, table)

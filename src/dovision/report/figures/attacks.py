@@ -11,7 +11,7 @@ import pandas as pd
 
 from dovision.functional.estimates import share_of_images
 from dovision.functional.intervals import SHARE_INTERVALS
-from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, sample_size
 from dovision.results.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.results.display_names import display_name
 from dovision.results.number_text import bracketed
@@ -56,14 +56,15 @@ def _strength(run: Run) -> ReportFigure:
     for head, name in (("largest Linf", "linf"), ("mean L2", "l2"), ("passes", "passes")):
         columns[head] = ["-" if pd.isna(number) else f"{number:,.4g}" for number in frame[name]]
     table = pd.DataFrame(columns).set_axis(frame["attack"].map(display_name))
-    words = caption(text, [run], f"n = {span(frame['images'])} images.", BRACKETS, frame)
+    words = caption(text, [run], sample_size(frame, "images", "images"), BRACKETS, frame)
     return ReportFigure.of_table("detection_attacks", "The attacks", words, frame, table)
 
 
 def label_success(folder: Path) -> pd.DataFrame:
     """Success by (class, condition) in multilabel runs with an attack; empty otherwise.
 
-    known, right        images of which the label is known; of these predicted rightly when clean
+    known, known_groups images of which the label is known, and their patients
+    right               of these predicted rightly when clean
     success             share of those that were right which are wrong when attacked
     robust_accuracy     share of the known ones that are right before and after the attack
 
@@ -83,7 +84,8 @@ def label_success(folder: Path) -> pd.DataFrame:
         for condition, rows_of in attacked.groupby("condition", sort=False):
             after = np.stack(rows_of.loc[clean.index, "prediction"])[:, number]
             held = right & (after == truth[:, number])
-            counts = {"known": labelled.sum(), "right": right.sum()}
+            known_groups = len(np.unique(groups[labelled]))
+            counts = {"known": labelled.sum(), "known_groups": known_groups, "right": right.sum()}
             row: dict[str, Any] = {"class": label, "condition": condition, **counts}
             for name, over, hit in (("success", right, ~held), ("robust_accuracy", labelled, held)):
                 row |= share_of_images(hit[over], groups[over]).columns(name)
@@ -98,7 +100,7 @@ def _labels(run: Run, frame: pd.DataFrame) -> ReportFigure:
         "whose label is known, the share that is right before and after. In all other tables an image is right if "
         "each of its known labels is, and an attack succeeds if it changes one of them."
     )
-    words = caption(text, [run], f"n = {span(frame['known'])} images.", BRACKETS, frame)
+    words = caption(text, [run], sample_size(frame, "known", "images"), BRACKETS, frame)
     columns = {"condition": frame["condition"].map(display_name), "known": frame["known"].map("{:,}".format)}
     columns["right when clean"] = frame["right"].map("{:,}".format)
     columns |= {"success": bracketed(frame, "success"), "robust accuracy": bracketed(frame, "robust_accuracy")}

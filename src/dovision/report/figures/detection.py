@@ -13,7 +13,7 @@ from dovision.functional.norms import ORDERS
 from dovision.report.figures import _detection_curves as curves
 from dovision.report.figures._detector_comparison import cell, comparison_figures, family_table
 from dovision.report.plots import draw_means, heat_maps, with_legend
-from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, sample_size, span
 from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, logarithmic, styled, with_best
 from dovision.results.detection_summary import (
     DETECTION,
@@ -170,9 +170,15 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
 
 
 def _counted(rows: pd.DataFrame, column: str) -> str:
-    """Successful and attacked images by attack or family, such as "FGSM 63 of 120"."""
-    most = rows.groupby(column, sort=False)[["successful", "images"]].max()
-    return ", ".join(f"{display_name(name)} {count:,} of {images:,}" for name, count, images in most.itertuples())
+    """Successful and attacked images by attack or family, such as "FGSM 63 of 120"; behind groups that are fewer.
+
+    Over seeds, of which no interval is given, there are no groups.
+    """
+    groups = rows.get("successful_groups", rows["successful"])
+    most = rows[[column, "successful", "images"]].assign(groups=groups).groupby(column, sort=False).max()
+    fewer = (most["groups"] < most["successful"]).any()
+    rows_of = ((display_name(name), of_groups, *counts) for name, *counts, of_groups in most.itertuples())
+    return "; ".join(f"{name} {f'{of:,} groups, ' if fewer else ''}{hits:,} of {n:,}" for name, of, hits, n in rows_of)
 
 
 def _panels(
@@ -205,8 +211,7 @@ def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         "only rise with each feature, of the sum of the features without a fit. What a fit to permuted labels or the "
         "sum still detect is owed to the features and to the constraint, and not to the labels. No attack is adaptive."
     )
-    counted = f"n = {span(rows['successful'])} successful attacks."
-    words = caption(text, [run], counted, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}", rows)
+    words = caption(text, [run], _n(rows), f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}", rows)
     title = "What the labels of a fit are worth"
     yield ReportFigure.of_table("detection_controls", title, words, rows, table.rename(index=display_name))
 
@@ -274,7 +279,7 @@ def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         numbers = grown[name].reindex(pd.MultiIndex.from_frame(rows[[*DETECTOR, *CONDITION]]))
         cells[title] = numbers.map("{:.3f}".format).replace("nan", "-").to_numpy()
     table = pd.DataFrame(cells, names)
-    counted = f"n = {span(rows['images'])} attacked images."
+    counted = sample_size(rows, "images", "attacked images")
     text = (
         f"{KNOWING} Success and undetected success: of the images that were right when clean, with the image that "
         f"fools the classifier at the lowest score; detection: of the attacks that succeed. Growth: what undetected "
@@ -300,7 +305,8 @@ def _convergence(run: Run) -> Iterator[ReportFigure]:
         "has led to an image that is misclassified and below the 5% threshold. Where a line still rises at its end, "
         f"more steps would evade more. {THRESHOLDS}"
     )
-    words = caption(text, [run], f"n = {span(data['images'])} images.", f"Whiskers: {SHARE_INTERVALS}. {_ONE_SEED}")
+    counted = sample_size(data, "images", "images")
+    words = caption(text, [run], counted, f"Whiskers: {SHARE_INTERVALS}. {_ONE_SEED}", data)
     title = "An adaptive attacker against the number of its steps"
     yield ReportFigure("detection_convergence", title, words, _convergence_curves(data), data)
 
@@ -423,5 +429,5 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Itera
 
 
 def _n(rows: pd.DataFrame) -> str:
-    counts = rows.loc[rows["successful"] > 0, "successful"]
-    return f"n = {span(counts)} successful attacks." if len(counts) else "No attack succeeded."
+    beaten = rows[rows["successful"] > 0]
+    return sample_size(beaten, "successful", "successful attacks") if len(beaten) else "No attack succeeded."
