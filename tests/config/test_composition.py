@@ -31,11 +31,6 @@ def test_other_words_stay(word):
     assert without_null("evaluate", [word]) == [word]
 
 
-def test_a_group_that_needs_a_name_is_refused_with_its_names(dovision_evaluate, capsys, tmp_path):
-    assert dovision_evaluate("attack=null", f"output_root={tmp_path}") == 1
-    assert "dovision-evaluate: attack takes a name, got null. It has: apgd, " in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("value", ["true", "3", "null"])
 def test_a_name_that_is_a_value_is_refused_with_the_names(value, run_command, capsys, tmp_path):
     assert run_command(train, f"model={value}", f"output_root={tmp_path}") == 1

@@ -123,20 +123,6 @@ def test_the_fitted_classifier_is_found_by_another_run(copy, dovision_evaluate, 
     assert "fitting" not in errors
 
 
-@pytest.mark.long  # another run finds the fitted classifier above; tests/sweeps has a run a job
-@pytest.mark.slow
-def test_a_sweep_fits_once_and_leaves_a_run_per_job(copy, dovision_evaluate, capsys):
-    shutil.rmtree(copy / "checkpoints")
-    sweep = ("intervention.rows=1,2", "intervention.columns=${intervention.rows}", "attack=fgsm,mifgsm", "-m")
-    assert dovision_evaluate(f"output_root={copy}", *sweep) == 0
-    runs = read_sweep(copy / "evaluate")
-    assert [run.state for run in runs] == ["completed"] * 4
-    assert sorted(read(run.folder, "effects")["unit"].nunique() for run in runs) == [1, 1, 4, 4]
-    assert capsys.readouterr().err.count("fitting the classifier") == 1
-    assert dovision_evaluate(f"output_root={copy}", *sweep) == 0
-    assert "all 4 jobs are completed already; none is started" in capsys.readouterr().err
-
-
 @pytest.mark.slow
 def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(copy, dovision_evaluate):
     assert dovision_evaluate(f"output_root={copy}", "intervention=activation", "name=with_autoencoder") == 0
@@ -165,22 +151,6 @@ def test_a_failed_job_keeps_its_reason_and_the_exit_code_is_1(copy, dovision_eva
     assert "Traceback" in run.record["exception"]["traceback"]
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("intervention.rowz=3", "intervention has no key 'rowz'. Did you mean rows?"),
-        ("+sead=3", "the configuration has no key 'sead'. Did you mean seed?"),
-        ("attack=pgdd", "attack has no component 'pgdd'. Did you mean pgd or apgd?"),
-        ("intervention.site=relu#1", "a value with # must be in quotes: 'intervention.site=\"relu#1\"'"),
-    ],
-)
-def test_a_typo_is_answered_in_one_line_with_the_nearest_name(tmp_path, run_command, capsys, override, message):
-    assert run_command(main, "dataset=digits", f"output_root={tmp_path}", override) == 1
-    error = capsys.readouterr().err
-    assert message in error
-    assert "Traceback" not in error
-
-
 @pytest.mark.slow
 def test_of_a_sweep_from_which_a_run_is_deleted_that_run_alone_is_measured_again(copy, dovision_evaluate):
     command = (f"output_root={copy}", "intervention.columns=1,2", "-m")
@@ -193,12 +163,6 @@ def test_of_a_sweep_from_which_a_run_is_deleted_that_run_alone_is_measured_again
     assert (other / "run.json").stat().st_mtime_ns == untouched
 
 
-def test_a_key_of_parts_that_are_swept_is_told_how_it_is_set(copy, dovision_evaluate, capsys):
-    assert dovision_evaluate(f"output_root={copy}", "attack=fgsm,pgd", "attack.eps=0.1", "-m") == 1
-    message = "attack.eps cannot be set before attack=fgsm,pgd is split into jobs. Write ++attack.eps=..., which each"
-    assert message in capsys.readouterr().err
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "message"),
@@ -206,13 +170,6 @@ def test_a_key_of_parts_that_are_swept_is_told_how_it_is_set(copy, dovision_eval
         (["attack=fgsm", "attack.eps=-1"], "eps must be in [0, 1] pixel units, got -1"),
         (["intervention.rows=0"], "rows must be a whole number of at least 1, got 0"),
         (["intervention.rows=33"], "at most 32 rows and 32 columns on a 32 x 32 image, got 33 x 2"),
-        (
-            ["evaluation.reference=with_autoencoders"],
-            "must be one of with_autoencoder, without_autoencoder, got 'with_autoencoders'. Did you mean with",
-        ),
-        (["evaluation.chunk=0"], "chunk must be"),
-        (["trainer.inference_mode=true"], "trainer.inference_mode must be false"),
-        (["intervention=activation", "~autoencoder"], "needs an autoencoder"),
         (["checkpoint=nowhere.ckpt"], "there is no checkpoint nowhere.ckpt"),
         (["dataset=mnist", "dataset.root=nowhere"], "train-images-idx3-ubyte"),
     ],
@@ -259,28 +216,6 @@ def test_an_output_folder_that_cannot_be_written_is_named(dovision_evaluate, tmp
     assert "Traceback" not in error
 
 
-@pytest.mark.long  # a process of its own; test_run_directory.py kills a writer
-@pytest.mark.slow
-def test_a_killed_run_is_found_interrupted_and_is_done_again(copy, dovision_evaluate, fitted):
-    script = (
-        "import os, signal, sys\n"
-        "from dovision.measurement import effects as module\n"
-        "module.round_to_8_bits = lambda image: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from dovision.jobs.evaluate import main\n"
-        "main()\n"
-    )
-    overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
-    kept = [override for override in overrides if not override.startswith("output_root")]
-    command = [sys.executable, "-c", script, *kept, f"output_root={copy}"]
-    assert subprocess.run(command, capture_output=True).returncode == -9
-    (run,) = read_sweep(copy / "evaluate")
-    assert run.state == "interrupted"
-    assert not list(run.folder.glob("*.parquet"))
-    assert dovision_evaluate(f"output_root={copy}", *ATTACKED) == 0
-    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
-    assert (first / "effects.parquet").read_bytes() == (second / "effects.parquet").read_bytes()
-
-
 CONF = configuration_folder()
 OF_PAPER = CONF.parent / "paper" / "conf"
 EXPERIMENTS = sorted(path for folder in (CONF, OF_PAPER) for path in (folder / "experiment").glob("*.yaml"))
@@ -320,11 +255,6 @@ def test_two_devices_give_the_bytes_of_one(fitted, copy, dovision_evaluate):
         assert (first / table).read_bytes() == (second / table).read_bytes(), table
     assert not list(second.glob("*.part*"))
     assert json.loads((second / "run.json").read_text())["forward_passes"] == 75 * 3 * 5
-
-
-def test_several_devices_are_refused_in_a_sweep(copy, dovision_evaluate, capsys):
-    assert dovision_evaluate(f"output_root={copy}", "trainer.devices=2", "seed=0,1", "-m") == 1
-    assert "trainer.devices must be 1 in a sweep, got 2" in capsys.readouterr().err
 
 
 @pytest.mark.slow

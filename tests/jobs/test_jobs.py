@@ -12,7 +12,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import open_dict
 
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.jobs.evaluate import main
 from dovision.jobs.job import Job
 from dovision.jobs.jobs import overrides_of_jobs
 
@@ -44,21 +43,6 @@ def test_a_bad_value_of_any_job_is_told_before_the_first_starts(small, capsys, o
     assert "none was started" in said
     assert "Traceback" not in said
     assert not small.root.exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("intervention.rowz=1,2", "intervention has no key 'rowz'. Did you mean rows?"),
-        ("attack=fgsm,pgdd", "attack has no component 'pgdd'. Did you mean pgd"),
-    ],
-)
-def test_a_typo_is_told_before_the_first_starts(run_command, tmp_path, capsys, override, message):
-    """With few other words, each of which is composed to find the one at fault."""
-    assert run_command(main, "-m", "dataset=digits", override, f"output_root={tmp_path}") == 1
-    assert message in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -117,13 +101,6 @@ def test_a_dry_run_knows_what_is_done_and_what_is_fitted(small, capsys):
     assert "4 jobs, 4 to do" in capsys.readouterr().out
     assert small("seed=0,1", "intervention.rows=1,2", "-m", "dry_run=true", "rerun=failed") == 0
     assert "4 jobs, 0 to do" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_a_dry_run_of_one_job_starts_nothing(small, capsys):
-    assert small("dry_run=true") == 0
-    assert "1 jobs, 1 to do" in capsys.readouterr().out
-    assert not small.root.exists()
 
 
 @pytest.mark.parametrize(

@@ -213,23 +213,6 @@ def chosen_alone(experiment, group, name, *more):
         return config[group], drop_unselected("evaluate", config, overrides)[group]
 
 
-def chosen_by_experiments():
-    for path in sorted((CONF / "experiment").glob("*.yaml")):
-        lines = OmegaConf.load(path).get("defaults", [])
-        for line in (line for line in lines if not isinstance(line, str)):
-            for group in ("detector", "explainer"):
-                for name in line.get(f"override /{group}") or []:
-                    yield path.stem, group, name
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("experiment", "group", "name"), list(chosen_by_experiments()))
-def test_each_component_of_an_experiment_can_be_chosen_alone(experiment, group, name):
-    before, after = chosen_alone(experiment, group, name)
-    assert list(after) == [name]
-    assert OmegaConf.to_container(after[name], resolve=True) == OmegaConf.to_container(before[name], resolve=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "group", "chosen"),
@@ -320,22 +303,6 @@ def test_what_is_wrong_with_a_command_line_is_said_in_a_sentence(overrides, mess
     sentence = refusal_of("evaluate", ["dataset=digits", *overrides])
     assert message in sentence
     assert len(sentence.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["++evaluation.image=3"], "evaluation has no key 'image'. Did you mean images"),
-        (["++trainer.max_epochs=1"], "trainer has no key 'max_epochs'. "),
-        (["fill@intervention.fill=blurr"], "fill has no component 'blurr'. Did you mean blur?"),
-    ],
-)
-def test_a_single_job_that_is_refused_leaves_nothing_behind(overrides, message, run_command, capsys, tmp_path):
-    from dovision.jobs.evaluate import main
-
-    assert run_command(main, f"output_root={tmp_path}/out", *overrides) == 1
-    assert capsys.readouterr().err.startswith(f"dovision-evaluate: {message}")
-    assert not (tmp_path / "out").exists()
 
 
 def test_keys_of_an_experiment_in_a_folder_of_the_user_are_looked_at_as_well(run_command, capsys, tmp_path):
@@ -459,13 +426,3 @@ def test_parameters_of_a_sweep_are_refused_on_the_command_line_with_their_remedy
     line = refused("evaluate", *sweep, "dry_run=true", override)
     assert line.startswith(f"hydra.sweeper.params must be set in a configuration file, got {override}. ")
     assert line.endswith("sweep by -m and values with commas: -m attack=pgd,fgsm.")
-
-
-@pytest.mark.parametrize("override", ["dataset.shape.x.y=[1,64,64]", "++seed.x=1"])
-def test_a_key_below_a_value_is_refused_in_a_line(run_command, override, capsys, tmp_path):
-    from dovision.jobs.evaluate import main
-
-    assert run_command(main, override, f"output_root={tmp_path}") == 1
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("dovision-evaluate: ")
-    assert not list(tmp_path.iterdir())

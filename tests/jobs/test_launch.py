@@ -14,14 +14,14 @@ import pytest
 
 from dovision.config.errors import error_text
 from dovision.jobs import launch as module
-from dovision.jobs.launch import Launch, chdir_to
+from dovision.jobs.launch import chdir_to, this_process, watched
 from dovision.jobs.task import JobTask
 from dovision.jobs.train import main as train
 
 
 def test_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    task = JobTask("print", print, Launch())
+    task = JobTask("print", print)
     monkeypatch.chdir("/")
     chdir_to(task.folder)
     assert os.getcwd() == str(tmp_path)
@@ -39,9 +39,9 @@ def test_a_worker_ends_with_its_command_however_that_ends(monkeypatch):
     reads, writes = os.pipe()
     command = os.fork()
     if command == 0:
-        launch = Launch()
+        process = this_process()
         if os.fork() == 0:
-            with launch.watched():
+            with watched(process):
                 os.write(writes, b"r")
                 time.sleep(600)
         time.sleep(600)
@@ -53,13 +53,13 @@ def test_a_worker_ends_with_its_command_however_that_ends(monkeypatch):
 
 
 def test_a_command_on_another_machine_is_not_watched():
-    with Launch(process="elsewhere-1").watched():
+    with watched("elsewhere-1"):
         time.sleep(0.01)
         assert not [thread for thread in threading.enumerate() if thread.name.endswith("(watch)")]
 
 
 def test_a_worker_leaves_ctrl_c_to_its_command():
-    task = pickle.dumps(JobTask("print", print, Launch(process="elsewhere-1")))
+    task = pickle.dumps(JobTask("print", print))
     process = os.fork()
     if process == 0:
         pickle.loads(task)

@@ -342,24 +342,6 @@ def test_a_job_is_measured_again_if_a_table_differs_and_into_another_folder_with
     assert "already completed, nothing to do" in command()
 
 
-@pytest.mark.long  # of one job it is above
-@pytest.mark.slow
-def test_of_a_sweep_the_jobs_whose_origin_differs_are_measured_again(condition, run_command, capsys):
-    def command(*overrides: str, code: int = 0) -> str:
-        assert run_command(main, *SMALL, *HERE, *overrides, "-m") == code
-        return capsys.readouterr().err
-
-    assert "all 1 jobs are completed already; none is started" in command()
-    assert "rerun: other data" in command("dataset.root=other")
-    before = (condition.folder / "run.json").read_bytes()
-    said = command("rerun=failed", code=1)
-    assert (condition.folder / "run.json").read_bytes() == before
-    assert "job 0 outdated: other data" in said
-    an_image(condition.root, pytest.MonkeyPatch())
-    assert "rerun: other data" in command()
-    assert "all 1 jobs are completed already; none is started" in command()
-
-
 def test_jobs_of_one_run_directory_with_other_data_are_refused(condition, run_command, capsys):
     assert run_command(main, *SMALL, *HERE[1:], "dataset.root=data,other", "-m") == 1
     assert "jobs 0 and 1 must not write to one run, got dataset.root=data and other" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import sys
+import threading
 
 import cloudpickle
 import pandas as pd
@@ -15,7 +16,6 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from dovision.jobs.evaluate import evaluate_effects
-from dovision.jobs.launch import Launch
 from dovision.jobs.start import SweepStart
 from dovision.jobs.task import JobTask
 from dovision.results.run_directory import RunDirectory
@@ -124,32 +124,6 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     assert_undisturbed(small.root)
 
 
-@pytest.mark.long  # test_run_status.py decides on each of these, without sweeps
-@pytest.mark.slow
-def test_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, in_batch, states, capsys):
-    in_batch(4, fail(RuntimeError("no")))
-    assert small("intervention.rows=1,2", "-m") == 1
-    before = times(small.root)
-    assert small(*THREE, "rerun=unfinished") == 1
-    assert states(small.root) == {1: "completed", 2: "failed", 3: "completed"}
-    assert changed(small.root, before) == {3}
-    before = times(small.root)
-    assert small(*THREE, "rerun=failed") == 0
-    assert changed(small.root, before) == {2}
-    before = times(small.root)
-    assert small("intervention.rows=1", "rerun=all", "-m") == 0
-    assert changed(small.root, before) == {1}
-    assert_undisturbed(small.root)
-    before = times(small.root)
-    in_batch(0, fail(RuntimeError("no")))
-    capsys.readouterr()
-    assert small(*THREE) == 0
-    assert changed(small.root, before) == set()
-    said = capsys.readouterr().err
-    assert "all 3 jobs are completed already; none is started" in said
-    assert "3 jobs: 3 completed." in said
-
-
 @pytest.mark.long  # test_two_at_once.py has single jobs
 @pytest.mark.slow
 def test_a_job_that_another_process_is_at_work_on_is_left_to_it(small, undisturbed, capsys, assert_undisturbed):
@@ -195,21 +169,11 @@ def test_a_job_alone_equals_the_same_job_in_a_sweep(small, undisturbed):
         assert (alone.folder / table).read_bytes() == (undisturbed / alone.folder.name / table).read_bytes()
 
 
-@pytest.mark.long  # so does test_model_cache.py, with one job
-@pytest.mark.slow
-def test_a_damaged_checkpoint_is_fitted_again(small, assert_undisturbed, capsys):
-    (path,) = small.root.parent.glob("checkpoints/*/classifier.ckpt")
-    damaged = bytearray(path.read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    path.write_bytes(damaged)
-    assert small("intervention.rows=2") == 0
-    assert "It is refitted." in capsys.readouterr().err
-    assert_undisturbed(small.root)
-
-
-def test_the_task_can_be_pickled():
-    task = cloudpickle.loads(cloudpickle.dumps(JobTask("evaluate", evaluate_effects, Launch())))
-    assert task.story is evaluate_effects
+def test_the_task_and_the_callback_can_be_sent_to_a_worker(monkeypatch):
+    task, start = JobTask("evaluate", evaluate_effects), SweepStart("evaluate")
+    monkeypatch.setattr(start.command, "sweep", threading.Lock())  # of this process alone
+    sent, _ = cloudpickle.loads(cloudpickle.dumps((task, start)))
+    assert sent.story is evaluate_effects
 
 
 @pytest.mark.slow
@@ -224,13 +188,3 @@ def test_a_launcher_whose_extra_is_missing_says_how_to_install_it(small, capsys,
     monkeypatch.setattr("dovision.jobs.start.find_spec", lambda name: None)
     assert small(*THREE, "hydra/launcher=joblib") == 1
     assert "pip install '.[launchers-joblib]'" in capsys.readouterr().err
-
-
-def times(sweep):
-    return {run.folder: (run.folder / "run.json").stat().st_mtime_ns for run in read_sweep(sweep)}
-
-
-def changed(sweep, before):
-    now = {run.folder: run for run in read_sweep(sweep)}
-    new = [run for folder, run in now.items() if times(sweep)[folder] != before.get(folder)]
-    return {int(o.partition("=")[2]) for run in new for o in run.overrides if o.startswith("intervention.rows=")}

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.jobs.command import Command
+from dovision.jobs.command import Command, warn_of_unused
 from dovision.jobs.evaluate import main
 from dovision.jobs.unused_keys import CONSUMERS, unused
 
@@ -123,11 +123,8 @@ def test_a_sweep_names_what_none_of_its_jobs_uses(command, consumer, needed, cap
     for chosen, message in ((jobs, always), (jobs[1:], always), (jobs[:1], lacking)):
         caplog.clear()
         with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-            begun = Command(command)
-            for overrides in chosen:
-                config = compose(command, overrides, return_hydra_config=True)
-                begun.note_unused(begun.check(begun.job(config, config.hydra)))
-        begun.warn_of_unused()
+            configs = [compose(command, overrides, return_hydra_config=True) for overrides in chosen]
+            warn_of_unused([Command(command).job(config, config.hydra) for config in configs])
         (record,) = [record for record in caplog.records if record.name.startswith("dovision")]
         assert record.levelno == logging.WARNING
         assert record.message.startswith(message)

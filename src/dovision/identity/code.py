@@ -20,7 +20,6 @@ from dovision.io import files
 
 MEASUREMENT = 1  # raised by hand when numbers of a run or of a fit change; tests/identity/golden.json holds it to that
 PACKAGE = "dovision"
-_FOLDER = Path(__file__).parents[1]
 _PLUMBING = {  # packages that change no number, or hold what another one has read; torch is part of each key
     *(PACKAGE, "torch", "torchmetrics", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml"),
     *("huggingface_hub", "numpy", "pandas", "pyarrow", "PIL", *sys.stdlib_module_names),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from dovision.identity.shared import Shared
 from dovision.io.allocator import uncollected
 from dovision.jobs.job import Job, plain_overrides
 from dovision.jobs.keys import check_choices, check_command, check_target, drop_unselected
-from dovision.jobs.launch import Launch
 from dovision.jobs.unused_keys import unused
 
 if TYPE_CHECKING:
@@ -30,12 +30,9 @@ class Command:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.launch = Launch()
         self.shared = Shared()
         self.jobs: dict[Path, Job] = {}  # those that were made and checked before the first started
         self.sweep: Sweep | None = None  # that this process has started
-        self._unused: dict[str, str] = {}  # overridden keys that some job does not use, and what would use them
-        self._used: set[str] = set()
 
     def job(self, config: DictConfig, hydra: Any) -> Job:
         """Make a job of its composed configuration, whose keys and values are checked, without Lightning.
@@ -68,13 +65,6 @@ class Command:
             self._components.check(job.settings, here)
         return job
 
-    def note_unused(self, job: Job) -> None:
-        """Note which overridden keys a job uses, and which it ignores."""
-        if isinstance(job.settings, TrainSettings) and job.settings.composes_networks:
-            lacking = unused(job.settings, job.overrides)
-            self._unused |= lacking
-            self._used |= {override.lstrip("+").partition("=")[0] for override in job.overrides} - lacking.keys()
-
     @functools.cached_property
     def _components(self) -> Components:
         with uncollected():  # with Lightning, which neither a report nor a completed run waits for
@@ -82,11 +72,18 @@ class Command:
 
         return Components()
 
-    def warn_of_unused(self) -> None:
-        """Log a line on overridden keys that no job uses."""
-        idle = {key: name for key, name in self._unused.items() if key not in self._used}
-        if warning := "; ".join(f"{key} has no effect without {name}" for key, name in idle.items()):
-            log.warning(warning)
+
+def warn_of_unused(jobs: Iterable[Job]) -> None:
+    """Log a line on overridden keys that none of the jobs uses, with what would use each."""
+    lacking, used = dict[str, str](), set[str]()
+    for job in jobs:
+        if isinstance(job.settings, TrainSettings) and job.settings.composes_networks:
+            ignored = unused(job.settings, job.overrides)
+            lacking |= ignored
+            used |= {override.lstrip("+").partition("=")[0] for override in job.overrides} - ignored.keys()
+    idle = [f"{key} has no effect without {name}" for key, name in lacking.items() if key not in used]
+    if idle:
+        log.warning("; ".join(idle))
 
 
 _COMMANDS: dict[str, Command] = {}  # of this process: Hydra makes the callbacks, and has no other way to hand it over

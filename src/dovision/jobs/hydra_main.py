@@ -39,7 +39,7 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         keep_freed_memory()
         sys.argv[1:] = without_null(name, multirun_first(sys.argv[1:]))
         command = begin(name)
-        task = JobTask(name, story, command.launch)
+        task = JobTask(name, story)
         launch = hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(task)
         code = _outcome(command, lambda: _launched(command, launch, task))
         if command.sweep is not None:

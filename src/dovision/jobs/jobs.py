@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.io.progress import DISPLAY
-from dovision.jobs.command import Command
+from dovision.jobs.command import Command, warn_of_unused
 from dovision.jobs.job import BASIC, Job, plain_overrides, plugin
 
 _MOST_JOBS = 100_000
@@ -132,7 +132,6 @@ def checked(
             check_devices(composed)
             job = command.job(composed, composed.hydra)
             check(job, plugin(composed, "launcher") in HERE)
-            command.note_unused(job)
             jobs.append(job)
         except (ValueError, OSError, OmegaConfBaseException) as error:
             differing = " ".join(word for word in words if word not in shared) or " ".join(words) or "as configured"
@@ -142,7 +141,7 @@ def checked(
         head = f"{len(refused)} of {len(overrides)} jobs cannot run, and none was started:"
         raise ValueError("\n  ".join([head, *refused[:SHOWN], *more]))
     command.jobs = {job.folder: job for job in jobs}
-    command.warn_of_unused()
+    warn_of_unused(jobs)
     return jobs
 
 

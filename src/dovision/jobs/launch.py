@@ -8,44 +8,33 @@ import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from threading import Event, Thread
 
 _PERIOD = 0.5  # seconds between looks at the launching process
 
 
-def _here() -> str:
+def this_process() -> str:
+    """Name of this process among those of all machines."""
     return f"{platform.node()}-{os.getpid()}"
 
 
-@dataclass(frozen=True)
-class Launch:
-    """Launching process of a sweep, which its workers know on any machine."""
+@contextmanager
+def watched(process: str) -> Iterator[None]:
+    """End this worker once the launching process has ended, if that is on this machine; finished rows stay."""
+    node, _, number = process.rpartition("-")
+    over = Event()
 
-    process: str = field(default_factory=_here)
+    def watch() -> None:
+        while not over.wait(_PERIOD):
+            if not _lives(int(number)):
+                os._exit(1)
 
-    @property
-    def is_here(self) -> bool:
-        """Return whether this is the launching process."""
-        return self.process == _here()
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """End this worker once the launching process has ended, if that is on this machine; finished rows stay."""
-        node, _, number = self.process.rpartition("-")
-        over = Event()
-
-        def watch() -> None:
-            while not over.wait(_PERIOD):
-                if not _lives(int(number)):
-                    os._exit(1)
-
-        if node == platform.node():
-            Thread(target=watch, daemon=True).start()
-        try:
-            yield
-        finally:
-            over.set()
+    if node == platform.node():
+        Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _lives(process: int) -> bool:

@@ -22,7 +22,7 @@ from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
 from dovision.io.process_state import is_rank_zero
 from dovision.jobs import jobs as planned
-from dovision.jobs.command import current
+from dovision.jobs.command import Command, current, warn_of_unused
 from dovision.jobs.job import Job, RunStatus, is_left, plugin, status_of
 from dovision.jobs.sweep import Sweep
 from dovision.results.image_ranges import sorted_ranges
@@ -43,7 +43,11 @@ class Start(Callback):
     """Check the job of a command, or all jobs of its sweep, before anything is started or written."""
 
     def __init__(self, command: str) -> None:
-        self.command = current(command)
+        self._name = command  # alone: launchers send this object to their workers
+
+    @property
+    def command(self) -> Command:
+        return current(self._name)
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         self._or_exit(self._run, config)
@@ -55,9 +59,8 @@ class Start(Callback):
         _refuse_sweep(config)
         job = self.command.job(config, config.hydra)
         self.command.jobs = {job.folder: job}
-        self.command.note_unused(job)
         self._check_job(job)
-        self.command.warn_of_unused()
+        warn_of_unused([job])
 
     def _check_job(self, job: Job) -> None:
         self.command.check(job)
@@ -92,19 +95,13 @@ class SweepStart(Start):
         settings, run = job.settings, RunDirectory(job.folder)
         looks = not (settings.dry_run or settings.print_config) and is_rank_zero()
         if looks and is_left(run, status_of(run, job)):
-            self.command.warn_of_unused()
+            warn_of_unused([job])
             sys.exit(0)
         self.command.check(job)
         if settings.dry_run:
-            self._print_plan([job])
+            warn_of_unused([job])
+            _print_plan([job])
         _check_batches(job)
-
-    def _print_plan(self, jobs: Sequence[Job]) -> None:
-        from dovision.jobs.dry_run import table
-
-        self.command.warn_of_unused()
-        print(table(jobs))
-        sys.exit(0)
 
     def _sweep(self, config: DictConfig) -> None:
         _check_plugins(config)
@@ -142,7 +139,7 @@ class SweepStart(Start):
 
         jobs = planned.checked(config, overrides, self.command, check)
         if config.dry_run:
-            self._print_plan(jobs)
+            _print_plan(jobs)
         _check_roots(jobs)
         words = {word.replace("\\", "").partition("=") for job in jobs for word in job.overrides}
         sorted_ranges(value for key, _, value in words if key == "evaluation.images" and ":" in value)
@@ -151,6 +148,13 @@ class SweepStart(Start):
         if is_done:
             log.info("all %d jobs are completed already; none is started", len(jobs))
             sys.exit(int(not self.command.sweep.close()))
+
+
+def _print_plan(jobs: Sequence[Job]) -> None:
+    from dovision.jobs.dry_run import table  # with Lightning
+
+    print(table(jobs))
+    sys.exit(0)
 
 
 def _check_data(job: Job, opened: set[str]) -> None:

@@ -28,7 +28,7 @@ from dovision.jobs.command import current
 from dovision.jobs.job import Job, plain_overrides
 from dovision.jobs.jobs import check_devices
 from dovision.jobs.keys import drop_unselected
-from dovision.jobs.launch import Launch, chdir_to, quieten
+from dovision.jobs.launch import chdir_to, quieten, this_process, watched
 from dovision.results.run_directory import BeingWritten, RunDirectory
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ Story = Callable[[Job], float | None]  # of a command, to the number that its jo
 class JobTask:
     """Hydra's task function; in a sweep no failure leaves it, since the launcher would lose other jobs."""
 
-    def __init__(self, command: str, story: Story, launch: Launch) -> None:
+    def __init__(self, command: str, story: Story) -> None:
         self.command = command
         self.story = story
-        self.launch = launch
+        self.process = this_process()  # that launches
         self.folder = os.getcwd()  # in which the user stands
         self.started = False  # whether Hydra has composed a configuration for it
         self.error: Exception | None = None  # of a single job, kept from Hydra, which would print lines of its own
@@ -49,7 +49,7 @@ class JobTask:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         quieten()  # this is a worker, in which Hydra composes, and warns, before it calls the task
-        if not self.launch.is_here and current_thread() is main_thread():
+        if self.process != this_process() and current_thread() is main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, with which the worker ends
 
     def __call__(self, config: DictConfig) -> float | None:
@@ -60,13 +60,13 @@ class JobTask:
             except Exception as error:
                 self.error = error
                 return None
-        if self.launch.is_here:
+        if self.process == this_process():
             return self._run_in_sweep(config)
         keep_freed_memory()
         chdir_to(self.folder)
         DISPLAY.silence(lines=True)
         try:
-            with self.launch.watched(), Stop():
+            with watched(self.process), Stop():
                 return self._run_in_sweep(config)
         except Stopped as stopped:  # this worker alone, as by its scheduler
             if callable(signal.getsignal(stopped.signum)):
