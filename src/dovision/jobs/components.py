@@ -348,8 +348,8 @@ def _warnings_of_families(settings: TrainSettings) -> Iterator[str]:
         fit_protocol(epsilons, detection.families, detection.seen)
         for name, values in without_noise(epsilons, {name: attack.norm for name, attack in attacks.items()}).items():
             yield (
-                f"no noise of the norm and epsilon of {name} at {', '.join(f'{value:g}' for value in values)}: no AUROC "
-                "against noise there, nor of its whole family. Add the epsilon to the noise in detection.attacks"
+                f"no noise of the norm and epsilon of {name} at {', '.join(f'{value:g}' for value in values)}: no "
+                "AUROC against noise there, nor of its whole family. Add the epsilon to the noise in detection.attacks"
             )
 
 
