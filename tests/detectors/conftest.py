@@ -52,7 +52,9 @@ def made(kind: str, outputs: int = 3) -> tuple[Classifier, Classifier]:
     nn.init.uniform_(classifier.network.norm1.running_mean, -1, 1)
     nn.init.uniform_(classifier.network.norm1.running_var, 0.5, 2)
     autoencoder = ConvAutoencoder("norm1", [6, 4, 5, 6], code=2, kernel_size=1).double()
-    return classifier, insert(classifier, autoencoder, SHAPE)
+    with_autoencoder = insert(classifier, autoencoder, SHAPE)
+    classifier.coded = (with_autoencoder,)
+    return classifier, with_autoencoder
 
 
 def images(count: int, seed: int = 1) -> Tensor:
@@ -83,6 +85,7 @@ def condition() -> Condition:
             optimizer.step()
         autoencoder = ConvAutoencoder("norm1", [6, 4, 5, 6], code=2, kernel_size=1)
     with_autoencoder = insert(classifier, autoencoder, SHAPE)
+    classifier.coded = (with_autoencoder,)
     clean, _ = halves(80, random)
     mixed = (clean + clean.flip(3)) / 2
     noise = 0.25 * (torch.rand(mixed.shape, generator=random) - 0.5).sign()

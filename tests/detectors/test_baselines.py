@@ -69,7 +69,7 @@ def test_entropy_is_that_of_scipy(task):
 @TASKS
 def test_max_softmax_is_one_minus_the_probability_of_the_likeliest(task):
     image = (LOGITS * 0.1 + 0.5).view(3, 1, 1, 3)
-    read = MaxSoftmax().read(batch_of(image), fixed(task).double(), None)
+    read = MaxSoftmax().read(batch_of(image), fixed(task).double())
     np.testing.assert_allclose(MaxSoftmax().score(read).numpy(), 1 - probabilities(task).max(1), rtol=1e-6)
 
 
@@ -77,7 +77,7 @@ def test_max_softmax_is_one_minus_the_probability_of_the_likeliest(task):
 def test_inverted_max_softmax_ranks_images_the_other_way_round(task):
     image = (LOGITS * 0.1 + 0.5).view(3, 1, 1, 3)
     inverted = MaxSoftmax("sure")
-    read = inverted.read(batch_of(image), fixed(task).double(), None)
+    read = inverted.read(batch_of(image), fixed(task).double())
     np.testing.assert_allclose(inverted.score(read).numpy(), probabilities(task).max(1) - 1, rtol=1e-6)
 
 
@@ -85,7 +85,7 @@ def test_inverted_max_softmax_ranks_images_the_other_way_round(task):
 def test_two_sided_max_softmax_counts_five_percent_quantiles_from_the_median(task):
     detector = MaxSoftmax("either")
     image = (LOGITS * 0.1 + 0.5).view(3, 1, 1, 3)
-    read = detector.read(batch_of(image), fixed(task).double(), None)
+    read = detector.read(batch_of(image), fixed(task).double())
     np.testing.assert_allclose(read[:, 0].numpy(), special.logit(probabilities(task).max(1)), rtol=1e-6)
     clean = torch.arange(101.0).unsqueeze(1)  # quantiles 5, 50 and 95
     detector.fit(torch.cat([clean[:51], 50 + 2 * (clean[51:] - 50)]), clean[:0])  # twice as far above the median
@@ -97,7 +97,7 @@ def test_images_that_saturate_a_float_are_still_separated():
     classifier = fixed(MULTICLASS)
     assert (classifier(image).softmax(1).amax(1) == 1).all()
     for detector in (MaxSoftmax(), Entropy()):
-        surer, sure = detector.score(detector.read(batch_of(image), classifier, None)).flip(0)
+        surer, sure = detector.score(detector.read(batch_of(image), classifier)).flip(0)
         assert 0 < surer < sure
 
 
@@ -105,7 +105,7 @@ def test_feature_squeezing_is_the_largest_distance_over_the_squeezers():
     """Logits are 10 (x - .5); one bit takes .45, .55, .55 to 0, 1, 1, and a window of one pixel changes nothing."""
     pixels = torch.tensor([0.45, 0.55, 0.55])
     detector = FeatureSqueezing([1], [1])
-    read = detector.read(batch_of(pixels.view(1, 1, 1, 3)), fixed(MULTICLASS), None)
+    read = detector.read(batch_of(pixels.view(1, 1, 1, 3)), fixed(MULTICLASS))
     before, one_bit = ((10 * (row - 0.5)).softmax(0) for row in (pixels, pixels.round()))
     torch.testing.assert_close(read, torch.stack([(one_bit - before).abs().sum(), torch.tensor(0.0)]).unsqueeze(0))
     assert torch.equal(detector.score(read), read[:, 0])
@@ -116,7 +116,7 @@ def test_non_local_means_are_a_squeezer():
     pixels = torch.tensor([0.5, 0.51, 0.52])
     detector = FeatureSqueezing([], [], [{"patch_size": 1, "patch_distance": 2, "h": "255/255"}])
     before, after = ((10 * (row - 0.5)).softmax(0) for row in (pixels, torch.tensor([0.512, 0.51, 0.508])))
-    read = detector.read(batch_of(pixels.view(1, 1, 1, 3)), fixed(MULTICLASS), None)
+    read = detector.read(batch_of(pixels.view(1, 1, 1, 3)), fixed(MULTICLASS))
     torch.testing.assert_close(read[0, 0], (after - before).abs().sum(), rtol=1e-2, atol=0)
     assert detector.passes == 2
 
@@ -166,17 +166,17 @@ def test_the_dispersion_is_that_of_numpy_and_scipy():
 def test_what_is_dispersed_are_values_of_neurons_when_a_pixel_is_left_out():
     classifier, _ = made("multiclass")
     image = images(2)
-    got = MLLOO(PixelGrid(14, 14, Constant(0.0)), ["linear"]).read(batch_of(image), classifier, None).detach()
+    got = MLLOO(PixelGrid(14, 14, Constant(0.0)), ["linear"]).read(batch_of(image), classifier).detach()
     treated = image.unsqueeze(1).repeat(1, 196, 1, 1, 1)
     treated.view(2, 196, 196)[:, range(196), range(196)] = 0
     logits = classifier(treated.flatten(0, 1)).detach().view(2, 196, 3)
     torch.testing.assert_close(got, dispersion(torch.cat([logits, logits.softmax(-1)], -1)))
     alone = MLLOO(PixelGrid(14, 14, Constant(0.0)), [])
     with torch.no_grad():
-        torch.testing.assert_close(alone.read(batch_of(image), classifier, None), dispersion(logits.softmax(-1)))
+        torch.testing.assert_close(alone.read(batch_of(image), classifier), dispersion(logits.softmax(-1)))
     assert alone.passes == 196 + 2
     with differentiable(classifier):
-        read = alone.read(batch_of(image.requires_grad_()), classifier, None)
+        read = alone.read(batch_of(image.requires_grad_()), classifier)
     torch.testing.assert_close(read.detach(), dispersion(logits.softmax(-1)))
     assert read.requires_grad
 
@@ -189,7 +189,7 @@ def flipped(image: Tensor, context: Context) -> Tensor:
 def test_agreement_is_the_mean_over_the_neighbours_of_probability_and_cosine(task):
     classifier, _ = made(task.kind)
     image = images(4)
-    got = BEYOND(Transform({"one": flipped, "two": flipped})).read(batch_of(image), classifier, None).detach()
+    got = BEYOND(Transform({"one": flipped, "two": flipped})).read(batch_of(image), classifier).detach()
     normalised = (image - 0.5) / 0.25
     own, other = (classifier.network[:-1](each).detach() for each in (normalised, normalised.flip(3)))
     before, after = (task.probability(classifier(each)).detach() for each in (image, image.flip(3)))
@@ -252,7 +252,7 @@ def test_detectors_that_read_the_same_images_share_a_pass(counted):
     classifier, asked = counted
     batch = batch_of(images(3))
     for detector in (MaxSoftmax(), Entropy(), MaxSoftmax()):
-        detector.read(batch, classifier, None)
+        detector.read(batch, classifier)
     assert asked == [3]
 
 

@@ -43,8 +43,7 @@ class FirstPixels(nn.Module):
 def test_distances_are_those_of_the_feature_squeezing_that_it_is_compared_with():
     classifier, digits = dv.example()
     consistency, squeezing = (
-        dv.component("detector", name).read(digits, classifier, None)
-        for name in ("effect_consistency", "feature_squeezing")
+        dv.component("detector", name).read(digits, classifier) for name in ("effect_consistency", "feature_squeezing")
     )
     torch.testing.assert_close(consistency[:, : squeezing.shape[1]], squeezing)
 
@@ -59,7 +58,7 @@ def consistency(interventions: dict[str, Intervention], trees: int = 80) -> Effe
 
 def read_of(detector, pixels: list[float], task: Task) -> Tensor:
     with torch.no_grad():
-        return detector.read(batch_of(torch.tensor(pixels).view(1, 1, 1, 3)), of_pixels(task), None)
+        return detector.read(batch_of(torch.tensor(pixels).view(1, 1, 1, 3)), of_pixels(task))
 
 
 def test_read_of_a_transform_are_the_distance_and_the_loss_of_log_odds_of_the_predicted_class():
@@ -100,7 +99,7 @@ def test_the_losses_of_units_in_the_image_are_sorted_and_forget_their_places():
 def test_transforms_of_the_image_cost_a_pass_each_and_the_image_one():
     detector = LogOddsEffect({"transform": TRANSFORM})
     with torch.no_grad():
-        detector.read(batch_of(images(2)), *made("multiclass"))
+        detector.read(batch_of(images(2)), made("multiclass")[0])
     assert detector.passes == 3
 
 
@@ -212,7 +211,7 @@ def test_on_a_linear_classifier_the_log_odds_effect_is_what_the_cell_contributed
     image = torch.rand(6, 1, 6, 6, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         weight = (classifier.network[1].weight[1] - classifier.network[1].weight[0]).view(6, 6)
-        (effect,) = Profile({"grid": GRID}, "log_odds")(batch_of(image), classifier, None)
+        (effect,) = Profile({"grid": GRID}, "log_odds")(batch_of(image), classifier)
     part = (weight * image[:, 0]).unflatten(2, (3, 2)).unflatten(1, (2, 3)).sum((2, 4)).flatten(1)
     sign = torch.where((weight * image[:, 0]).sum((1, 2)) > 0, 1, -1).unsqueeze(1)
     torch.testing.assert_close(effect[:, :, 0], -sign * part, rtol=1e-4, atol=1e-5)
@@ -223,7 +222,7 @@ def test_effects_are_on_the_class_that_the_classifier_says_without_the_autoencod
     classifier, with_autoencoder = made("multiclass")
     batch = batch_of(images(4))
     with torch.no_grad():
-        got = Profile({"code": CODE}, scale)(batch, classifier, with_autoencoder)[0]
+        got = Profile({"code": CODE}, scale)(batch, classifier)[0]
         predicted = classifier(batch.image).argmax(1)
         outcome = Propagation(with_autoencoder, CODE)(batch)
     treated, control = (
@@ -242,9 +241,9 @@ def test_whole_passes_with_a_gradient_agree_with_propagation(monkeypatch, kind, 
     both = Profile({"grid": PixelGrid(2, 3, Blur(2.0)), "code": CODE, "layer": Activation("conv2")}, "log_odds")
     image = images(3)
     with torch.no_grad():
-        expected = flatten_effects(both(batch_of(image), *classifiers), True)
+        expected = flatten_effects(both(batch_of(image), classifiers[0]), True)
     with differentiable(classifiers[0]):
-        got = flatten_effects(both(batch_of(image.clone().requires_grad_()), *classifiers), True)
+        got = flatten_effects(both(batch_of(image.clone().requires_grad_()), classifiers[0]), True)
     torch.testing.assert_close(got.detach(), expected, rtol=0, atol=1e-5)
 
 
@@ -252,10 +251,10 @@ def test_a_classifier_with_other_weights_is_read_anew():
     classifier, _ = made("multiclass")
     grid, batch = Profile({"grid": GRID}, "probability"), batch_of(images(2))
     with torch.no_grad():
-        grid(batch, classifier, None)
+        grid(batch, classifier)
         classifier.network.linear.weight.mul_(3)
         torch.testing.assert_close(
-            grid(batch, classifier, None)[0], Profile({"grid": GRID}, "probability")(batch, classifier, None)[0]
+            grid(batch, classifier)[0], Profile({"grid": GRID}, "probability")(batch, classifier)[0]
         )
 
 
@@ -266,13 +265,13 @@ def test_equal_interventions_are_propagated_once_on_the_same_images(monkeypatch)
     monkeypatch.setattr(Propagation, "__call__", lambda self, *given: calls.append(self) or run(self, *given))
     with torch.no_grad():
         one, other = (Profile({"grid": PixelGrid(2, 2)}, "probability") for _ in range(2))
-        first, again = (_profile(batch, classifier, None)[0] for _profile in (one, other))
+        first, again = (_profile(batch, classifier)[0] for _profile in (one, other))
         assert len(calls) == 1
         assert torch.equal(first, again)
-        Profile({"grid": PixelGrid(3, 2)}, "probability")(batch, classifier, None)
-        one(batch._replace(image=batch.image.clone()), classifier, None)
+        Profile({"grid": PixelGrid(3, 2)}, "probability")(batch, classifier)
+        one(batch._replace(image=batch.image.clone()), classifier)
         batch.image.mul_(0.5)
-        one(batch, classifier, None)
+        one(batch, classifier)
     assert len(calls) == 4
 
 

@@ -32,7 +32,7 @@ def fitted(method: str, classifier: Classifier, **settings: object) -> tuple[Pyt
     detector = PytorchOOD(method, settings)
     with torch.no_grad():
         clean, other = (
-            detector.read(batch_of(images(count, seed).float()), classifier, None) for count, seed in ((60, 1), (7, 2))
+            detector.read(batch_of(images(count, seed).float()), classifier) for count, seed in ((60, 1), (7, 2))
         )
         detector.fit(clean, clean[:0])
         return detector, detector.score(other), clean
@@ -84,7 +84,7 @@ def test_the_gradient_is_the_slope_of_the_score(method):
     image = images(2, seed=3).float()
 
     def score(image: Tensor) -> Tensor:
-        return detector.score(detector.read(batch_of(image), classifier, None)).sum()
+        return detector.score(detector.read(batch_of(image), classifier)).sum()
 
     with differentiable(classifier):
         leaf = image.clone().requires_grad_()
@@ -106,12 +106,12 @@ def test_the_setting_that_separates_best_is_picked():
     detector = PytorchOOD("KNN", {"k": [1, 5], "normalize": True})
     assert detector.supervised
     with torch.no_grad():
-        clean = detector.read(batch_of(images(60).float()), classifier, None)
+        clean = detector.read(batch_of(images(60).float()), classifier)
     detector.fit(clean, clean.flip(1))
     own = [PytorchOOD("KNN", {"k": k}) for k in (1, 5)]
     areas = []
     for each in own:
-        each.read(batch_of(images(1).float()), classifier, None)
+        each.read(batch_of(images(1).float()), classifier)
         each.fit(clean, clean[:0])
         areas.append((each.score(clean.flip(1)).unsqueeze(1) > each.score(clean)).float().mean().item())
     assert detector.tuned == {"k": (1, 5)[areas.index(max(areas))], "normalize": True}

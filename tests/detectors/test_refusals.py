@@ -86,11 +86,11 @@ def profile(summaries: bool = False, resolution: float = 0.01) -> EffectProfile:
         (lambda: PytorchOOD("ODINN"), "method must be one of"),
         (lambda: PytorchOOD("KNN", {"neighbours": 3}), "settings of KNN must be one of"),
         (
-            lambda: PytorchOOD("EnergyBased").read(batch_of(images(2)), made("multilabel")[0], None),
+            lambda: PytorchOOD("EnergyBased").read(batch_of(images(2)), made("multilabel")[0]),
             "got a multilabel task. For such tasks choose KNN or MaxLogit",
         ),
         (
-            lambda: PytorchOOD("KNN").read(batch_of(images(2)), NOT_LINEAR, None),
+            lambda: PytorchOOD("KNN").read(batch_of(images(2)), NOT_LINEAR),
             "must end in a linear layer that gives the logits",
         ),
     ],

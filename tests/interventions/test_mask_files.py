@@ -12,8 +12,7 @@ from dovision.datasets.image_folder import ImageFolder
 from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Constant
 from dovision.interventions.joint import Joint
-from dovision.interventions.mask_files import MaskFiles
-from dovision.measurement.test_images import check_units
+from dovision.interventions.mask_files import MaskFiles, check_units
 from dovision.types import OUTSIDE
 from made_tables import open_table, write_table
 

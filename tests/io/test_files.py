@@ -149,7 +149,6 @@ def test_what_may_run_code_or_never_end_is_named_nowhere_else(name):
         "Image.open": {"io/images.py"},
         "yaml.load": {"io/text_files.py"},
     }
-    known["pickle.loads"] = {"io/forks.py"}  # of what its copies have pickled
     trees = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
     named = {
         (file, ast.unparse(node))

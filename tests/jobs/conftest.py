@@ -25,7 +25,7 @@ TABLES = ("samples.parquet", "effects.parquet", "summary.json")
 @pytest.fixture
 def in_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
     """Let something happen in the n-th batch that is measured from now on, counted over all jobs."""
-    measure = EffectEvaluation.measure
+    measure = EffectEvaluation.rows
 
     def arrange(number: int, happen: Callable[[], object]) -> None:
         counted = itertools.count()
@@ -33,9 +33,9 @@ def in_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], obj
         def measured(self, *arguments):
             if next(counted) == number:
                 happen()
-            measure(self, *arguments)
+            return measure(self, *arguments)
 
-        monkeypatch.setattr(EffectEvaluation, "measure", measured)
+        monkeypatch.setattr(EffectEvaluation, "rows", measured)
 
     return arrange
 

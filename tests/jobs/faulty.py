@@ -39,7 +39,7 @@ FAULTS: dict[str, Callable[[], object]] = {
 def evaluate(settings) -> None:  # type: ignore[no-untyped-def]
     """The story, with the fault if this is its job."""
     what, rows, columns, batch = os.environ.get("FAULT", ":::").split(":")
-    place = (ImageClassifier, "training_step") if batch.startswith("fit") else (EffectEvaluation, "measure")
+    place = (ImageClassifier, "training_step") if batch.startswith("fit") else (EffectEvaluation, "rows")
     plain, counted = getattr(*place), itertools.count()
     job = [str(settings.intervention[name]) for name in ("rows", "columns")]
     mine = [rows, columns] in (job, ["*", "*"])

@@ -240,15 +240,6 @@ def test_what_does_not_fit_is_refused(overrides, message, components):
     assert message in refusal(components, composed("dataset=digits", *overrides))
 
 
-def test_workers_are_refused_before_a_fit_where_a_process_cannot_be_copied(components, monkeypatch):
-    check(components, composed("dataset=digits", "trainer.accelerator=cpu", "detection.workers=2"))
-    monkeypatch.setattr("sys.platform", "darwin")
-    config = composed("dataset=digits", "trainer.accelerator=cpu", "detection.workers=3")
-    assert "detection.workers needs a system that can copy a process, such as Linux, got 3." in refusal(
-        components, config
-    )
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_looking_for_an_accelerator_collects_no_garbage_which_takes_as_long_as_a_process_is_large(components):
     collected: list[tuple[str, int]] = []

@@ -142,7 +142,7 @@ def test_a_failed_job_keeps_its_reason_and_the_exit_code_is_1(copy, dovision_eva
     def fail(*_: object) -> None:
         raise ValueError("a layer returned nothing. Look at it.")
 
-    monkeypatch.setattr("dovision.measurement.effects.EffectEvaluation.measure", fail)
+    monkeypatch.setattr("dovision.measurement.effects.EffectEvaluation.rows", fail)
     assert dovision_evaluate(f"output_root={copy}") == 1
     assert "failed: a layer returned nothing. Look at it." in capsys.readouterr().err
     (run,) = read_sweep(copy / "evaluate")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dovision.interventions.fills import Constant
+from dovision.interventions.mask_files import check_units
 from dovision.interventions.region_box import RegionBox
-from dovision.measurement.test_images import check_units
 from made_tables import SPLITS, open_table, read_csv, write_csv, write_table
 
 EDGES = slice(4, 8)  # columns of a box

@@ -19,10 +19,10 @@ from dovision.results.tables import EFFECTS, SAMPLES
 
 COMMAND = ("evaluation.images=40", "evaluation.batch_size=8", "evaluation.checkpoint_every=8", "refute=true")
 POINTS = {
-    "in the effects": (EffectEvaluation, "measure", 3),
+    "in the effects": (EffectEvaluation, "rows", 3),
     "before the first refuter": (RefuterEvaluation, "start", 1),
-    "in the first batch of refuters": (RefuterEvaluation, "measure", 1),
-    "in the last batch of refuters": (RefuterEvaluation, "measure", 5),
+    "in the first batch of refuters": (RefuterEvaluation, "rows", 1),
+    "in the last batch of refuters": (RefuterEvaluation, "rows", 5),
     "with all refuters measured": (RefuterEvaluation, "finish", 1),
 }
 

@@ -38,7 +38,7 @@ class Brighter(Detector):
 
     passes = 0
 
-    def read_features(self, batch, classifier, with_autoencoder):
+    def read_features(self, batch, classifier):
         return batch.image.mean((1, 2, 3)).unsqueeze(1)
 
 
@@ -50,10 +50,10 @@ class Drawn(Brighter):
     def __init__(self):
         self.samples = []
 
-    def read_features(self, batch, classifier, with_autoencoder):
+    def read_features(self, batch, classifier):
         self.samples.append(batch.sample.tolist())
         noise = self.strength * uniform((1,), 0, batch.sample)
-        return super().read_features(batch, classifier, with_autoencoder) + noise
+        return super().read_features(batch, classifier) + noise
 
 
 class Confident(Detector):
@@ -61,7 +61,7 @@ class Confident(Detector):
 
     passes = 1
 
-    def read_features(self, batch, classifier, with_autoencoder):
+    def read_features(self, batch, classifier):
         return classifier.task.probability(classifier(batch.image))[:, 1:]
 
 
@@ -103,18 +103,6 @@ def test_a_detector_that_sees_all_that_fools_the_classifier_is_not_evaded():
     assert (scores["score"] > 0.45).all()
     assert steps["first"].isna().all()
     assert not steps["rounded"].any()
-
-
-def test_an_image_out_of_reach_stays_as_it_is():
-    scores, steps = attacked(0.55, Brighter(), eps=0.01)
-    assert not scores["success"].any()
-    assert scores["score"].tolist() == pytest.approx([0.4, 0.45])
-    assert steps["first"].isna().all()
-
-
-def test_the_same_seed_evades_after_the_same_steps():
-    for first, second in zip(*(attacked(0.55, Brighter(), seed=3) for _ in range(2)), strict=True):
-        pd.testing.assert_frame_equal(first, second)
 
 
 def test_random_reads_are_averaged_over_draws_that_are_not_the_detectors_own():
@@ -180,7 +168,7 @@ class SecondPixel(Detector):
 
     passes = 0
 
-    def read_features(self, batch, classifier, with_autoencoder):
+    def read_features(self, batch, classifier):
         return batch.image.flatten(1)[:, 1:2]
 
 
@@ -239,8 +227,8 @@ def test_a_move_without_a_turn_is_the_shift_of_the_filters():
 
 def test_an_attacker_who_starts_from_another_detector_evades_one_without_gradients():
     class Steps(SecondPixel):
-        def read_features(self, batch, classifier, with_autoencoder):
-            return (super().read_features(batch, classifier, with_autoencoder) * 10).ceil() / 10 + 0 * batch.image.sum()
+        def read_features(self, batch, classifier):
+            return (super().read_features(batch, classifier) * 10).ceil() / 10 + 0 * batch.image.sum()
 
     classifier = Classifier(FirstPixel(0.7), CLASSIFIER.task, [0.0], [1.0])
     opponent, source = Opponent(Steps(), 0.4), Opponent(SecondPixel(), 0.4)
@@ -264,9 +252,9 @@ def test_what_only_the_mean_of_other_draws_misses_does_not_evade():
     class HighDraw(Brighter):
         """Reads that are higher for the samples' own numbers than for all others."""
 
-        def read_features(self, batch, classifier, with_autoencoder):
+        def read_features(self, batch, classifier):
             own = (batch.sample < OTHER_DRAWS).to(batch.image)
-            return super().read_features(batch, classifier, with_autoencoder) + own.unsqueeze(1)
+            return super().read_features(batch, classifier) + own.unsqueeze(1)
 
     attack = Adaptive([0.2, 0.3], Opponent(HighDraw(), 0.55), Budget(30))
     (rows,) = adaptive_rows(Fitted("one", "as is", "", HighDraw()), attack, [grey(0.4, 0.45)], CLASSIFIER)
@@ -327,7 +315,7 @@ def test_confidence_and_feature_squeezing_are_evaded(detector, digits):
     classifier, clean, batch = digits
     with torch.no_grad():
         known = batch._replace(image=clean, sample=torch.arange(300))
-        limit = threshold(detector.score(detector.read(known, classifier, None)).numpy(), 0.05)
+        limit = threshold(detector.score(detector.read(known, classifier)).numpy(), 0.05)
     attack = Adaptive(0.3, Opponent(detector, limit), Budget(50, 2))
     (rows,) = adaptive_rows(Fitted("one", "as is", "", detector), attack, [batch], classifier)
     found = rows.scores.to_pandas()

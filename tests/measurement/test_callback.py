@@ -1,4 +1,4 @@
-"""What all callbacks under `trainer.test` share: files that are closed, whatever ends the test."""
+"""The callback under `trainer.test`: the classifier of anybody's module, its images, and what is logged."""
 
 from __future__ import annotations
 
@@ -10,62 +10,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from dovision.interfaces import Classifier
 from dovision.measurement.callback import ClassifierUnderTest, Evaluation
-from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
 from tests.measurement.conftest import quiet_trainer
-
-NUMBER = torch.arange(3)
-ITEMS = [Batch(torch.full((1, 2, 2), 0.5), NUMBER[0], number, number) for number in NUMBER]
-
-
-class File:
-    """Remembers how it was closed."""
-
-    closed: list[type[BaseException] | None]
-
-    def __enter__(self):
-        self.closed = []
-        return self
-
-    def __exit__(self, kind, error, trace):
-        self.closed.append(kind)
-
-
-class Looks(Evaluation):
-    """Notes the numbers of the batches, and fails at one of them."""
-
-    def __init__(self, classifier: Classifier, fails_at: int | None) -> None:
-        super().__init__(classifier)
-        self.fails_at = fails_at
-        self.file = File()
-        self.seen: list[int] = []
-
-    def start(self, trainer, pl_module, batch):
-        assert self.opened(self.file) is self.file
-
-    def measure(self, batch, logits, dataloader_idx):
-        if batch.sample.item() == self.fails_at:
-            raise ArithmeticError
-        torch.testing.assert_close(logits, self.logits(batch.image))
-        self.seen += batch.sample.tolist()
-
-
-def looked(fails_at: int | None) -> Looks:
-    classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), Task("multiclass", ("a", "b")), [0.0], [1.0])
-    looks = Looks(classifier, fails_at)
-    trainer = quiet_trainer(looks)
-    try:
-        trainer.test(ImageClassifier(classifier), DataLoader(ITEMS), verbose=False)
-    except ArithmeticError:
-        assert fails_at is not None
-    return looks
-
-
-@pytest.mark.parametrize(("fails_at", "closed"), [(None, None), (1, ArithmeticError)])
-def test_what_was_opened_is_closed_once_and_told_what_ended_the_test(fails_at, closed):
-    looks = looked(fails_at)
-    assert looks.file.closed == [closed]
-    assert looks.seen == ([0, 1, 2] if fails_at is None else [0])
 
 
 class Sum(nn.Module):
@@ -108,21 +54,27 @@ class WithLoss(Foreign):
 class Collects(Evaluation):
     """Keeps logits and images, and logs their number."""
 
-    def start(self, trainer, pl_module, batch):
+    name = "collects"
+
+    def tables(self):
+        return {}
+
+    def start(self, batch):
         self.found: list[tuple[Batch, torch.Tensor]] = []
 
-    def measure(self, batch, logits, dataloader_idx):
+    def rows(self, batch, logits, dataloader_idx):
         self.found.append((batch, logits))
+        return {}
 
     def numbers(self):
-        return {"images/all": torch.tensor(float(self.tested)), "images/none": torch.tensor(torch.nan)}
+        return {"images/all": float(self.tested), "images/none": torch.nan}
 
 
 IMAGE = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
 
 
-def collected(module, *, loaders=1, inference_mode=False, normalised=True, **settings):
-    callback = Collects(**settings)
+def collected(module, folder, *, loaders=1, inference_mode=False, normalised=True, **settings):
+    callback = Collects(folder=folder, **settings)
     trainer = quiet_trainer(callback, inference_mode=inference_mode)
     image = (IMAGE - 0.5) / 0.25 if normalised else IMAGE
     loader = DataLoader(TensorDataset(image, (IMAGE.sum((1, 2, 3)) > 2).long()), 2)
@@ -144,8 +96,8 @@ NORMALISED = {"mean": [0.5], "std": [0.25]}
         (WithClassifier(), {"normalised": False}),
     ],
 )
-def test_the_classifier_is_found_in_anybodys_module(module, settings):
-    callback, logged = collected(module, **settings)
+def test_the_classifier_is_found_in_anybodys_module(module, settings, tmp_path):
+    callback, logged = collected(module, tmp_path, **settings)
     image, logits = (
         torch.cat([batch.image for batch, _ in callback.found]),
         torch.cat([out for _, out in callback.found]),
@@ -186,6 +138,6 @@ def test_numbers_reach_loggers_and_the_metrics_of_the_trainer(tmp_path, module, 
         ({"classifier": Sum()}, "classifier must be a Classifier, as wrap makes one"),
     ],
 )
-def test_a_test_that_cannot_be_measured_is_refused_in_a_sentence(settings, message):
+def test_a_test_that_cannot_be_measured_is_refused_in_a_sentence(settings, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        collected(Foreign(), **settings)
+        collected(Foreign(), tmp_path, **settings)

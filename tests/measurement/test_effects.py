@@ -194,16 +194,6 @@ def test_a_resumed_run_logs_the_numbers_of_all_images(tmp_path):
     assert again == pytest.approx(whole, abs=1e-12)
 
 
-def test_without_an_origin_nothing_is_resumed_and_no_chunk_is_left(tmp_path):
-    with pytest.raises(RuntimeError):
-        evaluate(tmp_path, batch_size=1, attack=Refusing([0.25]), origin=None)
-    measured = []
-    evaluate(tmp_path, attack=Noted([0.25], measured), origin=None)
-    assert measured == [0, 1, 2]
-    written = {"effect_sums.parquet", "effects.parquet", "maps", "samples.parquet"}
-    assert {path.name for path in tmp_path.iterdir()} == written
-
-
 def test_effects_without_an_attack_are_those_of_the_clean_condition(tmp_path):
     logged = evaluate(tmp_path, attack=NoAttack()).logged
     assert {name.split("/")[1] for name in logged if "/" in name} == {"clean"}
@@ -212,8 +202,8 @@ def test_effects_without_an_attack_are_those_of_the_clean_condition(tmp_path):
 def test_forward_passes_are_counted(tmp_path):
     """But for black cells on black: 5 of the clean images, 9 of those that are darker by 0.25."""
     evaluation = evaluate(tmp_path)
-    assert evaluation.skipped_edits == 5 + 9
-    assert evaluation.forward_passes == 3 * 2 * (1 + 4) - 14  # images, conditions, control and units
+    assert evaluation.pass_facts["skipped_edits"] == 5 + 9
+    assert evaluation.pass_facts["forward_passes"] == 3 * 2 * (1 + 4) - 14  # images, conditions, control and units
 
 
 def test_a_reference_without_autoencoder_compares_with_the_classifier_under_test(tmp_path):
@@ -264,8 +254,7 @@ def test_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only
     assert measured == [2]
     for table in ("samples.parquet", "effects.parquet"):
         assert (tmp_path / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
-    assert resumed.forward_passes == whole.forward_passes
-    assert resumed.skipped_edits == whole.skipped_edits
+    assert resumed.pass_facts == whole.pass_facts
     assert resumed.attack_facts == whole.attack_facts
 
 
@@ -277,17 +266,6 @@ class Noted(Darken):
     def run(self, batch, classifier, eps):
         self.measured += batch.sample.tolist()
         return super().run(batch, classifier, eps)
-
-
-@pytest.mark.parametrize("first", [1, 2, 3])
-def test_finished_parts_are_taken_up_by_a_start_with_another_batch_size(tmp_path, first):
-    for folder in ("whole", "resumed"):
-        (tmp_path / folder).mkdir()
-    evaluate(tmp_path / "whole", batch_size=2)
-    with pytest.raises(RuntimeError):
-        evaluate(tmp_path / "resumed", batch_size=first, attack=Refusing([0.25]))
-    evaluate(tmp_path / "resumed", batch_size=2)
-    assert read(tmp_path / "whole", "effects").equals(read(tmp_path / "resumed", "effects"))
 
 
 class Refusing(Darken):

@@ -171,17 +171,9 @@ class NoSite(dv.Intervention):
         return 1 - value
 
 
-@pytest.mark.parametrize(
-    ("intervention", "message"),
-    [
-        (NoSite(), "NoSite must have a site, got none. Set NoSite.site = dovision.INPUT, or the name of a layer."),
-        (dv.FGSM(0.1), "intervention must be an intervention, or the name of one, such as 'pixel_grid', got an object"),
-        (dv.PixelGrid, "got the class PixelGrid itself. Call it: PixelGrid(...)."),
-    ],
-)
-def test_interventions_are_refused_where_the_callback_is_made(tmp_path, intervention, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        dv.EffectEvaluation(intervention, tmp_path)
+def test_an_intervention_without_a_site_is_refused_where_the_callback_is_made(tmp_path):
+    with pytest.raises(ValueError, match=r"NoSite must have a site, got none. Set NoSite.site = dovision.INPUT, or"):
+        dv.EffectEvaluation(NoSite(), tmp_path)
 
 
 def numbers_of(folder: Path | None, **settings: object) -> dict[str, float]:

@@ -219,19 +219,9 @@ def test_maps_of_a_start_that_broke_are_taken_up_and_the_same_to_the_byte(tmp_pa
 
 def test_counts_of_explainers_go_on_from_those_of_the_start_before(tmp_path, monkeypatch):
     seen, origin = [], {"code": "1"}
-    monkeypatch.setattr(MapEvaluation, "on_test_end", lambda self, *rest: seen.append(self.counted))
+    monkeypatch.setattr(MapEvaluation, "finish", lambda self: seen.append(self.counters))
     for folder in ("whole", "again"):
         logged_of(tmp_path / folder, 2, origin=origin)
     logged_of(tmp_path / "again", 2, origin=origin)
-    whole, first, second = ({n: own["all_maps"] for n, own in each.items()} for each in seen)
-    assert whole == first == second
-
-
-def test_nothing_is_left_of_a_run_that_breaks(tmp_path, monkeypatch):
-    def broken(self, batch, target, classifier):
-        raise RuntimeError("no map today")
-
-    monkeypatch.setattr(LowerRight, "run", broken)
-    with pytest.raises(RuntimeError, match="no map today"):
-        evaluate(tmp_path)
-    assert not list(tmp_path.glob("maps*"))
+    whole, first, second = ([counters[f"{name} all maps"] for name in ("truth", "nothing")] for counters in seen)
+    assert whole == first == second == [2 * IMAGES, 2 * IMAGES]

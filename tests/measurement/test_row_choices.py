@@ -7,7 +7,7 @@ from dovision.results.average_effect import average_effects
 from dovision.results.effect_sums import CELL, SUMS
 from dovision.results.summary import summarise
 from dovision.results.tables import has_all_rows, read_row_choice
-from tests.measurement.test_effects import PixelGrid, Refusing, SomeCells, assert_logged_is_the_tables, evaluate, read
+from tests.measurement.test_effects import PixelGrid, SomeCells, assert_logged_is_the_tables, evaluate, read
 
 EPS = (0.1, 0.25)
 CLASSES = {  # of each sample, which has the pixels' sum 1.0, 1.0 and 0.1: bright if more than a half
@@ -42,12 +42,3 @@ def test_rows_are_a_filter_of_all_and_averages_are_the_same(tmp_path, every, cel
     assert summarise(tmp_path) == summarise(whole)
     assert evaluation.logged == pytest.approx(logged, abs=1e-12)
     assert_logged_is_the_tables(evaluation.logged, tmp_path)
-
-
-def test_a_resumed_run_has_the_bytes_and_the_numbers_of_a_whole_one(tmp_path):
-    whole = evaluate(tmp_path / "whole", rows="named")
-    with pytest.raises(RuntimeError):
-        evaluate(tmp_path / "resumed", batch_size=1, attack=Refusing([0.25]), rows="named")
-    assert evaluate(tmp_path / "resumed", batch_size=3, rows="named").logged == pytest.approx(whole.logged, abs=1e-12)
-    for name in ("samples.parquet", "effects.parquet", SUMS):
-        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -65,15 +65,15 @@ def events() -> Callable[[Path], EventAccumulator]:
 @pytest.fixture
 def break_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Lets the jobs of a sweep fail whose grid has so many rows."""
-    measure = EffectEvaluation.measure
+    measure = EffectEvaluation.rows
 
     def fail(rows: int) -> None:
-        def failing(self: EffectEvaluation, *arguments: Any) -> None:
+        def failing(self: EffectEvaluation, *arguments: Any) -> Any:
             if self.intervention.rows == rows:
                 raise ValueError("a grid that fails")
-            measure(self, *arguments)
+            return measure(self, *arguments)
 
-        monkeypatch.setattr(EffectEvaluation, "measure", failing)
+        monkeypatch.setattr(EffectEvaluation, "rows", failing)
 
     return fail
 

@@ -1,7 +1,6 @@
 """Rows in finished chunks, and the tables that they are joined to."""
 
-import itertools
-import sys
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -107,51 +106,14 @@ def test_a_damaged_origin_is_no_origin(tmp_path):
     assert opened(tmp_path).done == 0
 
 
-class Signal(BaseException):
-    pass
-
-
-def interrupted(folder, line):
-    """A run of three images that a signal ends at the n-th line of this module that it comes to; whether it came there.
-
-    As at the end of a test, the rows that wait are written then.
-    """
-    left = line
-
-    def trace(frame, event, argument):
-        nonlocal left
-        if not frame.f_code.co_filename.endswith("results/resumable_writer.py"):
-            return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                raise Signal
-        return trace
-
-    found, before = opened(folder), sys.gettrace()
-    try:
-        sys.settrace(trace)
-        for sample in range(found.done, 3):
-            found.add(1, rows(sample), {"passes": sample + 1})
-    except Signal:
-        pass
-    finally:
-        sys.settrace(before)
-    found.flush()
-    return left <= 0
-
-
-def test_a_signal_at_any_line_loses_no_row_and_keeps_none_twice(tmp_path):
-    lines = itertools.count(1)
-    while interrupted(tmp_path / str(line := next(lines)), line):
-        again = opened(tmp_path / str(line))
-        assert again.state == ({"passes": again.done} if again.done else {})
-        for sample in range(again.done, 3):
-            again.add(1, rows(sample), {"passes": sample + 1})
-        again.flush()
-        again.join()
-        assert pq.read_table(tmp_path / str(line) / "t.parquet")["sample"].to_pylist() == list(range(3)), line
-    assert line > 30
+def test_pending_rows_are_finished_at_the_end_and_measured_again_after_an_exception(tmp_path):
+    for error, done in ((KeyboardInterrupt, 0), (None, 1)):
+        with suppress(KeyboardInterrupt), opened(tmp_path) as writer:
+            writer.add(1, rows(0), {"passes": 1})
+            if error:
+                raise error
+        again = opened(tmp_path)
+        assert (again.done, again.state) == (done, {"passes": 1} if done else {})
 
 
 def in_condition(condition, samples):

@@ -268,7 +268,6 @@ class DetectionSettings(Section):
     reference: str | None
     val_images: ImageCount | None
     test_images: ImageCount | None
-    workers: Threads
     adaptive: AdaptiveSettings
 
 

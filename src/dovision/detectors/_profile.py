@@ -50,10 +50,10 @@ class Profile:
             name: pickle.dumps(intervention) for name, intervention in self.interventions.items()
         }  # equal for equal parts
 
-    def __call__(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> list[Tensor]:
+    def __call__(self, batch: Batch, classifier: Classifier) -> list[Tensor]:
         """Effects, shape (B, units, 1), or (B, units, K) for multilabel, of each intervention."""
         task = classifier.task
-        predicted, outcomes = self.outcomes(batch, classifier, with_autoencoder)
+        predicted, outcomes = self.outcomes(batch, classifier)
         changes = [
             evidence(outcome.treated, task, self.scale) - evidence(outcome.control.unsqueeze(1), task, self.scale)
             for outcome in outcomes
@@ -62,9 +62,7 @@ class Profile:
             return changes
         return [change.take_along_dim(predicted.view(-1, 1, 1), dim=2) for change in changes]
 
-    def outcomes(
-        self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
-    ) -> tuple[Tensor, list[Outcome]]:
+    def outcomes(self, batch: Batch, classifier: Classifier) -> tuple[Tensor, list[Outcome]]:
         """The prediction, shape (B,), or (B, K) for multilabel, and the logits of each intervention."""
         control = logits_of(batch.image, classifier)
         predicted = classifier.task.prediction(classifier.task.probability(control.detach()))
@@ -72,21 +70,14 @@ class Profile:
         outcomes, self.passes = [], 1
         for name, intervention in self.interventions.items():
             on_whole = edits_whole_images(intervention, batch)
-            network = with_autoencoder if intervention.on_code else classifier
+            network = intervention.network_of(classifier)
             outcome, passes = self._outcome(name, unlabelled, network, control if on_whole else None)
             outcomes.append(outcome)
             self.passes += passes + (not on_whole)
         return predicted, outcomes
 
-    def _outcome(
-        self, name: str, batch: Batch, network: Classifier | None, control: Tensor | None
-    ) -> tuple[Outcome, int]:
+    def _outcome(self, name: str, batch: Batch, network: Classifier, control: Tensor | None) -> tuple[Outcome, int]:
         """Outcome of an intervention, and the forward passes that its edits take of an image."""
-        if network is None:
-            raise ValueError(
-                f"{name!r} is an intervention on a code, which needs an autoencoder inserted into the classifier, "
-                "got none. Choose one (autoencoder=...)."
-            )
         propagation = self._propagations[name](network)
         if batch.image.requires_grad and torch.is_grad_enabled():
             return whole_passes(batch, propagation, control)

@@ -32,7 +32,7 @@ class BEYOND(Detector):
     Example:
         >>> classifier, digits = dv.example()
         >>> detector = dv.BEYOND(dv.Transform({"bits": dv.BitDepth(1), "median": dv.MedianFilter(2)}))
-        >>> detector.read(digits, classifier, None).shape
+        >>> detector.read(digits, classifier).shape
         torch.Size([8, 2])
     """
 
@@ -48,7 +48,7 @@ class BEYOND(Detector):
         with evaluating(classifier), torch.no_grad():
             penultimate(torch.zeros(1, *shape, device=classifier.mean.device), classifier)
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
         """Mean agreement in label and in representation, shape (B, 2)."""
         units = len(self.intervention.units(tuple(batch.image.shape[1:])))
         self.passes = 1 + units

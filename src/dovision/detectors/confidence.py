@@ -49,7 +49,7 @@ class MaxSoftmax(Detector):
     Example:
         >>> classifier, digits = dv.example()
         >>> detector = dv.MaxSoftmax()
-        >>> detector.score(detector.read(digits, classifier, None)).shape
+        >>> detector.score(detector.read(digits, classifier)).shape
         torch.Size([8])
     """
 
@@ -65,7 +65,7 @@ class MaxSoftmax(Detector):
     def needs_fit(self) -> bool:
         return self.answers == EITHER
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
         """1 - p, or the log-odds of p, shape (B, 1)."""
         likeliest = log_likeliest(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
         doubt = -likeliest.expm1()  # accurate near p = 1
@@ -92,11 +92,11 @@ class Entropy(Detector):
     Example:
         >>> classifier, digits = dv.example()
         >>> detector = dv.Entropy()
-        >>> detector.score(detector.read(digits, classifier, None)).shape
+        >>> detector.score(detector.read(digits, classifier)).shape
         torch.Size([8])
     """
 
     passes = 1
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
         return logit_entropy(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)

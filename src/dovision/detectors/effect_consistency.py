@@ -28,7 +28,7 @@ class LogOddsEffect(Detector):
     Example:
         >>> classifier, digits = dv.example()
         >>> detector = dv.component("detector", "log_odds_effect")
-        >>> detector.score(detector.read(digits, classifier, None)).shape
+        >>> detector.score(detector.read(digits, classifier)).shape
         torch.Size([8])
     """
 
@@ -36,8 +36,8 @@ class LogOddsEffect(Detector):
         self.profile = Profile(interventions, "log_odds")
         self.reads_code = self.profile.reads_code
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        predicted, outcomes = self.profile.outcomes(batch, classifier, with_autoencoder)
+    def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
+        predicted, outcomes = self.profile.outcomes(batch, classifier)
         self.passes = self.profile.passes
         return torch.cat(self._reads(batch, predicted, outcomes, classifier.task), 1)
 
@@ -73,7 +73,7 @@ class EffectConsistency(LogOddsEffect):
     Example:
         >>> classifier, digits = dv.example()
         >>> detector = dv.component("detector", "effect_consistency")
-        >>> features = detector.read(digits, classifier, None)
+        >>> features = detector.read(digits, classifier)
         >>> detector.fit(features[:4], features[4:])
         >>> detector.score(features).shape
         torch.Size([8])

@@ -28,7 +28,7 @@ class EffectProfile(Detector):
     Example:
         >>> classifier, digits = dv.example()
         >>> detector = dv.component("detector", "effect_profile")
-        >>> features = detector.read(digits, classifier, None)
+        >>> features = detector.read(digits, classifier)
         >>> detector.fit(features, features[:0])
         >>> detector.score(features).shape
         torch.Size([8])
@@ -44,8 +44,8 @@ class EffectProfile(Detector):
         self.resolution = checks.positive("resolution", resolution)
         self.reads_code = self.profile.reads_code
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        effects = self.profile(batch, classifier, with_autoencoder)
+    def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
+        effects = self.profile(batch, classifier)
         self.passes = self.profile.passes
         return flatten_effects(effects, self.summaries)
 

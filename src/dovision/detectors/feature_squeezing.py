@@ -39,7 +39,7 @@ class FeatureSqueezing(Detector):
     Example:
         >>> classifier, digits = dv.example()
         >>> detector = dv.FeatureSqueezing(bits=[1], windows=[2])
-        >>> detector.score(detector.read(digits, classifier, None)).shape
+        >>> detector.score(detector.read(digits, classifier)).shape
         torch.Size([8])
     """
 
@@ -65,7 +65,7 @@ class FeatureSqueezing(Detector):
     def needs_fit(self) -> bool:
         return self.supervised
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
         """L1 distance of the probabilities for each squeezer, shape (B, squeezers)."""
         if torch.is_grad_enabled():
             return self._distances(batch.image, classifier)

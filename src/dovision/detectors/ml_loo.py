@@ -39,7 +39,7 @@ class MLLOO(Detector):
     Example:
         >>> classifier, digits = dv.example()
         >>> detector = dv.MLLOO(dv.PixelGrid(2, 2), layers=["relu"])
-        >>> detector.read(digits, classifier, None).shape
+        >>> detector.read(digits, classifier).shape
         torch.Size([8, 78])
     """
 
@@ -57,11 +57,11 @@ class MLLOO(Detector):
         if self.layers is not None:
             self.layers.check(classifier, shape)
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
         layers = self.layers
         if layers is None:
             assert self.profile is not None
-            _, (outcome,) = self.profile.outcomes(batch, classifier, with_autoencoder)
+            _, (outcome,) = self.profile.outcomes(batch, classifier)
             self.passes = self.profile.passes
             return dispersion(classifier.task.probability(outcome.treated))
         self.passes = len(self.intervention.units(tuple(batch.image.shape[1:])))

@@ -65,7 +65,7 @@ class PytorchOOD(Detector):
     Example:
         >>> classifier, digits = dv.example()
         >>> detector = dv.PytorchOOD("EnergyBased")
-        >>> detector.read(digits, classifier, None).shape
+        >>> detector.read(digits, classifier).shape
         torch.Size([8, 10])
     """
 
@@ -94,7 +94,7 @@ class PytorchOOD(Detector):
         with evaluating(classifier), torch.no_grad():
             self._read(torch.zeros(1, *shape, device=classifier.mean.device), classifier)
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
         return self._read(batch.image, classifier)
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:

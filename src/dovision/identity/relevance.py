@@ -42,7 +42,6 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "trainer.profiler",
     "evaluation.checkpoint_every",
     "evaluation.num_thumbnails",
-    "detection.workers",
 )
 
 WATCHING = (  # targets of components that look on, and change no number

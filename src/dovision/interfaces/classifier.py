@@ -60,6 +60,7 @@ class Classifier(nn.Module):
         self.output = reading(output)
         self.arguments: Mapping[str, Any] = {}  # plain ones, with which its factory makes it without the files it read
         self.preprocessing: Preprocessing | None = None  # of the images that its weights were trained on; None: unknown
+        self.coded: tuple[Classifier, ...] = ()  # the same with an autoencoder; in a tuple, since it is no submodule
         self.sites: dict[str, str] = {}  # names for sites, such as CODE, and the submodules that they stand for
         like = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), torch.zeros(()))
         for name, numbers in (("mean", mean), ("std", std)):

@@ -26,28 +26,27 @@ class Detector(ClassifierComponent, ABC):
     Example:
         >>> class Darkness(dv.Detector):
         ...     passes = 0
-        ...     def read_features(self, batch, classifier, with_autoencoder):
+        ...     def read_features(self, batch, classifier):
         ...         return 1 - batch.image.mean((2, 3))
         >>> classifier, digits = dv.example()
         >>> detector = Darkness()
-        >>> detector.score(detector.read(digits, classifier, None)).shape
+        >>> detector.score(detector.read(digits, classifier)).shape
         torch.Size([8])
     """
 
     supervised = False  # is fitted to attacked images as well
     passes: int  # forward passes that reading an image takes; known once one was read
-    reads_code = False  # needs the classifier with its autoencoder
+    reads_code = False  # needs `classifier.coded`, the one with its autoencoder
     tuned: Mapping[str, object] = MappingProxyType({})  # settings that the fit has chosen, in plain types
     _fitted = False
 
     @abstractmethod
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
         """Features of images, shape (B, F) float32; each image's depend on that image alone.
 
         Args:
             batch: images; their labels are not to be looked at.
             classifier: the one under attack, in eval mode.
-            with_autoencoder: the same with its autoencoder, for what is read of the code; None if there is none.
         """
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
@@ -71,17 +70,13 @@ class Detector(ClassifierComponent, ABC):
         return type(self).fit_features is not Detector.fit_features
 
     @final
-    def read(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+    def read(self, batch: Batch, classifier: Classifier) -> Tensor:
         """Features of images, shape (B, F), with a gradient if the images require one; see `read_features`."""
         with outside_inference_mode():
-            return self.read_features(
-                batch.detached() if batch.image.is_inference() else batch, classifier, with_autoencoder
-            )
+            return self.read_features(batch.detached() if batch.image.is_inference() else batch, classifier)
 
     @final
-    def read_views(
-        self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
-    ) -> tuple[Tensor, Tensor]:
+    def read_views(self, batch: Batch, classifier: Classifier) -> tuple[Tensor, Tensor]:
         """Features, shape (B, F), and the logits that they are read from, shape (B, V, K).
 
         The first view is the image itself. The others are the classifier's passes over edited images, while these
@@ -95,10 +90,9 @@ class Detector(ClassifierComponent, ABC):
                 (unedited if network is classifier and inputs[0] is batch.image else edited).append(logits)
 
         with ExitStack() as hooks:
-            for network in (classifier, with_autoencoder):
-                if network is not None:
-                    hooks.enter_context(network.register_forward_hook(note))
-            features = self.read(batch, classifier, with_autoencoder)
+            for network in (classifier, *classifier.coded):
+                hooks.enter_context(network.register_forward_hook(note))
+            features = self.read(batch, classifier)
         first = unedited[0] if unedited else classifier(batch.image)
         return features, torch.stack([first, *edited], 1)
 

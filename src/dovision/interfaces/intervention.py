@@ -65,6 +65,21 @@ class Intervention(PastableRepr, ABC):
         """Return whether an inserted autoencoder's code is one of the sites."""
         return self.site == CODE or (self.second is not None and self.second.on_code)
 
+    def network_of(self, classifier: Classifier) -> Classifier:
+        """Network that has the sites: the classifier, or the same with its autoencoder.
+
+        Raises:
+            ValueError: a site is the code, and there is no autoencoder.
+        """
+        if not self.on_code:
+            return classifier
+        if not classifier.coded:
+            raise ValueError(
+                "an intervention on a code needs an autoencoder inserted into the classifier, got none. Choose one "
+                "(autoencoder=...)."
+            )
+        return classifier.coded[0]
+
     def bind(self, images: Images, split: str) -> None:
         """Prepare for a split's images before the first edit; nothing by default.
 

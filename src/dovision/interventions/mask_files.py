@@ -10,12 +10,12 @@ import numpy as np
 
 from dovision import checks
 from dovision.functional import geometry
-from dovision.interfaces import Images
+from dovision.interfaces import Images, Intervention
 from dovision.interventions._masks import MaskIntervention
 from dovision.interventions._objects import bound
 from dovision.interventions.fills import Fill
 from dovision.io.mask_files import ANY, ARRAYS, check_distinct, mask_file, mask_numbers, mask_pattern, read_mask_file
-from dovision.types import COVER, OUTSIDE, Mask, Shape
+from dovision.types import COVER, INPUT, OUTSIDE, Mask, Shape
 
 log = logging.getLogger(__name__)
 
@@ -174,3 +174,21 @@ class MaskFiles(MaskIntervention):
                 f"{mask.shape[0]} x {mask.shape[1]} in {path}."
             )
         return geometry.fit_mask(mask, size, self._shape, self._resize)
+
+
+def check_units(intervention: Intervention, images: Images, samples: Sequence[int]) -> None:
+    """Raise for invalid mask files, and if no image has a unit of an intervention on the image."""
+    first = getattr(intervention, "first", intervention)
+    if isinstance(first, MaskFiles):
+        first.check_files(samples)
+    if intervention.site != INPUT or type(intervention).bind is Intervention.bind:
+        return
+    units = range(len(intervention.units(images.shape)))
+    checked, where = intervention.checked_box, intervention.region
+    regions = (checked(where, images.shape, unit, sample) for sample in samples for unit in units)
+    if all(region is not None and not region.area for region in regions):
+        raise ValueError(
+            f"an image must have a unit of the intervention, such as a mask or a box, but none of the {len(samples):,} "
+            "that are evaluated has one. Evaluate more (evaluation.images), or those with boxes "
+            "(evaluation.only_with_boxes=true)."
+        )

@@ -21,7 +21,6 @@ from dovision.functional.rng import generator
 from dovision.identity.plans import reads_code
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Intervention
 from dovision.io import sealed
-from dovision.io.forks import check_workers
 from dovision.io.process_state import isolated
 from dovision.jobs.meta_networks import meta_classifier, network_key, with_autoencoder
 from dovision.measurement.by_name import one_component
@@ -74,8 +73,7 @@ class Components:
         dataset, content = settings.dataset, to_dict(settings)
         self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
         if here:
-            workers = settings.detection.workers if isinstance(settings, EvaluateSettings) else None
-            self._once(["trainer", content["trainer"], workers], lambda: _check_trainer(settings))
+            self._once(["trainer", content["trainer"]], lambda: _check_trainer(settings))
         if (
             dataset["classes"] is not None or not settings.has_labels
         ):  # else the dataset refuses it, since it knows them
@@ -152,9 +150,7 @@ def _check(
 def _check_trainer(settings: TrainSettings) -> None:
     """Make the trainer, which checks the devices, and restore torch's settings."""
     with isolated(settings.seed, None):
-        made = make_trainer(settings.trainer, [])
-    if isinstance(settings, EvaluateSettings):
-        check_workers("detection.workers", settings.detection.workers, made.strategy.root_device.type)
+        make_trainer(settings.trainer, [])
 
 
 def _check_dataset(dataset: Component) -> None:

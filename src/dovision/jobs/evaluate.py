@@ -8,7 +8,7 @@ import shutil
 
 from dovision.config.settings import EvaluateSettings
 from dovision.functional.norms import condition_name
-from dovision.identity.plans import CLASSIFIER
+from dovision.interventions.mask_files import check_units
 from dovision.io.outcomes import ImagesLost
 from dovision.io.progress import DISPLAY
 from dovision.jobs import session
@@ -19,7 +19,6 @@ from dovision.jobs.train import fitted_network
 from dovision.measurement import callbacks
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.refuters import refutable
-from dovision.measurement.test_images import check_units
 from dovision.results import reported, resumable_writer, tables
 from dovision.results.headline_numbers import numbers
 from dovision.results.run_directory import RunDirectory
@@ -65,16 +64,17 @@ def _evaluate(job: Job) -> None:
 
         DISPLAY.step("fits")
         names = [*cache.plan.network_keys]
-        networks = {name: fitted_network(settings, cache, name, loggers).classifier for name in names}
+        classifier, *coded = (fitted_network(settings, cache, name, loggers).classifier for name in names)
+        classifier.coded = tuple(coded)
 
         DISPLAY.step("effects")
         resume = resumable_writer.Resume(evaluation.checkpoint_every, cache.plan.origin)
-        inputs = callbacks.EvaluationInputs(run.path, images, samples, networks, resume)
+        inputs = callbacks.EvaluationInputs(run.path, images, samples, classifier, resume)
         effects = callbacks.effect_evaluation(settings, inputs, intervention, attack)
         maps = callbacks.map_evaluation(settings, inputs)
         trainer = callbacks.trainer_of_tests(settings, [effects, *maps], loggers)
         data = callbacks.evaluation_data(settings, images, samples)
-        trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
+        trainer.test(ClassifierUnderTest(classifier), datamodule=data, verbose=False)
 
         if trainer.is_global_zero:
             callbacks.write_objects(run.path, images, evaluation.split, samples, bool(maps))

@@ -171,7 +171,7 @@ def _check_data(job: Job, opened: set[str]) -> None:
         return
     opened.add(key)
     from dovision.identity.samples import evaluated_samples
-    from dovision.measurement.test_images import check_units
+    from dovision.interventions.mask_files import check_units
 
     images = job.shared.images(settings.dataset)
     if has_masks:

@@ -13,7 +13,7 @@ import pandas as pd
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, VerifySettings
 from dovision.identity.code import software
-from dovision.identity.plans import DATA, surroundings
+from dovision.identity.plans import CLASSIFIER, DATA, surroundings
 from dovision.identity.provenance import provenance
 from dovision.identity.samples import evaluated_samples
 from dovision.interfaces import Images
@@ -67,9 +67,10 @@ def verify_run(command: Job) -> None:
         print(f"weights {', '.join(weights)} and data {images.fingerprint[:12]} found")
         now = {**provenance(), **software()}
         print(f"then: {_machine(run.record)}\nnow:  {_machine(now)}", flush=True)
-        classifiers = {name: model.classifier for name, model in networks.items()}
+        classifier = networks[CLASSIFIER].classifier
+        classifier.coded = tuple(model.classifier for name, model in networks.items() if name != CLASSIFIER)
         samples = evaluated_samples(job.evaluation, images)
-        inputs = EvaluationInputs(Path(folder), images, samples, classifiers, recorded=run.folder)
+        inputs = EvaluationInputs(Path(folder), images, samples, classifier, recorded=run.folder)
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
         share = ImageShare(images, job.evaluation.batch_size, settings.share, seed)
         measured, remainder = measure_again(job, inputs, share)

@@ -43,7 +43,6 @@ class Opponent(NamedTuple):
 
     detector: Detector  # fitted; with a gradient from the score to the image
     threshold: float  # an image is undetected if its score is at most this
-    with_autoencoder: Classifier | None = None  # the classifier with its autoencoder, where that is read
 
 
 class Attempt(NamedTuple):
@@ -254,7 +253,7 @@ class Adaptive(Attack):
             (up_margin,) = torch.autograd.grad(lead.sum(), leaf, retain_graph=not soft)
             scores.append(score.detach())
             if soft:
-                with softened(SOFT, classifier, guide.with_autoencoder):
+                with softened(SOFT, classifier, *classifier.coded):
                     score, _ = _read(guide, drawn, classifier)
             (up_score,) = torch.autograd.grad(score.sum(), leaf)
             margins.append(up_margin.nan_to_num(0, 0, 0))
@@ -273,9 +272,7 @@ class Adaptive(Attack):
     @torch.no_grad()
     def _draw_numbers(self, batch: Batch, classifier: Classifier, opponent: Opponent) -> Sequence[int]:
         """Numbers of the draws to average over; only one if reads are deterministic."""
-        first, other = (
-            opponent.detector.read(drawn, classifier, opponent.with_autoencoder) for drawn in other_draws(batch, (0, 1))
-        )
+        first, other = (opponent.detector.read(drawn, classifier) for drawn in other_draws(batch, (0, 1)))
         return (0,) if torch.equal(first, other) else range(1, self.budget.draws + 1)
 
 
@@ -314,12 +311,11 @@ def other_draws(batch: Batch, shifts: Iterable[int]) -> Iterator[Batch]:
         yield batch._replace(sample=batch.sample + shift * OTHER_DRAWS)
 
 
-def softened(temperature: float, *networks: Classifier | None) -> ExitStack:
+def softened(temperature: float, *networks: Classifier) -> ExitStack:
     """Divide the logits of networks by the temperature within the block."""
     stack = ExitStack()
     for network in networks:
-        if network is not None:
-            stack.enter_context(network.register_forward_hook(lambda module, inputs, logits: logits / temperature))
+        stack.enter_context(network.register_forward_hook(lambda module, inputs, logits: logits / temperature))
     return stack
 
 
@@ -332,7 +328,7 @@ def without(gradient: Tensor, other: Tensor) -> Tensor:
 
 def _read(opponent: Opponent, batch: Batch, classifier: Classifier) -> tuple[Tensor, Tensor]:
     """Score, shape (B,), and logits of all views, shape (B, V, K)."""
-    features, views = opponent.detector.read_views(batch, classifier, opponent.with_autoencoder)
+    features, views = opponent.detector.read_views(batch, classifier)
     return opponent.detector.score(features), views
 
 
@@ -378,8 +374,7 @@ def adaptive_rows(
             rounded = batch._replace(image=round_to_8_bits(image))
             with torch.no_grad():
                 score, at_8_bits = (
-                    fitted.detector.score(fitted.detector.read(one, classifier, attack.opponent.with_autoencoder))
-                    for one in (attacked, rounded)
+                    fitted.detector.score(fitted.detector.read(one, classifier)) for one in (attacked, rounded)
                 )
             columns = {"sample": batch.sample.tolist(), "group": batch.group.tolist(), "attack": name, "eps": eps}
             frame = pd.DataFrame({**columns, "split": TEST, "correct": _correct(classifier, attacked)})

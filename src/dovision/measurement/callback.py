@@ -1,14 +1,18 @@
-"""The base of the callbacks under `trainer.test`: a method for a batch, and files closed whatever ends the test."""
+"""The one callback under `trainer.test`: it owns batches, rows, counters, resuming, devices and logged numbers."""
 
 from __future__ import annotations
 
 import logging
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
+import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -18,14 +22,16 @@ from dovision import checks
 from dovision.api import checked_logits, class_count, wrap
 from dovision.functional.logit_checks import measurable
 from dovision.interfaces import Classifier
-from dovision.io.progress import DISPLAY, Stage
+from dovision.io.progress import DISPLAY
 from dovision.measurement.condition import Condition
 from dovision.measurement.device_batches import DeviceBatches
 from dovision.module_state import outside_inference_mode
+from dovision.propagation import Propagation
+from dovision.results.resumable_writer import NO_RESUME, Merge, ResumableWriter, Resume
+from dovision.results.tables import ROW_GROUP, RunTable
 from dovision.types import Batch, Task
 
 log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 
 class ClassifierUnderTest(pl.LightningModule):
@@ -51,11 +57,13 @@ class ClassifierUnderTest(pl.LightningModule):
 
 
 class Evaluation(Callback, ABC):
-    """Callback that measures test batches, writes tables, and logs numbers at the end.
+    """Callback that measures test batches into tables, and logs numbers made from these.
 
-    A subclass opens its files in `start`, by `opened`, writes `measure`, and gives its numbers in `numbers`, which are
-    logged by `log_dict` at the end of the test epoch. The files get their names when the test is over; an exception
-    that ends it, a signal's included, leaves none that looks complete.
+    A subclass says what is measured: `tables` with their schemas, `start` before the first batch, `rows` of a batch,
+    and, made from the finished tables, `finish` and `numbers`. Here rows are written in chunks, from which a stopped
+    test resumes, and joined to tables once all devices have measured. `counters` are sums over the images so far, which
+    are saved with the rows, and of all devices in the end. The tables get their names when the test is over; an
+    exception that ends it, a signal's included, leaves none that looks complete.
 
     The module under test may be anybody's, and return anything from `test_step`. Its batches are of class `Batch`, or
     pairs or mappings of images and labels.
@@ -70,11 +78,17 @@ class Evaluation(Callback, ABC):
             its forward takes or returns something else, its only child with parameters, or, of several, the one that
             returns as many logits as `task` is given classes.
         folder: of the tables; None: the trainer's `log_dir`.
+        resume: finished rows of earlier starts.
     """
 
+    name: ClassVar[str]  # of the chunks and of the progress
     dataloaders = 1  # that the test has
     needs_gradients = True
+    merges: ClassVar[Mapping[RunTable, Merge]] = MappingProxyType({})
+    row_group = ROW_GROUP
     classifier: Classifier  # from the first batch on
+    device: torch.device  # likewise
+    writer: ResumableWriter
 
     def __init__(
         self,
@@ -84,12 +98,14 @@ class Evaluation(Callback, ABC):
         std: Sequence[float] | None = None,
         network: str | None = None,
         folder: Path | str | None = None,
+        resume: Resume = NO_RESUME,
     ) -> None:
         if classifier is not None:
             self.classifier = checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap makes one")
         self._given = classifier
         self._task, self._mean, self._std, self._network = task, mean, std, network
-        self._folder = None if folder is None else Path(folder)
+        self._folder, self._resume = None if folder is None else Path(folder), resume
+        self.counters: Counter[str] = Counter()
         self.images = 0  # of the dataloaders, on this device
         self.tested = 0  # of these, those that a batch has brought
         self.resumed = 0  # of these, the first ones, whose rows an earlier start has finished
@@ -109,34 +125,37 @@ class Evaluation(Callback, ABC):
             )
         return self._folder
 
-    def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
-        """Prepare before the first batch, which needs only one image; set `resumed`."""
+    @abstractmethod
+    def tables(self) -> Mapping[RunTable, pa.Schema]:
+        """Tables with their schemas; called after `start`."""
+
+    def start(self, batch: Batch) -> None:
+        """Prepare before the first batch, of which one image is enough."""
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from the `state` of an earlier start, some of whose rows are finished."""
+
+    def state(self) -> dict[str, Any]:
+        """State besides the counters on which further rows depend, in plain types."""
+        return {}
+
+    def work(self) -> tuple[str, float | None, float]:
+        """Unit, total (None: unknown) and start of the count that the display shows; `progress` advances it."""
+        return "images", self.images, self.resumed
 
     @abstractmethod
-    def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
-        """Measure a batch of a dataloader and write its rows; logits, (B, K), of the classifier under test.
+    def rows(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> Mapping[RunTable, pa.RecordBatch]:
+        """Rows of a batch of a dataloader, from logits, (B, K), of the classifier under test.
 
         Images whose rows an earlier start has finished are left out.
         """
 
     def finish(self) -> None:
-        """Write the tables on the first device, after all devices have measured."""
+        """Write what follows from the tables, on the first device."""
 
-    def numbers(self) -> Mapping[str, Tensor]:
-        """Numbers to log by name, equal on all devices; nan is left out."""
+    def numbers(self) -> Mapping[str, float]:
+        """Numbers to log by name, from the tables, on every device; nan is left out."""
         return {}
-
-    def opened(self, context: AbstractContextManager[_T]) -> _T:
-        """Enter a context that ends with the test."""
-        return self._open.enter_context(context)
-
-    def close(self) -> None:
-        """Exit opened contexts, so that files have their final names; called at the end of the test."""
-        self._open.close()
-
-    def stage(self, name: str, unit: str, total: float | None = None, done: float = 0) -> Stage:
-        """A stage of the display that ends with the test; arguments as those of `Display.stage`."""
-        return self.opened(DISPLAY.stage(name, unit, total, done))
 
     @property
     def lost(self) -> int:
@@ -191,7 +210,7 @@ class Evaluation(Callback, ABC):
         images = images.detached() if images.image.is_inference() else images
         if first:
             checked_logits(self.classifier, images.image[:1])
-            self.start(trainer, pl_module, images)
+            self._begin(trainer, pl_module.device, images)
             self._started = True
         if len(images.image):
             task = self.classifier.task
@@ -200,27 +219,51 @@ class Evaluation(Callback, ABC):
             logits = self.logits(images.image)
             measurable(logits, "logits")
             if (finished := max(self.resumed - self.tested, 0)) < len(images.image):
-                rest = slice(finished, None)
-                self.measure(images.rows(rest), logits[rest], dataloader_idx)
+                rest = images.rows(slice(finished, None))
+                rows = self.rows(rest, logits[finished:], dataloader_idx)
+                self.writer.add(len(rest.image), rows, {"counters": dict(self.counters), **self.state()})
         self.tested += len(images.image)
 
+    def _begin(self, trainer: pl.Trainer, device: torch.device, batch: Batch) -> None:
+        """Prepare the subclass, and open the writer where an earlier start has stopped."""
+        self.device = device
+        self.start(batch)
+        ranks = trainer.global_rank, trainer.world_size
+        writer = ResumableWriter(
+            self.folder, self.name, self.tables(), self._resume, ranks, self.merges, self.row_group
+        )
+        self.writer = self._open.enter_context(writer)
+        self.resumed, state = writer.done, writer.state
+        self.counters = Counter(state.get("counters", {}))
+        if state:
+            self.resume(state)
+        self.progress = self._open.enter_context(DISPLAY.stage(self.name, *self.work()))
+
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        numbers = {name: value for name, value in self.numbers().items() if not value.isnan()}
+        self._open.close()
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            self.counters = sum((Counter(state["counters"]) for state in self.writer.states()), Counter[str]())
+            self.writer.join()
+            self.finish()
+        trainer.strategy.barrier()
+        numbers = {name: float(value) for name, value in self.numbers().items() if not math.isnan(value)}
         if isinstance(pl_module, ClassifierUnderTest):
-            pl_module.numbers |= {name: float(value) for name, value in numbers.items()}
+            pl_module.numbers |= numbers
         else:
             device = pl_module.device if trainer.world_size > 1 else "cpu"  # from which they are gathered
-            pl_module.log_dict({name: value.to(device) for name, value in numbers.items()}, sync_dist=True)
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.close()
-        if trainer.world_size > 1:
-            trainer.strategy.barrier()
-        if trainer.is_global_zero:
-            self.finish()
+            tensors = {name: torch.tensor(value, dtype=torch.float64, device=device) for name, value in numbers.items()}
+            pl_module.log_dict(tensors, sync_dist=True)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._open.__exit__(type(exception), exception, exception.__traceback__)
+
+    def choose_engine(self, propagation: Propagation, all_images: Iterable[Batch]) -> None:
+        """Choose the engine by the first of these images that has a unit."""
+        for batch in all_images:
+            propagation.prepare(batch._replace(image=batch.image.to(self.device)))
+            if propagation.engine is not None:
+                return
 
     @torch.no_grad()
     def logits(self, image: Tensor) -> Tensor:

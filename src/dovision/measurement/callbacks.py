@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +14,12 @@ from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER
 from dovision.identity.samples import leading_samples
-from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
-from dovision.io.forks import forked_map
+from dovision.interfaces import Attack, Classifier, Explainer, Images, Intervention
 from dovision.io.progress import DISPLAY
 from dovision.measurement.adaptive_attack import (
     UNDETECTED,
     Adaptive,
-    AdaptiveRows,
     Budget,
     Opponent,
     adaptive_rows,
@@ -74,25 +71,19 @@ class EvaluationInputs(NamedTuple):
     folder: Path  # the run directory
     images: Images
     samples: Sequence[int]  # that are measured, in their order
-    networks: Mapping[str, Classifier]
+    classifier: Classifier
     resume: Resume = NO_RESUME
     recorded: Path | None = None  # the completed run of which a share of the images is measured again
-
-    @property
-    def reads(self) -> Path:
-        """Run directory with what detectors have read of all images."""
-        return self.recorded or self.folder
 
 
 def effect_evaluation(
     settings: EvaluateSettings, inputs: EvaluationInputs, intervention: Intervention, attack: Attack
 ) -> EffectEvaluation:
     """Make the callback that measures effects."""
-    evaluation, images, networks = settings.evaluation, inputs.images, inputs.networks
+    evaluation, images = settings.evaluation, inputs.images
     split = evaluation.split
     one_by_one = [[sample] for sample in leading_samples(evaluation, images)]  # read as they are asked for
     options = EffectOptions(
-        networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
         evaluation.reference,
         evaluation.rows,
         evaluation.chunk,
@@ -102,7 +93,7 @@ def effect_evaluation(
         resume=inputs.resume,
     )
     make = settings.callbacks["effects"].make()
-    callback: EffectEvaluation = make(intervention, inputs.folder, attack, networks[CLASSIFIER], options=options)
+    callback: EffectEvaluation = make(intervention, inputs.folder, attack, inputs.classifier, options=options)
     return callback
 
 
@@ -110,17 +101,16 @@ def run_refuters(
     settings: EvaluateSettings, inputs: EvaluationInputs, intervention: Intervention, loggers: Sequence[Logger]
 ) -> None:
     """Measure the headline effects of the tables that a run has written once more, altered; see `RefuterEvaluation`."""
-    networks, samples = inputs.networks, inputs.samples
+    samples = inputs.samples
     data = evaluation_data(settings, inputs.images, samples)
     options = RefuterOptions(
-        networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
         settings.seed,
         ImageDataModule(inputs.images).batched_dataloader(settings.evaluation.split, [[sample] for sample in samples]),
         inputs.resume,
     )
-    callback = RefuterEvaluation(inputs.folder, intervention, networks[CLASSIFIER], options)
+    callback = RefuterEvaluation(inputs.folder, intervention, inputs.classifier, options)
     trainer = trainer_of_tests(settings, [callback], loggers)
-    trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
+    trainer.test(ClassifierUnderTest(inputs.classifier), datamodule=data, verbose=False)
 
 
 def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list[MapEvaluation]:
@@ -139,7 +129,7 @@ def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list
     )
     explanation: MapSettings = settings.explanation.make()
     make = settings.callbacks["maps"].make()
-    return [make(explainers, inputs.folder, explanation, inputs.networks[CLASSIFIER], options=options)]
+    return [make(explainers, inputs.folder, explanation, inputs.classifier, options=options)]
 
 
 def write_objects(folder: Path, images: Images, split: str, samples: Sequence[int], explained: bool) -> None:
@@ -166,27 +156,24 @@ def run_detection(
     """
     detection, data = settings.detection, evaluation_data(settings, inputs.images)
     tested = chosen or data
-    detectors: Mapping[str, Detector] = make_each(settings.detector)
-    reads_code = any(detector.reads_code for detector in detectors.values())
     options = DetectionOptions(
-        inputs.networks[AUTOENCODER] if reads_code else None,
         detection.families,
         detection.seen,
         detection.controls,
         detection.reference,
-        lambda fits: _adaptive(settings, inputs, tested, fits, options.with_autoencoder),
+        lambda fits: _adaptive(settings, inputs, tested, fits),
         whole=chosen is None and not limits(settings.trainer),
-        workers=detection.workers,
         resume=inputs.resume,
         reads=inputs.recorded,
     )
-    classifier = inputs.networks[CLASSIFIER]
     make = settings.callbacks["detection"].make()
-    callback: Detection = make(inputs.folder, make_each(detection.attacks), detectors, classifier, options=options)
+    callback: Detection = make(
+        inputs.folder, make_each(detection.attacks), make_each(settings.detector), inputs.classifier, options=options
+    )
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     trainer = trainer_of_tests(settings, [callback], loggers, **one_device)
     loaders = tested.detection_dataloaders(detection.val_images, detection.test_images)
-    trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
+    trainer.test(ClassifierUnderTest(inputs.classifier), loaders, verbose=False)
     return callback.record
 
 
@@ -195,16 +182,15 @@ def _adaptive(
     inputs: EvaluationInputs,
     data: ImageDataModule,
     fits: Sequence[Fitted],
-    with_autoencoder: Classifier | None,
 ) -> Iterator[pa.Table]:
     """Rows of scores.parquet of the adaptive attack on each named detector, in the fit that figures show.
 
     The steps that it took are written as adaptive.parquet.
     """
-    adaptive, workers = settings.detection.adaptive, settings.detection.workers
+    adaptive = settings.detection.adaptive
     fit_of = {fitted.name: fitted for fitted in shown(fits)}
     opponent_of = {
-        name: Opponent(fitted.detector, clean_threshold(inputs.reads, fitted, UNDETECTED), with_autoencoder)
+        name: Opponent(fitted.detector, clean_threshold(inputs.recorded or inputs.folder, fitted, UNDETECTED))
         for name, fitted in fit_of.items()
         if name in (*settings.adaptively_attacked, adaptive.source)
     }
@@ -222,16 +208,11 @@ def _adaptive(
     writer = ResumableWriter(inputs.folder, "adaptive", schemas, resume)
     done = writer.done
 
-    def against(number: int) -> Iterable[AdaptiveRows]:
-        (name, norm), finished = pairs[number], done - [0, *ends][number]
-        source = opponent_of[adaptive.source] if adaptive.source in opponent_of and adaptive.source != name else None
-        attack = Adaptive(adaptive.budgets[norm], opponent_of[name], budget, norm, source, settings.seed)
-        rows = adaptive_rows(fit_of[name], attack, batches, inputs.networks[CLASSIFIER], finished)
-        return rows if workers == 1 else list(rows)  # which can be sent
-
     with writer, DISPLAY.stage("adaptive attack", "images", ends[-1], done) as stage:
-        for of_pair in forked_map(against, range(len(pairs)), workers):
-            for rows in of_pair:
+        for (name, norm), before in zip(pairs, [0, *ends], strict=False):
+            source = opponent_of.get(adaptive.source) if adaptive.source != name else None
+            attack = Adaptive(adaptive.budgets[norm], opponent_of[name], budget, norm, source, settings.seed)
+            for rows in adaptive_rows(fit_of[name], attack, batches, inputs.classifier, done - before):
                 writer.add(rows.scores.num_rows, {ADAPTIVE_STEPS: rows.steps, SCORES: rows.scores}, {})
                 stage.advance(rows.scores.num_rows)
     write_table(inputs.folder / ADAPTIVE_STEPS, schemas[ADAPTIVE_STEPS], writer.finished(ADAPTIVE_STEPS))

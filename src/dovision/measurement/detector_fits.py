@@ -16,7 +16,6 @@ from torch import Tensor
 
 from dovision.functional.detection import threshold
 from dovision.interfaces import Classifier, Detector
-from dovision.io.forks import forked_map
 from dovision.io.progress import DISPLAY
 from dovision.measurement.fit_protocol import FitProtocol
 from dovision.results.detection_tables import (
@@ -68,8 +67,8 @@ class _FeatureSum(Detector):
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        return self.detector.read(batch, classifier, with_autoencoder)
+    def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
+        return self.detector.read(batch, classifier)
 
     def score_features(self, features: Tensor) -> Tensor:
         total = self.detector.sum_features(features)
@@ -86,9 +85,7 @@ class _Fit(NamedTuple):
     attacked: Tensor  # (M, F)
 
 
-def fit_detectors(
-    folder: Path, detectors: Mapping[str, Detector], failed: Collection[str], protocol: FitProtocol, workers: int = 1
-) -> list[Fitted]:
+def fit_detectors(folder: Path, detectors: Mapping[str, Detector], protocol: FitProtocol) -> list[Fitted]:
     """Fit every detector, in its variants, to validation images not reserved for thresholds.
 
     as is                   has nothing to fit
@@ -101,14 +98,14 @@ def fit_detectors(
     the fit to all alone is not hardened as well. The controls of a fit are one to all attacks whose labels, clean or
     attacked, are permuted; and, of a monotone detector, the sum of its features.
 
-    The detectors stay as they are; attacks that failed are left out.
+    The detectors stay as they are.
 
     Raises:
         ValueError: no validation image was read, or one of a patient that is tested on; or all detectors are
             supervised, and no attack succeeded on the images that they would be fitted to.
     """
     tracked = DISPLAY.track(detectors.items(), "detector fits", "detectors", len(detectors))
-    fits = [fit for name, detector in tracked for fit in _variants(folder, name, detector, failed, protocol, workers)]
+    fits = [fit for name, detector in tracked for fit in _variants(folder, name, detector, protocol)]
     if not fits:
         raise ValueError(
             f"supervised detectors ({', '.join(detectors)}) need at least 2 validation images on which an attack "
@@ -147,10 +144,8 @@ def for_thresholds(group: pd.Series[int]) -> pd.Series[bool]:
 def write_scores(
     folder: Path,
     fits: Collection[Fitted],
-    failed: Collection[str],
     protocol: FitProtocol,
     adaptive: Iterable[pa.RecordBatch | pa.Table],
-    workers: int = 1,
     reads: Path | None = None,
 ) -> None:
     """Write scores.parquet: every fit's scores of test images, and of clean and noisy images for thresholds.
@@ -159,25 +154,22 @@ def write_scores(
     who needs the fits, come last. The tables of what was read lie in `reads`, or in the same folder.
     """
     of_reads = reads or folder
-    family = {attack: name for attack, name in protocol.family.items() if attack not in failed}
     tuned = {fitted[:3]: tuned_text(fitted.detector.tuned) for fitted in fits if fitted.detector.tuned}
-    with TableWriter(folder / SCORES, scores_schema(family, tuned, protocol.norms)) as table:
+    with TableWriter(folder / SCORES, scores_schema(protocol.family, tuned, protocol.norms)) as table:
         names = list(dict.fromkeys(fitted.name for fitted in fits))
-        for scored in forked_map(lambda name: list(_scores(of_reads, name, fits, failed, protocol)), names, workers):
-            for rows in scored:
+        for name in names:
+            for rows in _scores(of_reads, name, fits, protocol):
                 table.write(rows)
         for rows in adaptive:
             table.write(rows)
 
 
-def _scores(
-    folder: Path, name: str, fits: Collection[Fitted], failed: Collection[str], protocol: FitProtocol
-) -> Iterator[pa.RecordBatch]:
+def _scores(folder: Path, name: str, fits: Collection[Fitted], protocol: FitProtocol) -> Iterator[pa.RecordBatch]:
     """Rows of all fits of a detector."""
     for reads in read_reads(folder, name):
         images = reads.images
         reserved = images["attack"].isin((CLEAN, *NOISES)) & for_thresholds(images["group"])
-        usable = ((images["split"] == TEST) | reserved) & ~images["attack"].isin(failed)
+        usable = (images["split"] == TEST) | reserved
         for fitted in (fitted for fitted in fits if fitted.name == name):
             chosen = usable & _scored_by(fitted.fitted_on, images["attack"], protocol)
             if chosen.any():
@@ -197,27 +189,26 @@ def tuned_text(tuned: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in tuned.items())
 
 
-def _variants(
-    folder: Path, name: str, detector: Detector, failed: Collection[str], protocol: FitProtocol, workers: int
-) -> Iterator[Fitted]:
+def _variants(folder: Path, name: str, detector: Detector, protocol: FitProtocol) -> Iterator[Fitted]:
     val = _validation(folder, name)
     if not detector.needs_fit:
         yield Fitted(name, UNFITTED, "", detector)
         return
-    fits = _fits(detector, val, failed, protocol)
-    copies = forked_map(lambda fit: _fitted(detector, fit.clean, fit.attacked), fits, workers)
-    for fit, fitted in zip(fits, copies, strict=True):
+    fits = _fits(detector, val, protocol)
+    for fit in fits:
+        fitted = copy.copy(detector)
+        fitted.fit(fit.clean, fit.attacked)
         yield Fitted(name, fit.variant, fit.fitted_on, fitted)
     if protocol.controls and fits and detector.sum_features(val.read[:1]) is not None:
         yield Fitted(name, UNFITTED_SUM, "", _FeatureSum(detector))
 
 
-def _fits(detector: Detector, val: Reads, failed: Collection[str], protocol: FitProtocol) -> list[_Fit]:
+def _fits(detector: Detector, val: Reads, protocol: FitProtocol) -> list[_Fit]:
     clean, noise = (val.chosen(val.images["attack"].isin(names)) for names in ((CLEAN,), NOISES))
     hardened = torch.cat([clean, noise]) if len(noise) else None
     if detector.supervised:
-        fits = list(_supervised_fits(_beaten(val, failed, protocol), clean, hardened))
-        return fits + (list(_control_fits(val, failed, protocol)) if protocol.controls and fits else [])
+        fits = list(_supervised_fits(_beaten(val, protocol), clean, hardened))
+        return fits + (list(_control_fits(val, protocol)) if protocol.controls and fits else [])
     fits = [_Fit(CLEAN_ONLY, "", clean, clean[:0])]
     return fits if hardened is None else [*fits, _Fit(HARDENED, "", hardened, clean[:0])]
 
@@ -239,9 +230,9 @@ def _supervised_fits(beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tens
         yield _Fit(variant, all_but(family), images, others)
 
 
-def _control_fits(val: Reads, failed: Collection[str], protocol: FitProtocol) -> Iterator[_Fit]:
+def _control_fits(val: Reads, protocol: FitProtocol) -> Iterator[_Fit]:
     """Fit to clean and attacked images whose labels are permuted; none of too few."""
-    clean, beaten = val.images["attack"] == CLEAN, _won(val.images, failed, protocol)
+    clean, beaten = val.images["attack"] == CLEAN, _won(val.images, protocol)
     if min(clean.sum(), beaten.sum()) > 1:
         rows = torch.cat([val.chosen(clean), val.chosen(beaten)])
         rows = rows[np.random.default_rng(0).permutation(len(rows))]
@@ -272,11 +263,11 @@ def _validation(folder: Path, name: str) -> Reads:
     return Reads(images, torch.cat(features))
 
 
-def _beaten(val: Reads, failed: Collection[str], protocol: FitProtocol) -> dict[str, Tensor]:
+def _beaten(val: Reads, protocol: FitProtocol) -> dict[str, Tensor]:
     """Features of successfully attacked images, at epsilons that fits may see, by family."""
     images = val.images
-    won = _won(images, failed, protocol)
-    family = images["attack"].map(protocol.family).where(~images["attack"].isin(failed))
+    won = _won(images, protocol)
+    family = images["attack"].map(protocol.family)
     beaten = {name: val.chosen(won & (family == name)) for name in family.dropna().unique()}
     for name in [name for name, read in beaten.items() if len(read) < 2]:
         log.warning("the attacks of %s beat fewer than 2 validation images; no detector is fitted to them", name)
@@ -284,14 +275,8 @@ def _beaten(val: Reads, failed: Collection[str], protocol: FitProtocol) -> dict[
     return beaten
 
 
-def _won(images: pd.DataFrame, failed: Collection[str], protocol: FitProtocol) -> pd.Series[bool]:
+def _won(images: pd.DataFrame, protocol: FitProtocol) -> pd.Series[bool]:
     """Mask of successfully attacked images at epsilons that fits may see."""
     seen = [protocol.sees(attack, eps) for attack, eps in zip(images["attack"], images["eps"], strict=True)]
-    won = images["success"].fillna(False).astype(bool) & ~images["attack"].isin(failed)
+    won = images["success"].fillna(False).astype(bool)
     return won & pd.Series(seen, images.index, dtype=bool)
-
-
-def _fitted(detector: Detector, clean: Tensor, attacked: Tensor) -> Detector:
-    fitted = copy.copy(detector)
-    fitted.fit(clean, attacked)
-    return fitted

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -18,6 +20,8 @@ from dovision.attacks.gradients import dead_gradients
 from dovision.attacks.none import NoAttack
 from dovision.config.row_choices import ALL_ROWS, NAMED_ROWS, ROW_CHOICES
 from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
+from dovision.functional.detection import Scored, auroc
+from dovision.functional.effects import RESOLUTION
 from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
@@ -25,13 +29,27 @@ from dovision.interventions.interchange import SplitInterchange
 from dovision.measurement.by_name import one_component
 from dovision.measurement.callback import Evaluation, round_to_8_bits
 from dovision.measurement.condition import Condition
-from dovision.measurement.condition_metrics import ConditionMetrics
-from dovision.measurement.gradient_health import GradientHealth, Queries, load_state, saved_state
+from dovision.measurement.gradient_health import (
+    count_dead_gradients,
+    count_passes,
+    dead_gradient_share,
+    queries,
+    warn_of_dead_gradients,
+)
 from dovision.propagation import Outcome, Propagation
-from dovision.results.effect_sums import SUMS, Cells, merged_sums, sums_columns, sums_schema
-from dovision.results.resumable_writer import NO_RESUME, ResumableWriter, Resume
+from dovision.results.effect_sums import QUANTUM, SUMS, Cells, merged_sums, sums_columns, sums_schema
+from dovision.results.resumable_writer import NO_RESUME, Resume
 from dovision.results.source_table import write_sources
-from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, RunTable, effects_schema, row_groups, samples_schema
+from dovision.results.tables import (
+    CLEAN,
+    EFFECTS,
+    SAMPLES,
+    RunTable,
+    effects_schema,
+    read_table,
+    row_groups,
+    samples_schema,
+)
 from dovision.results.thumbnails import PictureChoice, pictured_samples
 from dovision.results.to_arrow import (
     CleanImages,
@@ -47,6 +65,8 @@ from dovision.types import INPUT, Batch, Box, Mask, Shape, Task
 log = logging.getLogger(__name__)
 
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
+SIZE = "mean_abs_expected_effect"
+MOST_NAMED = 100  # average effects of a condition up to which each is logged
 
 
 @dataclass(frozen=True)
@@ -54,8 +74,6 @@ class EffectOptions:
     """Options of `EffectEvaluation` besides classifier, intervention and attack.
 
     Args:
-        measured: the classifier in which the effects are measured, such as that with an autoencoder; None is the one
-            under test.
         reference: control network: with_autoencoder, or without_autoencoder (the classifier under test).
         rows: the classes of which an image's effects are rows: all, named (labels and predictions, see `named_classes`)
             or none. Averages and their intervals are over all images in any case.
@@ -74,7 +92,6 @@ class EffectOptions:
         'named'
     """
 
-    measured: Classifier | None = None
     reference: str = REFERENCES[0]
     rows: str = ALL_ROWS
     chunk: int | str = "auto"
@@ -121,6 +138,9 @@ class EffectEvaluation(Evaluation):
         torch.Size([4, 10])
     """
 
+    name = "effects"
+    merges: ClassVar = {SUMS: merged_sums}
+
     def __init__(
         self,
         intervention: Intervention | str = "pixel_grid",
@@ -134,10 +154,10 @@ class EffectEvaluation(Evaluation):
         network: str | None = None,
         options: EffectOptions | None = None,
     ) -> None:
-        super().__init__(classifier, task, mean, std, network, folder)
+        self.options = EffectOptions() if options is None else options
+        super().__init__(classifier, task, mean, std, network, folder, self.options.resume)
         self.intervention: Intervention = one_component("intervention", intervention)
         self.attack: Attack = NoAttack() if attack is None else one_component("attack", attack)
-        self.options = EffectOptions() if options is None else options
         self.pictures = self.options.pictures or PictureChoice(0, {})
 
     @property
@@ -147,9 +167,9 @@ class EffectEvaluation(Evaluation):
         The rows' last bits depend on the latter.
         """
         return {
-            "forward_passes": self.forward_passes,
-            "skipped_edits": self.skipped_edits,
-            "chunk_limit": self.propagation.allowance.limit,
+            "forward_passes": self.counters["forward_passes"],
+            "skipped_edits": self.counters["skipped_edits"],
+            **self.state(),
         }
 
     @property
@@ -162,45 +182,49 @@ class EffectEvaluation(Evaluation):
         """Share of dead gradients, and forward passes per image by epsilon; empty without an attack."""
         if not self.attack.eps:
             return {}
-        return {"dead_gradients": self.health.compute().item(), "queries": self.queries.by_epsilon()}
+        shares = queries(self.counters, "attack", self.attack)
+        return {"dead_gradients": dead_gradient_share(self.counters), "queries": shares}
 
     @property
     def average_effects(self) -> dict[str, Tensor]:
         """Mean effect of each unit on each class over all images, shape (U, K) in [-1, 1], by condition."""
-        return {name: metric.compute() for name, metric in self.metrics.average_effects.items()}
+        total, images = np.zeros((2, self.cells.number))
+        for rows in row_groups(self.folder / SUMS):
+            cell = self.cells.places(rows)
+            np.add.at(total, cell, rows["total"].to_numpy() * QUANTUM)
+            np.add.at(images, cell, rows["images"].to_numpy())
+        means = torch.from_numpy(total) / torch.from_numpy(images)
+        return dict(zip(self.cells.condition, means.view(self.cells.shape), strict=True))
 
-    def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
-        options, device = self.options, (trainer.global_rank, trainer.world_size)
-        measured = (options.measured or self.classifier).to(pl_module.device)
-        self.propagation = Propagation(measured, self.intervention, options.chunk)
-        self._choose_engine(pl_module.device)
-        self.forward_passes = self.skipped_edits = 0
-        self.queries, self.health = Queries(self.attack), GradientHealth()
+    def start(self, batch: Batch) -> None:
+        measured = self.intervention.network_of(self.classifier).to(self.device)
+        self.propagation = Propagation(measured, self.intervention, self.options.chunk)
+        self.choose_engine(self.propagation, self.options.all_images or ())
         conditions = [CLEAN, *map(condition_name, self.attack.eps)]
         self.cells = Cells(tuple(conditions), tuple(self.propagation.units(batch)), tuple(self.classifier.task.classes))
-        self.writer = self.opened(
-            ResumableWriter(self.folder, "effects", self._schemas(), options.resume, device, {SUMS: merged_sums})
-        )
-        self.resumed = self.writer.done
-        self._load_state(self.writer.state)
-        self.pictures.offer_rows(self.writer.finished(SAMPLES))
-        self.metrics = self._metrics()
         self.shape: Shape = tuple(batch.image.shape[1:])
-        if trainer.world_size > 1:
-            for metric in (self.metrics, self.queries, self.health):
-                metric.to(pl_module.device)
-        self.progress = self.stage("effects", "passes", done=self.forward_passes + self.skipped_edits)
 
-    def _choose_engine(self, device: torch.device) -> None:
-        for batch in self.options.all_images or ():
-            self.propagation.prepare(batch._replace(image=batch.image.to(device)))
-            if self.propagation.engine is not None:
-                return
+    def tables(self) -> dict[RunTable, pa.Schema]:
+        effects = {EFFECTS: effects_schema(self.options.rows), SUMS: sums_schema(self.cells)}
+        return {SAMPLES: samples_schema(self.classifier.task), **effects}
 
-    def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
+    def state(self) -> dict[str, Any]:
+        return {"chunk_limit": self.propagation.allowance.limit}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        self.propagation.allowance.limit = state["chunk_limit"]
+        self.pictures.offer_rows(self.writer.finished(SAMPLES))
+
+    def work(self) -> tuple[str, float | None, float]:
+        return "passes", None, self.counters["forward_passes"] + self.counters["skipped_edits"]
+
+    def rows(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> dict[RunTable, pa.RecordBatch]:
         if self.attack.eps:
-            self.health.update(dead_gradients(self.aimed(batch, logits), self.classifier))
+            count_dead_gradients(self.counters, dead_gradients(self.aimed(batch, logits), self.classifier))
+        before = self.attack.passes.copy()
         conditions = list(self.conditions(batch, logits))
+        images = len(batch.image)
+        count_passes(self.counters, "attack", self.attack.passes - before, images)
         samples, effects, controls, done = [], [], [], []
         for condition in conditions:
             outcome = self._outcome(condition)
@@ -214,35 +238,39 @@ class EffectEvaluation(Evaluation):
         if self.options.attacked is not None:
             for condition in conditions[1:]:
                 self.options.attacked(condition.eps, condition.batch)
-        images = len(batch.image)
-        self.queries.update(images)
         every, mask = by_sample(effects, images), torch.stack(done, 1)  # rows of (B, C, U, K); (B, C, U)
-        sums = sums_columns(self.cells, batch.group.cpu().numpy(), every, mask.numpy())
         chosen = mask.unsqueeze(-1) & self._classes(batch, controls)[:, None, None]
-        rows = {SAMPLES: by_sample(samples, images), SUMS: sums}
-        rows[EFFECTS] = every.filter(pa.array(chosen.view(-1).numpy()))
-        self.metrics.add_samples(rows[SAMPLES])
-        self.metrics.add_sums(sums)
-        self.writer.add(images, rows, self._state())
-
-    def numbers(self) -> dict[str, Tensor]:
-        return self.metrics.compute()
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.attack.eps:
-            self.health.warn()
-            self.queries.compute()  # on all devices; `attack_facts` has it from there
-        if trainer.world_size > 1:
-            counts = torch.tensor([self.forward_passes, self.skipped_edits], device=pl_module.device)
-            self.forward_passes, self.skipped_edits = trainer.strategy.reduce(counts, reduce_op="sum").tolist()
-        super().on_test_end(trainer, pl_module)
+        return {
+            SAMPLES: by_sample(samples, images),
+            SUMS: sums_columns(self.cells, batch.group.cpu().numpy(), every, mask.numpy()),
+            EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())),
+        }
 
     def finish(self) -> None:
-        self.writer.join()
+        warn_of_dead_gradients(self.counters)
         columns = ["sample", "condition", "correct"]
         self.pictures.keep_chosen_of_all(self.folder, row_groups(self.folder / SAMPLES, columns))
         write_masks(self.folder, self._masks())
         write_sources(self.folder, self._sources())
+
+    def numbers(self) -> dict[str, float]:
+        columns = ["condition", "correct", "success", "success_8bit", SIZE, "mean_expected_logit_effect"]
+        samples = read_table(self.folder / SAMPLES, columns).to_pandas()
+        samples = samples.set_index(samples.pop("condition").astype(str)).astype(float)
+        samples[SIZE] = samples[SIZE].mask(samples[SIZE] < RESOLUTION, 0.0)
+        samples["robust_accuracy"] = (samples["success"] == 0).astype(float).where(samples["correct"].notna())
+        means = samples.rename(columns={"correct": "accuracy", "success": "success_rate"}).groupby(level=0).mean()
+        means.loc[CLEAN, ["success_rate", "success_8bit", "robust_accuracy"]] = np.nan
+        numbers = {f"{name}/{condition}": mean for name in means for condition, mean in means[name].items()}
+        clean = _scored(samples.loc[[CLEAN], SIZE])
+        for condition in self.cells.condition[1:]:
+            rows = samples.loc[[condition]]
+            numbers[f"auroc/{condition}"] = auroc(_scored(rows.loc[rows["success"] == 1, SIZE]), clean).value
+        for condition, average in self.average_effects.items() if self.cells.number <= MOST_NAMED * len(means) else ():
+            cells = itertools.product(self.cells.unit, self.cells.classes)
+            names = (f"average_effect/{condition}/{unit}/{label}" for unit, label in cells)
+            numbers |= dict(zip(names, average.view(-1).tolist(), strict=True))
+        return numbers
 
     def conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
         """Iterate over the clean condition and each epsilon of the attack."""
@@ -252,34 +280,10 @@ class EffectEvaluation(Evaluation):
             attacked = aimed._replace(image=self.attack(aimed, self.classifier, eps))
             yield self.condition("attack", eps, attacked, self.logits(attacked.image))
 
-    def _schemas(self) -> dict[RunTable, pa.Schema]:
-        effects = {EFFECTS: effects_schema(self.options.rows), SUMS: sums_schema(self.cells)}
-        return {SAMPLES: samples_schema(self.classifier.task), **effects}
-
-    def _state(self) -> dict[str, Any]:
-        """Counters over all images so far, from which a later start resumes."""
-        return {**self.pass_facts, "health": saved_state(self.health), "queries": saved_state(self.queries)}
-
-    def _load_state(self, state: Mapping[str, Any]) -> None:
-        if state:
-            self.forward_passes, self.skipped_edits = state["forward_passes"], state["skipped_edits"]
-            self.propagation.allowance.limit = state["chunk_limit"]
-            load_state(self.health, state["health"])
-            load_state(self.queries, state["queries"])
-
-    def _metrics(self) -> ConditionMetrics:
-        """Metrics of all conditions over the images in finished chunks."""
-        metrics = ConditionMetrics(self.cells)
-        for rows in self.writer.finished(SAMPLES):
-            metrics.add_samples(rows)
-        for rows in self.writer.finished(SUMS):
-            metrics.add_sums(rows)
-        return metrics
-
     def _outcome(self, condition: Condition) -> Outcome:
         outcome = self.propagation(condition.batch, self._count)
         measurable(outcome.treated, "logits after the intervention")
-        self.skipped_edits += outcome.skipped
+        self.counters["skipped_edits"] += outcome.skipped
         self.progress.advance(outcome.skipped)
         self.progress.update(total=self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units)))
         if self.options.reference == WITHOUT_AUTOENCODER:
@@ -349,8 +353,14 @@ class EffectEvaluation(Evaluation):
                     yield sample, source, task.classes[label]
 
     def _count(self, passes: int) -> None:
-        self.forward_passes += passes
+        self.counters["forward_passes"] += passes
         self.progress.advance(passes)
+
+
+def _scored(sizes: pd.Series[float]) -> Scored:
+    """Effect sizes of images that have one as scores, each image a group of its own."""
+    scores = sizes.dropna().to_numpy()
+    return Scored(scores, np.arange(len(scores)))
 
 
 def named_classes(task: Task, label: Tensor, controls: Sequence[Tensor]) -> Tensor:

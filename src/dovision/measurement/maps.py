@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,8 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -26,12 +23,12 @@ from dovision.measurement.by_name import Named, named_components
 from dovision.measurement.callback import Evaluation
 from dovision.measurement.explanation_config import TOKEN_DROP, MapSettings
 from dovision.measurement.token_removal import TokenRemoval
-from dovision.metrics import EnergyInBox, PointingGame
-from dovision.results.map_tables import AS_IS, MAPS_FILE, PERTURBED, MapGrid, maps_schema
-from dovision.results.resumable_writer import NO_RESUME, ResumableWriter, Resume
-from dovision.results.tables import boxes_of
+from dovision.results.explanation_metrics import localisation, object_regions
+from dovision.results.map_tables import AS_IS, MAPS_FILE, PERTURBED, MapGrid, maps_schema, read_grid, read_maps
+from dovision.results.resumable_writer import NO_RESUME, Resume
+from dovision.results.tables import RunTable
 from dovision.training.sanity_checks import cascade
-from dovision.types import Batch, Box, Mask, Task
+from dovision.types import BOX_COLUMNS, Batch, Mask, Task
 
 
 class _Pairs(NamedTuple):
@@ -87,6 +84,8 @@ class MapEvaluation(Evaluation):
         ['center']
     """
 
+    name = "maps"
+
     def __init__(
         self,
         explainers: Named[Explainer] = "effect_map",
@@ -100,95 +99,45 @@ class MapEvaluation(Evaluation):
         network: str | None = None,
         options: MapOptions | None = None,
     ) -> None:
-        super().__init__(classifier, task, mean, std, network, folder)
+        self.options = options = MapOptions() if options is None else options
+        super().__init__(classifier, task, mean, std, network, folder, options.resume)
         self.explainers: dict[str, Explainer] = named_components("explainer", explainers)
         self.settings = MapSettings() if settings is None else settings
-        self.options = options = MapOptions() if options is None else options
         sanity = self.settings.num_sanity_images
         self.sanity = frozenset(range(sanity) if options.samples is None else options.samples[:sanity])
         self.token_removal = TokenRemoval()
-        self._masks_of: dict[int, Mapping[str, Mask]] = {}  # of the samples of a batch
-        self.boxes: defaultdict[tuple[int, str], list[Box]] = defaultdict(list)
-        if (boxes := options.boxes) is not None:
-            for sample, label, box in zip(boxes["sample"], boxes["label"], boxes_of(boxes), strict=True):
-                self.boxes[sample, label].append(box)
 
     @property
     def seconds_per_map(self) -> dict[str, float]:
-        """Mean seconds per map, by explainer."""
-        return {name: round(n["seconds"] / n["maps"], 4) for name, n in self.counted.items() if n["maps"]}
+        """Mean seconds per map of images as they are, by explainer."""
+        return self._per_map("seconds", "maps", 4)
 
     @property
     def passes_per_map(self) -> dict[str, float]:
-        """Mean forward passes per map, by explainer."""
-        return {name: round(n["passes"] / n["all_maps"], 1) for name, n in self.counted.items() if n["maps"]}
+        """Mean forward passes per map, also of changed images and other networks, by explainer."""
+        return self._per_map("passes", "all maps", 1)
 
-    @property
-    def counted(self) -> dict[str, dict[str, float]]:
-        """Counters by explainer, in plain types.
+    def _per_map(self, cost: str, maps: str, digits: int) -> dict[str, float]:
+        count = self.counters
+        drawn = [name for name in self.explainers if count[f"{name} maps"]]
+        return {name: round(count[f"{name} {cost}"] / count[f"{name} {maps}"], digits) for name in drawn}
 
-        Its `maps` of images as they are, and the `seconds` that they took; the `passes` of `all_maps`, also of changed
-        images and other networks.
-        """
-        counted = {}
-        for name, explainer in self.explainers.items():
-            passes, all_maps = explainer.counts
-            counts = {"maps": self.drawn[name], "seconds": self.seconds[name], "passes": passes, "all_maps": all_maps}
-            counted[name] = {count: value + self._before.get(name, {}).get(count, 0) for count, value in counts.items()}
-        return counted
-
-    def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
+    def start(self, batch: Batch) -> None:
         self.sanity_classifiers = cascade(self.classifier, self.settings.seed) if self.sanity else {}
         for classifier in self.sanity_classifiers.values():
-            classifier.to(pl_module.device)
+            classifier.to(self.device)
         height, width = batch.image.shape[2:]
         margin = float(f"{self.settings.margin * max(height, width):g}")  # as the table has it
         grid = MapGrid(self.settings.cells, self.settings.cells, height, width, margin)
         more = {} if self.settings.single_deletion is None else self.settings.single_deletion.columns
         self.schema = maps_schema(*grid, self.settings.compared(self.explainers), more)
-        self.metrics: dict[str, dict[str, PointingGame | EnergyInBox]] = {
-            "pointing": {name: PointingGame(height, width, margin) for name in self.explainers},
-            "energy": {name: EnergyInBox(height, width) for name in self.explainers},
-        }
-        if trainer.world_size > 1:
-            for metric in (metric for metrics in self.metrics.values() for metric in metrics.values()):
-                metric.to(pl_module.device)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.drawn: defaultdict[str, int] = defaultdict(int)
-        schemas, device = {MAPS_FILE: self.schema}, (trainer.global_rank, trainer.world_size)
-        self.writer = self.opened(ResumableWriter(self.folder, "maps", schemas, self.options.resume, device))
-        self.resumed = self.writer.done
-        self._before = self.writer.state
-        for rows in self.writer.finished(MAPS_FILE):
-            self._judge_finished(rows)
-        self.progress = self.stage("maps", "images", self.images, done=self.resumed)
 
-    def _judge_finished(self, rows: pa.Table) -> None:
-        """Score maps of an earlier start against boxes and masks."""
-        judged = rows.filter(pc.equal(rows["variant"], AS_IS)).select(["explainer", "sample", "class", "cells"])
-        frame = judged.to_pandas()
-        self._read_masks(frame["sample"])
-        for name, rows in frame.groupby("explainer", observed=True):
-            cells = torch.from_numpy(np.stack(rows["cells"].tolist()))
-            keys = list(zip(rows["sample"], rows["class"], strict=True))
-            self._judge(name, cells.view(-1, self.settings.cells, self.settings.cells), keys)
+    def tables(self) -> dict[RunTable, pa.Schema]:
+        return {MAPS_FILE: self.schema}
 
-    def _read_masks(self, samples: Iterable[int]) -> None:
-        masks = self.options.masks
-        self._masks_of = {} if masks is None else {sample: masks(sample) for sample in set(samples)}
-
-    def _judge(self, name: str, maps: Tensor, keys: Sequence[tuple[int, str]]) -> None:
-        """Score an explainer's maps, shape (B, rows, columns), against boxes and masks."""
-        boxes = [self.boxes.get(key, []) for key in keys]
-        masks = [self._masks_of.get(sample, {}).get(label) for sample, label in keys]
-        for metrics in self.metrics.values():
-            metrics[name].update(maps, boxes, masks)
-
-    def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
+    def rows(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> dict[RunTable, pa.RecordBatch]:
         images, pairs = len(batch.image), self._pairs(batch, logits)
-        samples = batch.sample.tolist()
-        self._read_masks(samples)
-        sanity = self.sanity_classifiers if self.sanity.intersection(samples) else ()
+        sanity = self.sanity_classifiers if self.sanity.intersection(batch.sample.tolist()) else ()
         truth = self.settings.single_deletion
         measured = truth is not None and len(pairs.target)
         self._losses = truth.losses(pairs.batch, pairs.target, self.classifier) if measured else {}  # type: ignore[union-attr]
@@ -197,14 +146,19 @@ class MapEvaluation(Evaluation):
         rows.sort(key=lambda row: (row["sample"], row["class"]))
         if not rows:
             self.progress.advance(images)
-        self.writer.add(images, {MAPS_FILE: pa.RecordBatch.from_pylist(rows, schema=self.schema)}, self.counted)
+        return {MAPS_FILE: pa.RecordBatch.from_pylist(rows, schema=self.schema)}
 
-    def numbers(self) -> dict[str, Tensor]:
-        named = self.metrics.items()
-        return {f"{test}/{name}": metric.compute() for test, metrics in named for name, metric in metrics.items()}
-
-    def finish(self) -> None:
-        self.writer.join()
+    def numbers(self) -> dict[str, float]:
+        boxes, masks_of = self.options.boxes, self.options.masks
+        if boxes is None and masks_of is None:
+            return {}
+        maps = read_maps(self.folder)
+        maps = maps[(maps["variant"] == AS_IS) & (maps["state"] == agreement.OK)]
+        masks = {} if masks_of is None else {sample: masks_of(sample) for sample in maps["sample"].unique().tolist()}
+        regions = object_regions(pd.DataFrame(columns=BOX_COLUMNS) if boxes is None else boxes, masks)
+        scores = localisation(maps, regions, read_grid(self.folder))[["pointing", "energy"]].astype(float)
+        means = scores.groupby(maps["explainer"]).mean()
+        return {f"{test}/{name}": mean for test in means for name, mean in means[test].items()}
 
     def _pairs(self, batch: Batch, logits: Tensor) -> _Pairs:
         task = self.classifier.task
@@ -221,11 +175,10 @@ class MapEvaluation(Evaluation):
         """Rows of one explainer: unmodified maps, then their variants."""
         started = time.perf_counter()
         explanation = self._explained(name, pairs, self.classifier)
-        self.seconds[name] += time.perf_counter() - started
+        self.counters[f"{name} seconds"] += time.perf_counter() - started  # type: ignore[assignment]  # no whole number
         self.see(name, pairs.batch, pairs.target, explanation.map)
         maps, spread = self._cells(explanation)
-        self.drawn[name] += len(maps)
-        self._judge(name, maps, list(self._keys(pairs)))
+        self.counters[f"{name} maps"] += len(maps)
         deletion, insertion = zip(*(self._areas(pairs, row, cells) for row, cells in enumerate(maps)), strict=True)
         metrics = {"deletion": deletion, "insertion": insertion, "spread": spread}
         if self.settings.single_deletion is not None:
@@ -251,7 +204,11 @@ class MapEvaluation(Evaluation):
         """Receive maps at image size, shape (B, H, W), of class target[b] of image b; nothing by default."""
 
     def _explained(self, name: str, pairs: _Pairs, classifier: Classifier) -> Explanation:
-        explanation = self.explainers[name].explain(pairs.batch, pairs.target, classifier)
+        explainer = self.explainers[name]
+        before, drawn = explainer.counts
+        explanation = explainer.explain(pairs.batch, pairs.target, classifier)
+        passes, maps = explainer.counts
+        self.counters.update({f"{name} passes": passes - before, f"{name} all maps": maps - drawn})
         self.progress.advance(self._drawing)
         return explanation
 

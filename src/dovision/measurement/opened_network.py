@@ -40,12 +40,6 @@ class OpenedNetwork:
         return self.fitted[CLASSIFIER].classifier
 
     @property
-    def with_autoencoder(self) -> Classifier | None:
-        """The classifier with its autoencoder, None without one."""
-        autoencoder = self.fitted.get(AUTOENCODER)
-        return None if autoencoder is None else autoencoder.classifier
-
-    @property
     def shape(self) -> Shape:
         """(C, H, W) of the images."""
         return tuple(self.images.shape)
@@ -64,13 +58,13 @@ class OpenedNetwork:
         """
         if name != CODE:
             return self.classifier
-        if self.with_autoencoder is None:
+        if AUTOENCODER not in self.fitted:
             raise ValueError("latents need an autoencoder, got none. Start with autoencoder=conv_1x1, or open a run.")
-        return self.with_autoencoder
+        return self.fitted[AUTOENCODER].classifier
 
     def sites(self) -> dict[str, Shape]:
         """Sites inside the network with value shapes, found without running it."""
-        coded = {} if self.with_autoencoder is None else site_shapes(self.with_autoencoder, self.shape)
+        coded = site_shapes(self.with_site(CODE), self.shape) if AUTOENCODER in self.fitted else {}
         code = {CODE: coded[CODE]} if CODE in coded else {}
         shapes = site_shapes(self.classifier, self.shape)
         return code | {name: shape for name, shape in shapes.items() if name != INPUT}

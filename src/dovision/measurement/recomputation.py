@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, Subset
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
 from dovision.config.sources import leaves
-from dovision.identity.plans import CLASSIFIER
 from dovision.measurement import callbacks
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.callbacks import EvaluationInputs
@@ -109,7 +108,7 @@ def measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, chosen: 
     maps = callbacks.map_evaluation(settings, inputs)
     trainer = make_trainer(settings.trainer, [effects, *maps], enable_checkpointing=False)
     data = callbacks.evaluation_data(settings, images, samples)
-    trainer.test(ClassifierUnderTest(inputs.networks[CLASSIFIER]), datamodule=data, verbose=False)
+    trainer.test(ClassifierUnderTest(inputs.classifier), datamodule=data, verbose=False)
     callbacks.write_objects(inputs.folder, images, evaluation.split, samples, bool(maps))
     remainder = Remainder({*inputs.samples}.difference(samples))
     if not settings.detector:  # a dataset may then lack a validation split

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -26,7 +25,8 @@ from dovision.propagation import Propagation
 from dovision.results.headline_effects import Headline, headline_effects
 from dovision.results.map_tables import read_box_table
 from dovision.results.refuter_table import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
-from dovision.results.resumable_writer import NO_RESUME, ResumableWriter, Resume
+from dovision.results.resumable_writer import NO_RESUME, Resume
+from dovision.results.tables import RunTable
 from dovision.training.sanity_checks import cascade
 from dovision.types import Batch
 
@@ -45,13 +45,11 @@ class RefuterOptions:
     """Options of `RefuterEvaluation`.
 
     Args:
-        network: in which effects are measured, such as that with an autoencoder; None: the one under test.
         seed: of places and of random weights.
         all_images: as of `EffectOptions`.
         resume: finished rows of earlier starts.
     """
 
-    network: Classifier | None = None
     seed: int = 0
     all_images: Iterable[Batch] = ()
     resume: Resume = NO_RESUME
@@ -66,6 +64,8 @@ class RefuterEvaluation(Evaluation):
     the known objects that the run has written.
     """
 
+    name = "refuters"
+
     def __init__(
         self,
         folder: Path,
@@ -75,40 +75,32 @@ class RefuterEvaluation(Evaluation):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(classifier, mean=mean, std=std, folder=folder)
+        self.options = RefuterOptions() if options is None else options
+        super().__init__(classifier, mean=mean, std=std, folder=folder, resume=self.options.resume)
         self.headlines = headline_effects(folder)
         if not self.headlines:
             log.warning("nothing to refute: refuters need an average effect of at least %d labelled images", MIN_IMAGES)
         self.intervention = refutable(intervention)
-        self.options = RefuterOptions() if options is None else options
         self.only: dict[int, set[str]] = {}
         for headline in self.headlines:
             for sample, units in headline.units.items():
                 controls = [control for unit in units for control in headline.controls.get(unit, ())]
                 self.only.setdefault(sample, set()).update(units, controls)
 
-    def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
-        self.trials = [*self._trials((self.options.network or self.classifier).to(pl_module.device))]
+    def start(self, batch: Batch) -> None:
+        self.trials = [*self._trials(self.intervention.network_of(self.classifier).to(self.device))]
         for trial in self.trials:
-            trial.propagation.classifier.to(pl_module.device)
-            for images in self.options.all_images:
-                trial.propagation.prepare(images._replace(image=images.image.to(pl_module.device)))
-                if trial.propagation.engine is not None:
-                    break
-        schemas, device = {REFUTERS_FILE: REFUTERS_FILE.schema()}, (trainer.global_rank, trainer.world_size)
-        self.writer = self.opened(ResumableWriter(self.folder, "refuters", schemas, self.options.resume, device))
-        self.resumed = self.writer.done
-        self.progress = self.stage("refuters", "images", self.images, self.resumed)
+            trial.propagation.classifier.to(self.device)
+            self.choose_engine(trial.propagation, self.options.all_images)
 
-    def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
+    def tables(self) -> dict[RunTable, pa.Schema]:
+        return {REFUTERS_FILE: REFUTERS_FILE.schema()}
+
+    def rows(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> dict[RunTable, pa.RecordBatch]:
         rows = [row for trial in self.trials for row in self._rows(trial, batch)]
         rows.sort(key=lambda row: row["sample"])
         self.progress.advance(len(batch.image))
-        table = pa.RecordBatch.from_pylist(rows, schema=REFUTERS_FILE.schema())
-        self.writer.add(len(batch.image), {REFUTERS_FILE: table}, {})
-
-    def finish(self) -> None:
-        self.writer.join()
+        return {REFUTERS_FILE: pa.RecordBatch.from_pylist(rows, schema=REFUTERS_FILE.schema())}
 
     def _trials(self, network: Classifier) -> Iterator[_Trial]:
         refuters = {"": UNALTERED}

@@ -21,7 +21,6 @@ from dovision.functional.detection import (
 )
 from dovision.functional.estimates import of_images, share_of_images
 from dovision.functional.intervals import LEVEL, Number, withheld
-from dovision.io.forks import forked_map
 from dovision.results.detection_tables import (
     ADAPTIVE,
     ADAPTIVE_ATTACKS,
@@ -70,7 +69,7 @@ ALL_DIRECTIONS = "all directions"  # an image is evaded if it is in one of them
 Limits = Mapping[str, float]
 
 
-def detection(folder: Path, workers: int = 1, names: Sequence[str] | None = None, level: float = LEVEL) -> pd.DataFrame:
+def detection(folder: Path, names: Sequence[str] | None = None, level: float = LEVEL) -> pd.DataFrame:
     """Table of detection metrics: a row per (detector, variant, fitted_on, attack, eps, norm, family), on test images.
 
     attack                  as there; "whole family": all attacks of a family at all epsilons (eps is nan); "worst
@@ -98,14 +97,13 @@ def detection(folder: Path, workers: int = 1, names: Sequence[str] | None = None
                             where there are too few images
     note                    the reason why a number is missing
 
-    Each metric has its interval of a `level` in NAME_low and NAME_high, NAME_reason says why there is none. `workers`
-    processes share the detectors; `names` selects some of them, all by default.
+    Each metric has its interval of a `level` in NAME_low and NAME_high, NAME_reason says why there is none. `names`
+    selects some of the detectors, all by default.
 
     Raises:
         ValueError: a detector has no score of clean images of val or of test.
     """
-    by_detector = forked_map(lambda scored: list(_rows(folder, scored, level)), names or detectors_of(folder), workers)
-    return pd.DataFrame([row for rows in by_detector for row in rows])
+    return pd.DataFrame([row for scored in names or detectors_of(folder) for row in _rows(folder, scored, level)])
 
 
 def _rows(folder: Path, scored: str, level: float) -> Iterator[dict[str, Any]]:
@@ -127,9 +125,9 @@ def _rows(folder: Path, scored: str, level: float) -> Iterator[dict[str, Any]]:
             yield name | _row(condition, limits, level)
 
 
-def write_detection(folder: Path, workers: int = 1) -> None:
+def write_detection(folder: Path) -> None:
     """Write `detection` of a run's folder as detection.parquet there."""
-    write_frame(folder / DETECTION, detection(folder, workers))
+    write_frame(folder / DETECTION, detection(folder))
 
 
 def read_detection(folder: Path) -> pd.DataFrame:

@@ -257,8 +257,6 @@ def read_scores(folder: Path, detector: str | None = None) -> pd.DataFrame:
 def attack_rates(folder: Path) -> pd.DataFrame:
     """Success of attacks on test images: a row per (attack, eps), and per epsilon for all attacks; no noise.
 
-    An attack that failed in the middle, and so has no row of some images, is left out.
-
     images, groups      attacked, and their patients
     right               of these images right when clean
     success             share of those that were right; success_8bit the same after rounding to 8 bits
@@ -270,8 +268,7 @@ def attack_rates(folder: Path) -> pd.DataFrame:
     """
     rows = ATTACKS.read(folder)
     test = rows[rows["split"] == TEST].astype({"success": float, "success_8bit": float})
-    count = test.groupby(["attack", "eps"])["sample"].transform("size")
-    return pd.DataFrame(_rates(test[count == test["sample"].nunique()]))
+    return pd.DataFrame(_rates(test))
 
 
 def _rates(test: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,6 @@ import pandas as pd
 from dovision.functional.detection import Scored, auroc_difference, threshold
 from dovision.functional.estimates import of_images
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL
-from dovision.io.forks import forked_map
 from dovision.results.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, WORST, beside_noise, norms_of, worst_case
 from dovision.results.detection_tables import (
     ADAPTIVE_ATTACKS,
@@ -39,7 +38,7 @@ _READ = ["score", *(f"above_{end}" for end in RATES)]
 
 
 def detector_differences(
-    folder: Path, reference: str, workers: int = 1, names: Sequence[str] | None = None, level: float = LEVEL
+    folder: Path, reference: str, names: Sequence[str] | None = None, level: float = LEVEL
 ) -> pd.DataFrame:
     """Differences from the reference detector: a row per (detector, variant, fitted_on, attack, eps, family).
 
@@ -56,8 +55,7 @@ def detector_differences(
     tpr_1, tpr_5            the same of the shares of successful attacks above the threshold that each detector has from
                             clean validation images, as a mean over groups; nan where there is no threshold
 
-    `workers` processes share the detectors; `names` selects some of them, all by default; `level` is that of the
-    intervals.
+    `names` selects some of the detectors, all by default; `level` is that of the intervals.
 
     Raises:
         ValueError: the reference has no scores.
@@ -68,12 +66,11 @@ def detector_differences(
     fitted = [name for name in detectors if name.replace("_supervised", "") == reference != name]
     references = {name: _compared(folder, name) for name in (reference, *fitted)}
 
-    def against(detector: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for detector in (name for name in names or detectors if name != reference):
         others_of = {name: scores for name, scores in references.items() if name != detector}
-        return list(_against(others_of, _compared(folder, detector), families, level))
-
-    others = [detector for detector in names or detectors if detector != reference]
-    return pd.DataFrame([row for rows in forked_map(against, others, workers) for row in rows])
+        rows += _against(others_of, _compared(folder, detector), families, level)
+    return pd.DataFrame(rows)
 
 
 def _against(
@@ -106,9 +103,9 @@ def _compared(folder: Path, detector: str) -> pd.DataFrame:
     return scores.assign(norm=norms_of(scores["attack"], read_norms(folder)))[chosen].astype({"attack": str})
 
 
-def write_comparison(folder: Path, reference: str, workers: int = 1) -> None:
+def write_comparison(folder: Path, reference: str) -> None:
     """Write `detector_differences` of a run's folder as comparison.parquet there."""
-    write_frame(folder / COMPARISON, detector_differences(folder, reference, workers))
+    write_frame(folder / COMPARISON, detector_differences(folder, reference))
 
 
 def read_comparison(folder: Path) -> pd.DataFrame:

@@ -64,9 +64,9 @@ def agreements(folder: Path) -> pd.DataFrame:
     maps = read_maps(folder)
     shown = maps[maps["variant"] == AS_IS].reset_index(drop=True)
     spoken = object_regions(read_box_table(folder), read_object_masks(folder))
-    localisation = _localisation(shown, spoken, read_grid(folder))
+    located = localisation(shown, spoken, read_grid(folder))
     stability = variant_similarity(maps, PERTURBED).drop(columns="group").rename(columns={"similarity": "stability"})
-    frame = pd.concat([shown.drop(columns=["cells", "spread", "variant"], errors="ignore"), localisation], axis=1)
+    frame = pd.concat([shown.drop(columns=["cells", "spread", "variant"], errors="ignore"), located], axis=1)
     for ranks in (truth_ranks(estimates(folder)), stability):
         frame = frame.merge(ranks, on=_KEY, how="left")
     metrics = frame.reindex(columns=[*RANGES, "area"]).where(frame["state"] == agreement.OK, np.nan).astype(float)
@@ -83,8 +83,8 @@ def object_regions(boxes: pd.DataFrame, masks: ObjectMasks) -> dict[tuple[int, s
     }
 
 
-def _localisation(maps: pd.DataFrame, spoken: Mapping[tuple[int, str], Region], grid: MapGrid) -> pd.DataFrame:
-    """Agreement of each map with the region of its class."""
+def localisation(maps: pd.DataFrame, spoken: Mapping[tuple[int, str], Region], grid: MapGrid) -> pd.DataFrame:
+    """Agreement of each map with the region of its class: pointing, energy, area, iou and hit_rate; nan without one."""
     covered: dict[tuple[int, str], agreement.FloatArray] = {}
     rows = []
     for *pair, flat in maps[[*_PAIR, "cells"]].itertuples(index=False):

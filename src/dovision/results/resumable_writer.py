@@ -13,14 +13,13 @@ import itertools
 import logging
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 from uuid import uuid4
 
-import numpy as np
 import pyarrow as pa
 
 from dovision import checks
@@ -57,15 +56,6 @@ class Resume(NamedTuple):
 
 
 NO_RESUME = Resume()
-
-
-class _Waiting(NamedTuple):
-    """Rows not yet in a finished chunk; replaced atomically, so that signals find a consistent state."""
-
-    done: int  # images that are finished, the first ones
-    images: int  # those that wait
-    rows: Mapping[RunTable, tuple[pa.RecordBatch, ...]]
-    state: Mapping[str, Any]
 
 
 class ResumableWriter:
@@ -105,56 +95,46 @@ class ResumableWriter:
         self.folder = self._folder(rank)
         self._begin()
         self._flushed = time.monotonic()
-        done = max(_ends(self.folder), default=0)
-        state = read_json(self.folder / f"{done}.json") if done else {}
-        self._waiting = _Waiting(done, 0, dict.fromkeys(self.schemas, ()), state)
+        self.done = max(_ends(self.folder), default=0)  # finished images, from the first on
+        self.state: Mapping[str, Any] = read_json(self.folder / f"{self.done}.json") if self.done else {}
+        self._images, self._rows = 0, {table: list[pa.RecordBatch]() for table in schemas}  # not yet finished
 
     def __enter__(self) -> ResumableWriter:
         return self
 
-    def __exit__(self, error_type: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Write pending rows, also after an exception, which takes precedence over errors of the write."""
-        with suppress(OSError) if error_type else nullcontext():  # the disk may be full
+    def __exit__(self, error_type: type[BaseException] | None, *error: object) -> None:
+        """Finish pending rows; after an exception they are measured again, as after a kill."""
+        if error_type is None:
             self.flush()
 
-    @property
-    def done(self) -> int:
-        """Number of finished images, from the first on."""
-        return self._waiting.done
-
-    @property
-    def state(self) -> Mapping[str, Any]:
-        """State given to `add` with the last images; empty before."""
-        return self._waiting.state
+    def states(self) -> list[dict[str, Any]]:
+        """State of each device after its last finished images."""
+        ends = ((folder, max(_ends(folder), default=0)) for folder in map(self._folder, range(self.devices)))
+        return [read_json(folder / f"{end}.json") for folder, end in ends if end]
 
     def add(self, images: int, rows: Mapping[RunTable, pa.RecordBatch], state: Mapping[str, Any]) -> None:
         """Add the rows of the next images, and the state after them, in plain types."""
-        before = self._waiting
-        batches = {table: (*before.rows[table], rows[table]) for table in self.schemas}
-        self._waiting = _Waiting(before.done, before.images + images, batches, dict(state))
+        self._images, self.state = self._images + images, dict(state)
+        for table, batches in self._rows.items():
+            batches.append(rows[table])
+        pending = (sum(map(len, batches)) for batches in self._rows.values())
         late = time.monotonic() - self._flushed >= _SECONDS
-        if (
-            late
-            or self._waiting.images >= self.every
-            or any(sum(map(len, waiting)) >= self.row_group for waiting in batches.values())
-        ):
+        if late or self._images >= self.every or max(pending, default=0) >= self.row_group:
             self.flush()
 
     def flush(self) -> None:
         """Write pending rows as a chunk."""
-        done, images, rows, state = self._waiting
-        if not images:
-            return
-        end = done + images
-        for table, schema in self.schemas.items():
-            write_table(_chunk(self.folder, end, table), schema, rows[table], self.row_group)
-        write_json(self.folder / f"{end}.json", dict(state))
-        self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), state)
+        if self._images:
+            end = self.done + self._images
+            for table, batches in self._rows.items():
+                write_table(_chunk(self.folder, end, table), self.schemas[table], batches, self.row_group)
+            write_json(self.folder / f"{end}.json", dict(self.state))
+            self.done, self._images, self._rows = end, 0, {table: [] for table in self._rows}
         self._flushed = time.monotonic()
 
     def finished(self, table: RunTable) -> Iterator[pa.Table]:
-        """Iterate over a table's finished rows on this device, whole images at a time."""
-        return _whole_images(_finished(self.folder, table), self.schemas[table])
+        """Iterate over a table's finished rows on this device."""
+        return _finished(self.folder, table)
 
     def join(self) -> None:
         """Write the tables from all devices' chunks; bytes do not depend on how rows were split.
@@ -207,19 +187,3 @@ def _finished(folder: Path, table: RunTable, some: Collection[int] | None = None
 def _chunk(folder: Path, end: int, table: RunTable) -> Path:
     """File of a table's rows in the chunk with this end."""
     return folder / f"{end}.{table.path.replace('/', '.')}"
-
-
-def _whole_images(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Iterate over table rows, split between images; equal rows are consecutive."""
-    waiting = schema.empty_table()
-    for table in tables:
-        rows = pa.concat_tables([waiting, table])
-        cut = len(rows)
-        if "sample" in schema.names and len(rows):
-            sample = rows["sample"].to_numpy()
-            cut = int(np.argmax(sample == sample[-1]))
-        if cut:
-            yield rows.slice(0, cut)
-        waiting = rows.slice(cut)
-    if len(waiting):
-        yield waiting

@@ -110,7 +110,6 @@ class RunRecord(Record):
     detector_costs: dict[str, dict[str, NonNegativeFloat]] = {}
     condition_queries: dict[str, dict[str, NonNegativeFloat]] = {}
     condition_dead_gradients: NonNegativeFloat | None = None
-    failed_attacks: dict[str, str] = {}
     reported: Comparison | None = None
 
 

