@@ -50,15 +50,14 @@ from dovision.results.detection_tables import (
     detectors_of,
     preferred,
     read_adaptive,
-    read_norms,
     read_reads,
     read_scores,
+    read_stated,
 )
 from dovision.results.detector_comparison import read_comparison
 from dovision.results.display_names import component_name
-from dovision.results.finding import direction
+from dovision.results.finding import direction, interval_text, number_text
 from dovision.results.map_findings import RIVALS
-from dovision.results.number_text import interval_text, number_text
 from dovision.results.run_record import Run, read_run
 from dovision.results.schemas import SUMMARY
 from dovision.results.tables import CLEAN
@@ -576,7 +575,7 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
     for name in detectors_of(folder):
         scores = read_scores(folder, name)
         test = preferred(scores[scores["split"] == TEST])
-        norms = norms_of(worst_case(test[test["success"] == 1])["attack"], read_norms(folder))
+        norms = norms_of(worst_case(test[test["success"] == 1])["attack"], read_stated(folder).norms)
         for norm, count in norms.value_counts().items():
             yield made(name, str(test["fitted_on"].iloc[0]), WORST, f"least in {norm}", [int(count), None, None])
     if (folder / READS_FOLDER).is_dir():

@@ -18,7 +18,7 @@ from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import FAINT, INK, canvas, panels_across, shortened, styled
 from dovision.results.display_names import component_text, display_name, setting_name
 from dovision.results.explanation_metrics import object_scores
-from dovision.results.map_tables import MAPS_FILE
+from dovision.results.image_tables import MAPS_FILE
 from dovision.results.object_effects import object_rows, paired, true_effects
 from dovision.results.run_record import Run, alike
 from dovision.results.tables import CLEAN

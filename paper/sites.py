@@ -14,9 +14,8 @@ from dovision.functional import estimates
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import COLOURS, FAINT, INK, canvas, shortened, styled
 from dovision.results.display_names import component_text
-from dovision.results.number_text import bracketed
-from dovision.results.object_effects import TAG, object_rows, true_effects
-from dovision.results.object_units import first_half
+from dovision.results.finding import bracketed
+from dovision.results.object_effects import TAG, first_half, object_rows, true_effects
 from dovision.results.run_record import Run
 from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, has_all_rows, read_table, read_task
 from dovision.types import CODE, INPUT

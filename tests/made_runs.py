@@ -31,7 +31,7 @@ from dovision.results.effect_sums import (
     whole_effect,
     whole_log_odds,
 )
-from dovision.results.map_tables import MAPS_FILE, maps_schema, write_boxes
+from dovision.results.image_tables import MAPS_FILE, maps_schema, write_boxes
 from dovision.results.run_directory import RunDirectory
 from dovision.results.run_record import survey
 from dovision.results.summary import write_summary

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dovision.io import paths
 from dovision.jobs.evaluate import main as evaluate
-from dovision.report.csv_logger import CSVLogger
+from dovision.report.loggers import CSVLogger
 from dovision.report.report_figure import ReportFigure, save_report_figure
 
 OUTSIDE = [

@@ -19,11 +19,10 @@ from dovision.report.explorer import explorer
 from dovision.report.image_overlay import blended
 from dovision.report.inline_assets import SizeBudget
 from dovision.report.report_figure import Catalogue
-from dovision.results.map_tables import read_maps
+from dovision.results.image_tables import read_maps, read_masks
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import CLEAN, read_effects
 from dovision.results.thumbnails import load_thumbnail, thumbnail_path
-from dovision.results.unit_masks import read_masks
 from dovision.types import Box
 from made_tables import write_table
 

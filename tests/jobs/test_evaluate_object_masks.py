@@ -13,9 +13,8 @@ from PIL import Image
 from dovision.jobs.evaluate import main
 from dovision.report.report_figure import Catalogue
 from dovision.results.explanation_metrics import agreements
-from dovision.results.map_tables import AS_IS, read_maps
+from dovision.results.image_tables import AS_IS, OBJECT_MASKS_FILE, read_maps, read_object_masks
 from dovision.results.run_record import read_sweep
-from dovision.results.unit_masks import OBJECT_MASKS_FILE, read_object_masks
 
 SIDE = 32  # pixels
 NUMBERS = {"cat": 1, "dog": 2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dovision.jobs.headlines import condition_tables, detection_tables
-from dovision.results.number_text import HEADLINE_METRICS
+from dovision.results.finding import HEADLINE_METRICS
 
 
 def interval(estimate):

@@ -15,7 +15,7 @@ from dovision.jobs.train import main as train
 from dovision.models import checkpoint
 from dovision.results.headline_numbers import numbers
 from dovision.results.run_record import read_sweep
-from dovision.results.summary import CONDITION_METRICS
+from dovision.results.schemas import CONDITION_METRICS
 
 TINY = ("hydra.sweeper._target_=tiny.TinySweeper", "-m")
 SEEN: list[list[float]] = []  # the numbers of each batch of jobs

@@ -13,7 +13,7 @@ import pytest
 
 from dovision.measurement.effects import EffectEvaluation
 from dovision.measurement.refuters import RefuterEvaluation
-from dovision.results.refuter_table import ALTERED, REFUTERS_FILE, UNALTERED
+from dovision.results.image_tables import ALTERED, REFUTERS_FILE, UNALTERED
 from dovision.results.refuters import refutations
 from dovision.results.tables import EFFECTS, SAMPLES
 

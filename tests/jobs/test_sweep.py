@@ -72,7 +72,7 @@ def test_of_a_job_of_a_sweep_that_is_over_no_configuration_is_held(monkeypatch):
 @pytest.mark.slow
 def test_a_job_whose_logger_cannot_start_is_failed_with_that_reason(small, monkeypatch, states, capsys):
     monkeypatch.setattr(
-        "dovision.report.csv_logger.CSVLogger.log_hyperparams", lambda *_: fail(OSError("no logs today"))()
+        "dovision.report.loggers.CSVLogger.log_hyperparams", lambda *_: fail(OSError("no logs today"))()
     )
     assert small("intervention.rows=1", "-m") == 1
     assert states(small.root) == {1: "failed"}

@@ -19,8 +19,7 @@ from dovision.jobs import verify
 from dovision.measurement.recomputation import Agreement, ImageShare, Remainder
 from dovision.results.detection_tables import ADAPTIVE_STEPS, ATTACKS, READS, SCORES
 from dovision.results.effect_sums import SUMS
-from dovision.results.map_tables import MAPS_FILE
-from dovision.results.refuter_table import REFUTERS_FILE
+from dovision.results.image_tables import MAPS_FILE, REFUTERS_FILE
 from dovision.results.run_files import RUN_FILES, digests
 from dovision.results.schemas import DIGESTS, with_digest
 from dovision.results.tables import EFFECTS, SAMPLES, RunTable, read_groups, read_table, write_table

@@ -10,9 +10,9 @@ import pytest
 
 from dovision.config.component import read_group
 from dovision.measurement.adaptive_attack import Adaptive
-from dovision.report.figures.attacks import Attacks
+from dovision.report.figures.results import Attacks
 from dovision.report.loggers import closing_loggers, make_loggers
-from dovision.report.tables import latex_table
+from dovision.report.report_figure import latex_table
 from dovision.report.uploader import log_run
 from dovision.results.detection_tables import read_adaptive, read_scores
 from dovision.results.run_record import read_sweep

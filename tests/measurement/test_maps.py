@@ -18,7 +18,7 @@ from dovision.measurement.effects import EffectEvaluation
 from dovision.measurement.explanation_config import MapSettings
 from dovision.measurement.maps import MapEvaluation, MapOptions
 from dovision.results.explanation_metrics import agreements
-from dovision.results.map_tables import read_maps, write_boxes
+from dovision.results.image_tables import read_maps, write_boxes
 from dovision.results.resumable_writer import Resume
 from dovision.results.summary import summarise
 from dovision.training.image_classifier import ImageClassifier

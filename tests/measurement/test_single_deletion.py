@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import dovision as dv
-from dovision.results.map_tables import CONTENT, HARD, SOFT
+from dovision.results.image_tables import CONTENT, HARD, SOFT
 from dovision.types import Batch
 
 WEIGHTS = torch.tensor([[0.01, 0.04], [0.02, -0.03]])  # of the pixels of each patch, in the log-odds of class "a"

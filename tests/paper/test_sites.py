@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dovision.results.map_tables import write_boxes
-from dovision.results.object_units import first_half
+from dovision.results.image_tables import write_boxes
+from dovision.results.object_effects import first_half
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import EFFECTS, METADATA, SAMPLES, TASK, write_table
 from dovision.types import BOX_COLUMNS, Task

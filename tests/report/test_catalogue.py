@@ -14,7 +14,6 @@ from dovision.report.figures.results import results_frame
 from dovision.report.report_figure import Catalogue, caption, label_names, sample_size, setup_sentence
 from dovision.results.run_record import read_sweep
 from dovision.results.schemas import with_digest
-from dovision.results.tables import read_effects
 from dovision.types import Task
 
 FLOWERS = Task("multilabel", ("rose", "iris"))
@@ -79,16 +78,6 @@ def test_the_table_of_results_is_that_of_the_summaries(sweep):
     assert table.index[place] == "grid 4 x 4, grid of cells, seed 1"
     assert table.iloc[place, :4].tolist() == ["epsilon 0.2", "40", "10 classes, 3 to 6 images each", text]
     assert table["attack success"].iloc[0] == "-"
-
-
-def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
-    run = completed(sweep)[1]
-    (gallery,) = [each.data for each in Catalogue().of_run(run) if each.name == "gallery"]
-    assert gallery.groupby(["sample", "condition"]).size().tolist() == [16] * 9
-    effects = read_effects(run.folder, [0])
-    first = gallery.iloc[0]
-    row = effects[(effects["condition"] == "clean") & (effects["unit"] == "r0c0")].sort_values("control").iloc[-1]
-    assert (first["predicted"], first["effect"], first["label"]) == (row["class"], row["effect"], "0")
 
 
 def test_several_labels_are_read_as_names():

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from pytorch_lightning.loggers.logger import DummyLogger
 
-from dovision.report.csv_logger import CSVLogger
 from dovision.report.dashboard import MOST_SCALARS, Dashboard
+from dovision.report.loggers import CSVLogger
 
 
 class Sent(DummyLogger):

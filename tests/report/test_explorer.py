@@ -12,11 +12,10 @@ import pytest
 from dovision.report.explorer import STEPS, explorer
 from dovision.report.figures.gallery import Gallery
 from dovision.report.inline_assets import SizeBudget
-from dovision.results.map_tables import write_boxes
+from dovision.results.image_tables import write_boxes, write_object_masks
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import read_effects
 from dovision.results.thumbnails import samples_in_conditions
-from dovision.results.unit_masks import write_object_masks
 from dovision.types import BOX_COLUMNS
 
 PLENTY = 10_000_000

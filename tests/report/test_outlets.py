@@ -10,9 +10,9 @@ import pytest
 
 from dovision.report.dashboard import MOST_SCALARS
 from dovision.report.mlflow_logger import mlflow_name
+from dovision.results.finding import HEADLINE_METRICS
 from dovision.results.headline_numbers import numbers, result_texts, results_frame
 from dovision.results.map_summary import whole_scores
-from dovision.results.number_text import HEADLINE_METRICS
 from dovision.results.run_findings import run_findings
 from dovision.results.run_record import read_sweep
 from dovision.results.sweep_findings import by_factors, pivots, sweep_sentences

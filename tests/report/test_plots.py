@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgba
 
 from dovision.report import plots
-from dovision.report.figures._detection_curves import score_distributions
+from dovision.report.figures._detection_plots import score_distributions
 from dovision.report.figures.effects import effect_distribution
-from dovision.report.figures.epsilon import effect_against_epsilon, outstanding, spread_against_epsilon
 from dovision.report.figures.gallery import gallery
+from dovision.report.figures.mean_effects import effect_against_epsilon, outstanding, spread_against_epsilon
 from dovision.report.plots import ecdf, heat_maps
 from dovision.report.style import (
     COOL,

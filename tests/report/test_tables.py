@@ -9,9 +9,8 @@ import pytest
 from dovision.report.figures.effects import Effects
 from dovision.report.figures.maps import Maps
 from dovision.report.figures.results import Results
-from dovision.report.report_figure import save_report_figure
+from dovision.report.report_figure import SPOKEN, escaped, latex_figure, latex_table, save_report_figure
 from dovision.report.style import BestText, with_best
-from dovision.report.tables import SPOKEN, escaped, latex_figure, latex_table
 from dovision.results.run_record import read_sweep
 
 TABLE = pd.DataFrame(

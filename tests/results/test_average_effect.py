@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
@@ -10,7 +9,6 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval, mean_p_value
 from dovision.results import average_effect, tables
 from dovision.results.average_effect import LARGE_EFFECT, at_level, average_effects, beyond_elsewhere
-from dovision.results.effect_sums import SUMS
 from dovision.results.tables import read_effects, read_samples
 
 pytestmark = pytest.mark.usefixtures("few_images")
@@ -87,16 +85,4 @@ def test_the_result_does_not_depend_on_how_the_table_was_cut_or_how_often_it_is_
 
     monkeypatch.setattr(average_effect, "row_groups", slices)
     monkeypatch.setattr(average_effect, "SUMS_AT_ONCE", 150 * 7)  # seven of the eighty cells at once
-    average_effect._average_effects.cache_clear()
     pd.testing.assert_frame_equal(average_effects(run), whole)
-
-
-def test_tables_are_read_once_as_long_as_they_stay_as_they_are(tmp_path, write_run, monkeypatch):
-    folder = write_run(tmp_path, eps=(), grid=1, images=20, maps=0).path
-    first = average_effects(folder)
-    first["mean"] = 0.0  # the caller's own
-    with monkeypatch.context() as patch:
-        patch.setattr(average_effect, "row_groups", None)
-        assert average_effects(folder)["mean"].abs().max() > 0
-    pq.write_table(pq.read_table(folder / SUMS).slice(0, 10), folder / SUMS)
-    assert average_effects(folder)["clusters"].tolist() == [1] * 10

@@ -122,28 +122,6 @@ def test_a_detector_that_is_ahead_on_a_family_and_falls_below_the_least_of_the_r
     assert "The reference, feature squeezing, has a least TPR at 5% of 0.240 [0.131, 0.382], on PGD." in found.text
 
 
-def test_a_detector_below_the_least_of_the_reference_does_not_hide_a_better_one(tmp_path):
-    found = headline(tmp_path, "feature_squeezing", SQUEEZING, BETTER, {"margin": {"pgd": 45, "square": 11}})
-    assert found.text.startswith("Entropy detects 0.440 ")
-    assert "It is the only detector that is ahead of its reference on a family and whose" in found.text
-    assert (
-        "best of 2 detectors that are ahead of"
-        in headline(
-            tmp_path / "two", "feature_squeezing", SQUEEZING, BETTER, {"margin": {"pgd": 45, "square": 21}}
-        ).text
-    )
-
-
-def test_what_was_not_measured_has_no_verdict(tmp_path):
-    """There is no noise in these scores."""
-    assert "noise" not in headline(tmp_path, "feature_squeezing", SQUEEZING, BETTER).text
-
-
-def test_below_chance_is_said(tmp_path):
-    assert "There its AUROC is 0.020 [" in headline(tmp_path, None, WEAKER).text
-    assert " against the same images when clean, below chance; " in headline(tmp_path, None, WEAKER).text
-
-
 def test_without_a_threshold_the_area_comes_first(tmp_path):
     write_scores(tmp_path, images=18, adaptive=False, made=MADE[:2], eps=(0.3,))
     write_detection(tmp_path)

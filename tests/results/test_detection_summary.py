@@ -5,7 +5,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dovision.functional.intervals import ONE_GROUP
 from dovision.results.detection_summary import (
     NOT_ADAPTIVE,
     TOO_FEW,
@@ -134,17 +133,6 @@ def test_a_run_without_clean_images_of_a_split_is_an_error(tmp_path, missing, sp
         detection(write(tmp_path, parts))
 
 
-def test_a_patients_images_count_together(found, tmp_path):
-    parts = [part.assign(group=part["sample"] // 2) for part in conditions()]
-    by_patient, by_image = row(detection(write(tmp_path, parts)), "pgd"), row(found, "pgd")
-    assert by_patient["auroc_all"] == by_image["auroc_all"] == 13 / 16
-    assert by_patient["auroc_all_low"] < by_image["auroc_all_low"]
-    alone = [part.assign(group=0) for part in conditions()]
-    alone = row(detection(write(tmp_path / "alone", alone)), "pgd")
-    assert np.isnan(alone["auroc_all_low"])
-    assert alone["auroc_all_reason"] == alone["tpr_5_all_reason"] == ONE_GROUP
-
-
 def test_a_rate_that_is_less_than_one_validation_image_has_no_operating_point(tmp_path):
     parts = [condition("clean", VAL[:100], eps=0.0, split="val"), *conditions()[1:]]
     pgd = row(detection(write(tmp_path, parts)), "pgd")
@@ -220,19 +208,6 @@ def made(folder):
             own = [part for part in own if part["attack"].iloc[0] in known]
         parts += own
     return write(folder, parts)
-
-
-def test_the_matrix_has_each_fit_against_each_family_and_knows_what_was_seen(tmp_path):
-    found = matrix(detection(made(tmp_path)))
-    assert found["detector"].tolist()[:2] == ["odin", "odin"]
-    assert set(found["attack"]) == {WHOLE_FAMILY}
-    assert PERMUTED_LABELS not in set(found["fitted_on"])
-    seen = {(r.fitted_on, r.family) for r in found.itertuples() if r.seen}
-    assert seen == {("pgd", "pgd"), ("all attacks", "pgd"), ("all attacks", "fgsm")}
-    assert {(r.fitted_on, r.family) for r in found.itertuples() if r.fitted_on.startswith("all but")} == {
-        ("all but pgd", "pgd"),
-        ("all but fgsm", "fgsm"),
-    }
 
 
 def test_the_unseen_families_are_those_that_a_detector_was_not_fitted_to_in_its_preferred_variant(tmp_path):

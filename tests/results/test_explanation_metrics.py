@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from dovision.functional import agreement
 from dovision.results.explanation_metrics import (
     MAP_METRICS,
     agreements,
@@ -15,8 +14,7 @@ from dovision.results.explanation_metrics import (
     object_scores,
     sanity,
 )
-from dovision.results.map_tables import MAPS_FILE, maps_schema, read_box_table, read_maps, write_boxes
-from dovision.results.object_effects import true_effects
+from dovision.results.image_tables import MAPS_FILE, maps_schema, read_maps, write_boxes
 from dovision.results.tables import TableWriter
 from dovision.types import BOX_COLUMNS, Box
 
@@ -29,22 +27,6 @@ def frame(map_run):
 def test_there_is_a_row_for_each_image_class_and_explainer(frame):
     assert len(frame) == 3 * (24 + 18)  # every fourth film has no nodule
     assert not frame.duplicated(["sample", "class", "explainer"]).any()
-
-
-def test_a_row_is_what_the_functions_say_of_the_map(map_run, frame):
-    row = frame[frame["explainer"] == "effect_map"].iloc[5]
-    maps, boxes = read_maps(map_run), read_box_table(map_run)
-    found = maps[(maps["sample"] == row["sample"]) & (maps["class"] == row["class"])]
-    of = found[found["explainer"] == "effect_map"].set_index("variant")["cells"]
-    own = boxes[(boxes["sample"] == row["sample"]) & (boxes["label"] == row["class"])]
-    box = [Box(*edges) for edges in own[list(Box._fields)].to_numpy()]
-    cells, covered = of["as is"].reshape(8, 8), agreement.coverage(box, 32, 32, 8, 8)
-    assert row["pointing"] == agreement.pointing(cells, box, 32, 32, 2)
-    assert row["hit_rate"] == agreement.pointing(cells, box, 32, 32, 0)
-    assert row["energy"] == pytest.approx(agreement.energy(cells, covered))
-    assert row["iou"] == pytest.approx(agreement.iou(cells, covered))
-    assert row["area"] == pytest.approx(64 / 1024)
-    assert row["stability"] == pytest.approx(agreement.spearman(of["as is"], of["perturbed"]))
 
 
 def test_an_empty_mask_hides_no_boxes():
@@ -60,18 +42,6 @@ def test_a_flagged_map_has_no_scores(frame):
         [0, "opacity", "grad_cam", "zero"]
     ]
     assert flagged[list(MAP_METRICS)].isna().all(axis=None)
-
-
-def test_evidence_of_the_objects_is_ranked_as_their_true_effects(map_run, frame):
-    mean = frame.groupby("explainer")["true_effects"].mean()
-    assert mean["effect_map"] > 0.8
-    assert abs(mean["random_map"]) < 0.3
-    row = frame[(frame["explainer"] == "effect_map") & (frame["class"] == "nodule")].iloc[0]
-    key = (row["sample"], row["class"])
-    effects = true_effects(map_run).set_index(["sample", "class"]).loc[[key]].set_index("object")["effect"]
-    density = object_scores(map_run).set_index(["sample", "class", "explainer"]).loc[[(*key, "effect_map")]]
-    density = density.set_index("object")["density"].loc[effects.index]
-    assert row["true_effects"] == pytest.approx(agreement.spearman(density.to_numpy(), -effects.to_numpy()))
 
 
 def test_painting_over_boxes_is_not_taken_for_true_effects(painted_run):

@@ -24,12 +24,6 @@ def test_what_follows_from_other_settings_is_no_factor():
     assert factor_text(found.iloc[-1].drop("seed")) == "grid 4 x 4, PGD"
 
 
-def test_settings_of_the_command_line_that_go_together_are_both_factors():
-    jobs = [job(rows, attack) for rows, attack in ((2, "FGSM"), (4, "PGD"))]
-    typed = [["intervention.rows=2", "attack=fgsm"], ["intervention.rows=4", "attack=pgd"]]
-    assert list(factor_values(jobs, typed)) == ["intervention.rows", "attack"]
-
-
 def test_a_difference_that_nobody_typed_is_a_factor_unless_others_determine_it():
     jobs = [job(dataset={"seed": 0, "size": size, "area": size**2}) for size in (8, 16)]
     assert list(factor_values(jobs, [[], []])) == ["dataset.size"]
@@ -45,8 +39,3 @@ def test_what_changes_with_the_seed_is_a_factor_but_for_seeds_of_parts():
 def test_where_and_how_fast_a_job_ran_is_no_factor():
     jobs = [job(threads=n, output_root=f"/{n}") for n in (1, 2)]
     assert factor_values(jobs, [["threads=1", "hydra.run.dir=/1"], ["threads=2"]]).empty
-
-
-def test_choices_that_the_configuration_does_not_name_are_factors():
-    found = factor_values([job(), job()], [["experiment=demo"], []])
-    assert found["experiment"].tolist() == ["demo", "-"]

@@ -15,7 +15,8 @@ from dovision.results.detection_summary import DETECTION_METRICS, _metrics, evas
 from dovision.results.detector_comparison import DIFFERENCES, _differences
 from dovision.results.explanation_metrics import RANGES
 from dovision.results.reported import ReportedNumber, comparison
-from dovision.results.summary import METRICS, summarise
+from dovision.results.schemas import METRICS
+from dovision.results.summary import summarise
 from dovision.types import Task
 
 ENOUGH = [pytest.param(MIN_IMAGES - 1, False, id="four"), pytest.param(MIN_IMAGES, True, id="five")]

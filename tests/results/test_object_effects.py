@@ -9,16 +9,17 @@ import pytest
 from dovision.functional.intervals import CONSTANT, EFFECT_BOUNDS, holm, mean_interval
 from dovision.report.figures.objects import Objects
 from dovision.results.object_effects import (
+    _over,
     cause_and_tag,
     changes_by_attacks,
     contrasts,
     object_effects,
     object_rows,
     paired,
-    true_effects,
 )
 from dovision.results.run_record import Run, read_sweep
 from dovision.results.tables import read_effects
+from dovision.types import Box
 
 OBJECTS = {"nodule0": "nodule", "nodule1": "nodule", "tag": None, "rib": None}
 CLEAN = {"nodule0": -2.0, "nodule1": -1.0, "tag": -0.5, "rib": 0.0}
@@ -55,11 +56,6 @@ def test_the_mean_true_effect_is_that_of_the_rows(map_run):
     assert frame.loc[("clean", "tag", "opacity"), "log_odds_high"] < -0.2
 
 
-def test_painted_boxes_are_no_true_effects(painted_run):
-    assert true_effects(painted_run).empty
-    assert object_effects(painted_run).empty
-
-
 def test_the_controls_of_a_box_are_averaged_within_the_image(painted_run):
     both = paired(object_rows(painted_run)).set_index(["sample", "object", "class"])
     effects = read_effects(painted_run, [7]).set_index(["unit", "class"])["effect"]
@@ -94,10 +90,6 @@ def test_a_labelled_object_is_judged_on_its_class_and_any_other_on_each(painted_
     assert (by_kind["clusters"] == 12).all()
 
 
-def test_true_counterfactuals_have_no_contrast(map_run):
-    assert contrasts(map_run).empty
-
-
 def rows(samples: int = 6) -> pd.DataFrame:
     """Effects on two classes, of which objects speak for one; the last sample has no tag."""
     found = []
@@ -124,12 +116,6 @@ def rows(samples: int = 6) -> pd.DataFrame:
     return pd.DataFrame(found, columns=columns)
 
 
-def test_only_classes_that_objects_speak_for_are_relevant():
-    frame = changes_by_attacks(rows())
-    assert set(frame["class"]) == set(cause_and_tag(rows())["class"]) == {"nodule"}
-    assert set(frame["kind"]) == {"nodule", "tag", "rib"}
-
-
 def test_causes_are_averaged_within_an_image_and_images_without_a_tag_left_out():
     frame = cause_and_tag(rows()).set_index(["sample", "condition"])
     assert len(frame) == 5 * 2
@@ -144,12 +130,6 @@ def test_a_change_is_that_of_the_same_object_of_the_same_image():
     assert frame["objects"].to_dict() == {"nodule": 12, "tag": 5, "rib": 6}
     assert frame["change_low"].isna().all()
     assert set(frame["change_reason"]) == {CONSTANT}
-
-
-def test_without_objects_there_is_nothing():
-    nothing = rows().iloc[:0]
-    assert cause_and_tag(nothing).empty
-    assert changes_by_attacks(nothing).empty
 
 
 @pytest.fixture
@@ -169,5 +149,14 @@ def test_the_figure_has_a_cloud_and_the_changes_of_each_kind(attacked):
     np.testing.assert_allclose(report_figure.data["size"].dropna(), [1, 3, 0])
 
 
-def test_without_an_attack_there_is_no_such_figure(map_run):
-    assert [item.name for item in Objects(0, most=16).of_run(*read_sweep(map_run))] == ["object_effects"]
+def test_frames_controls_and_sets_are_neither_over_an_object_nor_its_control():
+    """A tag in the left one of two cells, -3, and of the right one, -1; the frames do nothing."""
+    left, right = Box(0, 0, 8, 4), Box(0, 4, 8, 8)
+    units = {"r0c0 frame": (left, 0), "r0c0": (left, -3), "r0c0 control 1": (right, 5), "r0c1": (right, -1)}
+    units |= {"r0c1 frame": (right, 0), "r0c0+r0c1": (Box(0, 0, 8, 8), -9)}
+    rows = pd.DataFrame(
+        [{"unit": unit, "log_odds_effect": effect, **box._asdict()} for unit, (box, effect) in units.items()]
+    )
+    tag = pd.DataFrame([{"sample": 0, "object": "tag", "label": None, **Box(1, 1, 3, 3)._asdict()}])
+    (over,) = _over(rows.assign(sample=0, condition="clean", **{"class": "sick"}), tag, "clean").to_dict("records")
+    assert (over["unit"], over["log_odds_effect"], over["elsewhere"]) == ("r0c0", -3, -1)

@@ -13,11 +13,11 @@ from torch import nn
 import dovision as dv
 from dovision.functional.intervals import mean_interval
 from dovision.results.headline_effects import headline_effects
+from dovision.results.image_tables import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
 from dovision.results.mask_effects import mask_contrasts
 from dovision.results.object_effects import contrasts
 from dovision.results.refuter_findings import verdict, verdict_table
-from dovision.results.refuter_table import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
-from dovision.results.refuters import NOT_SHOWN, SANITY_CHECK, refutations
+from dovision.results.refuters import NOT_SHOWN, refutations
 from dovision.results.run_record import Run
 from dovision.results.tables import write_table
 
@@ -65,20 +65,10 @@ def test_numbers_are_those_of_the_effect_with_the_refuter_at_the_level_of_the_he
     assert found["share"] == pytest.approx(0.25, abs=1e-6)
 
 
-def test_random_weights_do_not_count(tmp_path):
-    found = written(tmp_path, as_it_is=3.0, random_weights=0.0)
-    assert found.loc[RANDOM_WEIGHTS, ["passed", "reason"]].tolist() == [None, SANITY_CHECK]
-
-
 def test_a_headline_that_is_not_shown_is_not_refuted(tmp_path):
     found = written(tmp_path, as_it_is=0.0, placebo_region=0.0)
     assert not found.loc[UNALTERED, "passed"]
     assert found.loc[PLACEBO, ["passed", "reason"]].tolist() == [None, NOT_SHOWN]
-
-
-def test_a_run_that_does_not_refute_has_no_verdicts(tmp_path):
-    assert refutations(tmp_path).empty
-    assert verdict(Run(tmp_path, "", "completed", {}, {}, {}), "zone_effect", "r0c0", "cat") == ""
 
 
 def test_the_sentence_names_what_a_headline_fails_and_the_table_has_all(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from dovision.functional import estimates
 from dovision.results.reported import ONE_IMAGE, ReportedNumber, ReportedNumbers, comparison, comparison_lines
 from dovision.results.tables import read_effects, read_samples
 
@@ -44,15 +43,6 @@ def test_a_column_of_effects_is_averaged_over_the_rows_that_are_named(folder, ef
     assert (found.n, found.low == found.low) == (1, False)
     assert found.reason == ONE_IMAGE
     assert measured(folder, "correct").method == "Clopper-Pearson"
-
-
-def test_the_number_of_one_named_image_is_a_measurement_and_printed_without_an_interval(folder, monkeypatch):
-    monkeypatch.setattr(estimates, "MIN_IMAGES", 5)
-    where = {"unit": "channel 5", "name": "digit_0002.png"}
-    numbers = {"effect": ReportedNumber(0.0976, "effect on the first digit", "expected_effect", where)}
-    compared = ReportedNumbers("a notebook", numbers).compare(folder)
-    here = compared["numbers"]["effect"]["here"]["estimate"]
-    assert comparison(compared)["here"].tolist() == [f"{here:.4g} (of one image, no interval)"]
 
 
 def test_the_table_shows_both_numbers_and_says_where_nothing_was_measured(folder):

@@ -44,20 +44,6 @@ def test_a_start_that_fails_leaves_the_directory_to_the_next_one(tmp_path):
     assert second.state == "running"
 
 
-def test_a_failure_is_kept_with_type_message_and_traceback(tmp_path):
-    run = RunDirectory(tmp_path)
-    run.start({}, [], {"seed": 0})
-    try:
-        raise KeyError("lesion")
-    except KeyError as error:
-        run.fail(error)
-    assert run.state == "failed"
-    assert run.read_record()["seed"] == 0
-    assert run.read_record()["exception"]["type"] == "KeyError"
-    assert "lesion" in run.read_record()["exception"]["message"]
-    assert "test_run_directory.py" in run.read_record()["exception"]["traceback"]
-
-
 def test_a_completed_run_is_not_overwritten(tmp_path):
     run = RunDirectory(tmp_path)
     run.start({}, [], {})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dovision.results.run_directory import RunDirectory
-from dovision.results.run_files import RUN_FILES, digest_differences, remove_remains
+from dovision.results.run_files import RUN_FILES, digest_differences
 from dovision.results.tables import RunTable, read_schema
 
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
@@ -90,7 +90,7 @@ def test_nothing_is_written_or_removed_through_a_link(tmp_path, entry, target):
     link.parent.mkdir(parents=True)
     link.symlink_to(home if target == "folder" else home / target)
     run = RunDirectory(tmp_path / "runs" / "run")
-    for begin in (lambda: run.start({}, [], {}, afresh=True), lambda: run.skip([], "failed")):
+    for begin in (lambda: run.start({}, [], {}, afresh=True), run.hold):
         with pytest.raises(ValueError, match=f"must hold its files itself, got {link}, a link to .*home"):
             begin()
     assert {path: path.is_file() and path.read_text() for path in home.rglob("*")} == before
@@ -119,13 +119,3 @@ def test_a_run_writes_what_is_declared_and_nothing_else(fitted):
         "metrics.csv",
     }
     assert {path.name for path in declared} >= always
-
-
-@pytest.mark.parametrize(("afresh", "left"), [(False, {"chunks", "maps/0_clean.png"}), (True, set())])
-def test_a_start_goes_on_with_finished_chunks_and_their_pictures_alone(tmp_path, afresh, left):
-    for name in (*WRITTEN, "run.log", "chunks/effects/0-of-1/64.json"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("of a start that was stopped")
-    remove_remains(tmp_path, afresh)
-    found = {path.relative_to(tmp_path).as_posix() for file in RUN_FILES for path in file.find(tmp_path)}
-    assert found == left | {"run.log"}

@@ -14,10 +14,9 @@ import pytest
 
 import made_runs
 from dovision.functional.intervals import SPREAD, Number, withheld
-from dovision.results import effect_findings, map_findings, sweep_findings
-from dovision.results.finding import Finding, direction, in_brackets
+from dovision.results import effect_findings, headline_effects, map_findings, sweep_findings
+from dovision.results.finding import HEADLINE_METRICS, Finding, direction, in_brackets
 from dovision.results.headline_effects import without_opposite
-from dovision.results.number_text import HEADLINE_METRICS
 from dovision.results.run_findings import run_findings
 from dovision.results.run_record import Run, read_run
 from dovision.results.sweep_findings import by_factors, sweep_sentences
@@ -266,7 +265,7 @@ def test_the_class_that_an_object_changes_most_has_an_interval_of_the_level_of_t
         return pd.DataFrame([key | own for own in rows])
 
     monkeypatch.setitem(effect_findings.OBJECT_TABLES, "object_effects", table)
-    monkeypatch.setattr(effect_findings, "read_task", lambda folder: made_runs.DIGITS)
+    monkeypatch.setattr(headline_effects, "read_task", lambda folder: made_runs.DIGITS)
     monkeypatch.setattr(effect_findings, "at_chance", lambda run: None)
     run = Run(None, "", "completed", {}, {}, {"object_effects": table(None).to_dict("records")})
     (found,) = effect_findings._objects(run)

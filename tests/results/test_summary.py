@@ -9,9 +9,8 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from dovision.functional.intervals import ONE_GROUP
-from dovision.results.schemas import read_summary
-from dovision.results.summary import METRICS, label_counts, summarise, write_summary
+from dovision.results.schemas import METRICS, read_summary
+from dovision.results.summary import label_counts, summarise, write_summary
 from dovision.results.tables import SAMPLES, TableWriter, samples_schema
 from dovision.results.to_arrow import CleanImages, mean_effects, sample_columns
 from dovision.types import Batch, Task
@@ -103,19 +102,6 @@ def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
     assert json.loads(text) == summary
 
 
-def test_a_run_in_which_nothing_was_right_before_has_no_success_rate(tmp_path, write_run):
-    run = write_run(tmp_path, eps=(0.1,), images=1, maps=0)
-    condition = json.loads((run.path / "summary.json").read_text())["conditions"]["clean"]
-    assert condition["accuracy"] == {
-        "estimate": 1.0,
-        "low": None,
-        "high": None,
-        "clusters": 1,
-        "method": "",
-        "reason": ONE_GROUP,
-    }
-
-
 def test_the_images_of_each_class_are_counted_and_what_one_class_does_not_define_is_noted(tmp_path):
     summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
     assert summary["labels"] == {"cat": 4, "dog": 0}
@@ -146,8 +132,3 @@ def test_the_quality_of_a_run_is_that_of_its_probabilities(write_run, tmp_path):
         assert found["classifier_auroc"]["estimate"] == pytest.approx(
             roc_auc_score(rows["label"], probability / probability.sum(1, keepdims=True), multi_class="ovr"), abs=1e-6
         )
-
-
-def test_many_classes_are_counted_by_the_least_and_the_most():
-    labels = {f"class {number}": number + 1000 for number in range(7)}
-    assert label_counts(labels) == "7 classes, 1,000 to 1,006 images each"

@@ -10,8 +10,8 @@ import pytest
 
 from dovision.results import sweep_findings as module
 from dovision.results.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
+from dovision.results.finding import HEADLINE_METRICS
 from dovision.results.map_findings import PRIMARY
-from dovision.results.number_text import HEADLINE_METRICS
 from dovision.results.run_record import Run
 from dovision.results.sweep_findings import MOVED_BY, by_factors, can_move, pivots, sweep_numbers, sweep_sentences
 

@@ -79,11 +79,9 @@ def test_the_closing_lines_name_what_is_not_completed_and_the_command_for_it():
 
 def test_the_reason_is_read_from_the_run_directory(tmp_path):
     states = {}
-    for name in ("failed", "interrupted", "skipped", "killed", "running", "damaged", "missing"):
+    for name in ("failed", "interrupted", "killed", "running", "damaged", "missing"):
         run = RunDirectory(tmp_path / name)
-        if name == "skipped":
-            run.skip([], "another failed")
-        elif name != "missing":
+        if name != "missing":
             run.start({}, [], {})
         if name == "failed":
             run.fail(KeyError("x"))
@@ -98,7 +96,6 @@ def test_the_reason_is_read_from_the_run_directory(tmp_path):
         states[name] = (found.state, found.failure)
     assert states["failed"] == ("failed", "KeyError: 'x'")
     assert states["interrupted"] == ("interrupted", "stopped by SIGTERM")
-    assert states["skipped"] == ("skipped", "another failed")
     assert states["killed"] == ("interrupted", "its process was killed, or its machine went down")
     assert states["missing"] == ("missing", "not started")
     assert states["damaged"][0] == "damaged"

@@ -1,6 +1,8 @@
 """Tables are complete, equal for equal rows, and refused when damaged."""
 
-import gc
+from __future__ import annotations
+
+import math
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,8 +11,14 @@ import torch
 
 from dovision.results import tables
 from dovision.results.tables import TableWriter, effects_schema, read_effects, read_samples, row_groups, write_table
-from dovision.results.to_arrow import effect_columns
-from dovision.types import Box, Task
+from dovision.results.to_arrow import (
+    effect_columns,
+    mean_effects,
+    probability_margin,
+    sample_columns,
+    task_entropy,
+)
+from dovision.types import Batch, Box, Task
 
 TASK = Task("multiclass", ("cat", "dog"))
 
@@ -85,17 +93,121 @@ def test_a_table_without_rows_is_refused(tmp_path):
         read_samples(tmp_path)
 
 
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_length_of_the_table(tmp_path):
-    part = rows(range(12_500))
-    peaks = []
-    gc.collect()  # what others have left is freed now, and not while the first table is written
-    for times in (4, 40):
-        before = pa.total_allocated_bytes()
-        largest = 0
-        with TableWriter(tmp_path / "effects.parquet", effects_schema()) as table:
-            for _ in range(times):
-                table.write(part)
-                largest = max(largest, pa.total_allocated_bytes() - before)
-        peaks.append(largest)
-    assert peaks[1] <= 1.1 * peaks[0]
+TWO = Task("multiclass", ("cat", "dog"))
+LABELS = Task("multilabel", ("nodule", "mass"))
+
+
+def logit(*probability):
+    return torch.tensor(probability).logit()
+
+
+def odds(*probability):
+    """Logits of a two-class softmax with these probabilities of the first class."""
+    return torch.stack([logit(*probability), torch.zeros(len(probability))], dim=-1)
+
+
+def batch(image, label):
+    sample = torch.arange(len(label)) + 10
+    return Batch(image, label, sample, sample // 2)
+
+
+def one(**changes):
+    image = torch.full((2, 1, 2, 2), 0.5)
+    given = {
+        "condition": "clean",
+        "eps": 0.0,
+        "batch": batch(image, torch.tensor([0, 1])),
+        "names": ["a.png", "b.png"],
+        "task": TWO,
+        "logits": odds(0.75, 0.75),
+        "control": odds(0.75, 0.75),
+        "treated": odds(0.5, 0.75).unsqueeze(1),
+    }
+    given |= changes
+    means = mean_effects(given.pop("control"), given.pop("treated"), given["task"], given.pop("done", None))
+    return sample_columns(**given, means=means).to_pydict()
+
+
+def test_a_clean_condition_has_hand_worked_numbers_and_no_success():
+    rows = one()
+    assert (rows["sample"], rows["group"], rows["name"]) == ([10, 11], [5, 5], ["a.png", "b.png"])
+    assert (rows["condition"], rows["eps"]) == (["clean"] * 2, [0.0] * 2)
+    assert (rows["label"], rows["prediction"], rows["correct"]) == ([0, 1], [0, 0], [True, False])
+    assert rows["probability"] == pytest.approx([0.75] * 2)
+    assert [list(map(float, each)) for each in rows["probabilities"]] == [pytest.approx([0.75, 0.25])] * 2
+    assert rows["logits"] == odds(0.75, 0.75).tolist()
+    assert rows["margin"] == pytest.approx([0.5] * 2)
+    assert rows["entropy"] == pytest.approx([-0.75 * math.log(0.75) - 0.25 * math.log(0.25)] * 2)
+    assert rows["success"] == rows["success_8bit"] == [None] * 2
+    assert rows["linf"] == rows["l2"] == [0.0] * 2
+    # first image: effects -1/4 and +1/4, expected effect = .75 * -.25 + .25 * .25 = -1/8; second: none
+    assert rows["mean_abs_expected_effect"] == pytest.approx([0.125, 0.0])
+
+
+def test_several_labels_are_right_only_together():
+    label = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    control = torch.stack([logit(0.9, 0.2), logit(0.9, 0.2)])
+    treated = torch.stack([logit(0.4, 0.2), logit(0.9, 0.7)]).unsqueeze(1)
+    image = torch.full((2, 1, 2, 2), 0.5)
+    rows = one(task=LABELS, batch=batch(image, label), logits=control, control=control, treated=treated)
+    assert rows["label"] == [[1, 0], [1, 1]]
+    assert rows["prediction"] == [[1, 0], [1, 0]]
+    assert rows["correct"] == [True, False]
+    assert rows["margin"] == pytest.approx([0.6] * 2)
+    # |expected effect| a label: .9 * .5 and 0; 0 and .2 * .5; the mean over two labels
+    assert rows["mean_abs_expected_effect"] == pytest.approx([0.225, 0.05])
+
+
+def test_a_label_that_is_not_known_is_minus_one_and_cannot_be_said_wrongly():
+    films = batch(torch.full((2, 1, 2, 2), 0.5), torch.tensor([[1.0, torch.nan], [torch.nan, 1.0]]))
+    logits = torch.stack([logit(0.9, 0.2), logit(0.9, 0.2)])
+    rows = one(task=LABELS, batch=films, logits=logits, control=logits, treated=logits.unsqueeze(1))
+    assert rows["label"] == [[1, -1], [-1, 1]]
+    assert rows["correct"] == [True, False]
+
+
+def test_entropy_of_certain_and_of_open_predictions():
+    assert task_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), TWO).tolist() == pytest.approx([0.0, math.log(2)])
+    assert task_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), LABELS).tolist() == pytest.approx(
+        [0.0, 2 * math.log(2)]
+    )
+
+
+def test_margin_is_the_distance_from_another_answer():
+    assert probability_margin(torch.tensor([[0.2, 0.7, 0.1]]), TWO).tolist() == pytest.approx([0.5])
+    assert probability_margin(torch.tensor([[0.2, 0.55]]), LABELS).tolist() == pytest.approx([0.1])
+
+
+def test_mean_abs_expected_effect_does_not_let_units_cancel():
+    control, treated = odds(0.5), torch.stack([odds(0.75), odds(0.75).flip(-1)], dim=1)
+    # effects +-1/4 of both classes at equal weights: expected effect = 0 for each unit of a balanced control
+    assert mean_effects(control, treated, TWO)["mean_abs_expected_effect"].tolist() == pytest.approx([0.0], abs=1e-6)
+    control, treated = odds(0.8), torch.stack([odds(0.9), odds(0.7)], dim=1)
+    # expected effect = .8 * .1 - .2 * .1 = .06, and -.06
+    assert mean_effects(control, treated, TWO)["mean_abs_expected_effect"].tolist() == pytest.approx([0.06])
+
+
+def effects(task=TWO, control=None, treated=None, regions=None, images=slice(None)):
+    control = odds(0.75, 0.5) if control is None else control
+    treated = torch.stack([odds(0.5, 0.5), odds(0.75, 0.25)], dim=1) if treated is None else treated
+    return effect_columns(
+        condition="clean",
+        sample=torch.tensor([3, 4])[images],
+        units=("u0", "u1"),
+        task=task,
+        control_logits=control[images],
+        treated_logits=treated[images],
+        regions=(regions or [[None, Box(0, 1, 2, 3)], [None, None]])[images],
+    ).to_pydict()
+
+
+def test_the_expected_effect_of_a_unit_is_one_number_for_all_classes_but_one_per_label():
+    assert effects()["expected_effect"] == pytest.approx([-0.125, -0.125, 0, 0, 0, 0, 0, 0], abs=1e-6)
+    control = torch.stack([logit(0.8, 0.5), logit(0.8, 0.5)])
+    treated = torch.stack([logit(0.3, 0.5), logit(0.8, 0.9)]).expand(2, 2, 2)
+    assert effects(LABELS, control, treated)["expected_effect"] == pytest.approx([-0.4, 0, 0, 0.2] * 2, abs=1e-6)
+
+
+def test_logits_that_do_not_fit_the_units_are_refused():
+    with pytest.raises(ValueError, match=r"treated_logits must have shape \(B, U, K\) = \(2, 2, 2\), got \(2, 1, 2\)"):
+        effects(treated=odds(0.5, 0.5).unsqueeze(1))

@@ -12,9 +12,9 @@ from torch import nn
 import dovision as dv
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import mean_interval
+from dovision.results.average_effect import EFFECTS_BEYOND, effects_beyond
 from dovision.results.effect_sums import CELL
 from dovision.results.tables import EFFECTS, read_effects, read_samples
-from dovision.results.unit_combinations import EFFECTS_BEYOND, effects_beyond
 from made_runs import write_sums
 
 IMAGES = 24

@@ -9,8 +9,8 @@ from pathlib import Path
 from dovision.io.terminal_tables import TextTable, print_states, print_tables
 from dovision.results.display_names import MEAN_EFFECT, METRIC_HEADS
 from dovision.results.factors import factor_heads, level_texts
+from dovision.results.finding import number_form, number_text
 from dovision.results.image_ranges import join_ranges
-from dovision.results.number_text import number_form, number_text
 from dovision.results.run_record import Run, factors_of
 from dovision.results.sweep_summary import PROGRAM, closing, findings, metrics_of
 from dovision.results.tables import CLEAN

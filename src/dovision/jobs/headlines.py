@@ -22,8 +22,8 @@ from dovision.results.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY, unsee
 from dovision.results.detection_tables import DETECTOR, NOISES, detector_label, preferred
 from dovision.results.display_names import METRIC_HEADS, display_name
 from dovision.results.effect_findings import norm_of
+from dovision.results.finding import HEADLINE_METRICS, bracketed, interval_text, metric_text
 from dovision.results.map_summary import whole_scores
-from dovision.results.number_text import HEADLINE_METRICS, bracketed, interval_text, metric_text
 from dovision.results.refuter_findings import verdict_table
 from dovision.results.refuters import refutations
 from dovision.results.run_findings import by_heading, run_findings

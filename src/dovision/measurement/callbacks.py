@@ -32,11 +32,10 @@ from dovision.measurement.explanation_config import MapSettings
 from dovision.measurement.maps import MapEvaluation, MapOptions
 from dovision.measurement.refuters import RefuterEvaluation, RefuterOptions
 from dovision.results.detection_tables import ADAPTIVE_STEPS, SCORES, TEST
-from dovision.results.map_tables import write_boxes
+from dovision.results.image_tables import write_boxes, write_object_masks
 from dovision.results.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.results.tables import write_table
 from dovision.results.thumbnails import PictureChoice, pictured_samples
-from dovision.results.unit_masks import write_object_masks
 from dovision.training.data_module import ImageDataModule
 from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.trainer import limits, make_trainer

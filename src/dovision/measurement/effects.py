@@ -38,8 +38,8 @@ from dovision.measurement.gradient_health import (
 )
 from dovision.propagation import Outcome, Propagation
 from dovision.results.effect_sums import QUANTUM, SUMS, Cells, merged_sums, sums_columns, sums_schema
+from dovision.results.image_tables import write_masks, write_sources
 from dovision.results.resumable_writer import NO_RESUME, Resume
-from dovision.results.source_table import write_sources
 from dovision.results.tables import (
     CLEAN,
     EFFECTS,
@@ -59,7 +59,6 @@ from dovision.results.to_arrow import (
     sample_columns,
     touched,
 )
-from dovision.results.unit_masks import write_masks
 from dovision.types import INPUT, Batch, Box, Mask, Shape, Task
 
 log = logging.getLogger(__name__)

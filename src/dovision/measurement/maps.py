@@ -24,7 +24,7 @@ from dovision.measurement.callback import Evaluation
 from dovision.measurement.explanation_config import TOKEN_DROP, MapSettings
 from dovision.measurement.token_removal import TokenRemoval
 from dovision.results.explanation_metrics import localisation, object_regions
-from dovision.results.map_tables import AS_IS, MAPS_FILE, PERTURBED, MapGrid, maps_schema, read_grid, read_maps
+from dovision.results.image_tables import AS_IS, MAPS_FILE, PERTURBED, MapGrid, maps_schema, read_grid, read_maps
 from dovision.results.resumable_writer import NO_RESUME, Resume
 from dovision.results.tables import RunTable
 from dovision.training.sanity_checks import cascade

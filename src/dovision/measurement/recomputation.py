@@ -23,12 +23,11 @@ from dovision.results.detection_summary import DETECTION, detection, read_detect
 from dovision.results.detection_tables import ADAPTIVE_ATTACKS, ADAPTIVE_STEPS, COMPARISON, SCORES, TEST, VAL
 from dovision.results.detector_comparison import detector_differences, read_comparison
 from dovision.results.effect_sums import LOG_ODDS_QUANTUM, LOG_ODDS_SUM, QUANTUM, SUMS
-from dovision.results.map_tables import MAPS_FILE
+from dovision.results.image_tables import MAPS_FILE, MASKS_FILE, OBJECT_MASKS_FILE
 from dovision.results.run_files import RUN_FILES
 from dovision.results.schemas import SUMMARY, read_summary
 from dovision.results.summary import write_summary
 from dovision.results.tables import CLEAN, RunTable, read_groups, read_schema, read_table
-from dovision.results.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
 from dovision.training.data_module import ImageDataModule
 from dovision.training.trainer import make_trainer
 from dovision.types import Batch

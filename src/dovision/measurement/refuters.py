@@ -23,8 +23,7 @@ from dovision.interventions.fills import Constant, Mean
 from dovision.measurement.callback import Evaluation
 from dovision.propagation import Propagation
 from dovision.results.headline_effects import Headline, headline_effects
-from dovision.results.map_tables import read_box_table
-from dovision.results.refuter_table import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
+from dovision.results.image_tables import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED, read_box_table
 from dovision.results.resumable_writer import NO_RESUME, Resume
 from dovision.results.tables import RunTable
 from dovision.training.sanity_checks import cascade

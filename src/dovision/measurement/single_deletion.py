@@ -14,7 +14,7 @@ from dovision.interventions.edge_control import EdgeControl
 from dovision.interventions.fills import Fill
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import CachedPropagation, Propagation
-from dovision.results.map_tables import CONTENT, HARD, SOFT
+from dovision.results.image_tables import CONTENT, HARD, SOFT
 from dovision.results.tables import NUMBER
 from dovision.types import Batch
 

@@ -20,7 +20,7 @@ from dovision.report.image_overlay import OverlayPanel, draw_picture, overlay
 from dovision.report.plots import draw_means, name_rows, panel_rows
 from dovision.report.style import LINE, PAPER, SMALL, canvas, shortened, styled
 from dovision.results.display_names import display_name
-from dovision.results.number_text import finer_text
+from dovision.results.finding import finer_text
 from dovision.results.thumbnails import load_thumbnail, thumbnail_path
 from dovision.types import BOX_COLUMNS
 

@@ -33,8 +33,8 @@ from dovision.notebook.running import Running
 from dovision.results.display_names import component_name
 from dovision.results.explanation_metrics import agreements
 from dovision.results.finding import Finding
+from dovision.results.image_tables import read_box_table
 from dovision.results.map_findings import map_findings
-from dovision.results.map_tables import read_box_table
 from dovision.results.run_record import Run
 from dovision.results.tables import boxes_of
 from dovision.types import Batch, Task

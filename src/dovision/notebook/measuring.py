@@ -31,7 +31,7 @@ from dovision.measurement.refuters import RefuterEvaluation, refutable
 from dovision.module_state import evaluating
 from dovision.notebook.image_data import ImageData
 from dovision.notebook.running import Running
-from dovision.results.map_tables import write_boxes
+from dovision.results.image_tables import write_boxes
 from dovision.results.run_record import Run
 from dovision.results.summary import write_summary
 from dovision.results.thumbnails import PictureChoice

@@ -17,7 +17,7 @@ from dovision.report.image_overlay import OPAQUE, Values
 from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.report.report_figure import label_names
 from dovision.results.display_names import display_name
-from dovision.results.map_tables import read_box_table
+from dovision.results.image_tables import UnitMasks, masks_of, packed, read_box_table, read_masks, read_object_masks
 from dovision.results.run_record import Run
 from dovision.results.tables import (
     largest_effect,
@@ -27,7 +27,6 @@ from dovision.results.tables import (
     read_task,
 )
 from dovision.results.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.results.unit_masks import UnitMasks, masks_of, packed, read_masks, read_object_masks
 from dovision.types import Box, Mask
 
 MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there

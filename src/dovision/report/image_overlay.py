@@ -20,9 +20,9 @@ from matplotlib.patches import Rectangle
 
 from dovision.functional.geometry import stack
 from dovision.report.style import COOL, LINE, SMALL, WARM, canvas, panels_across, styled
+from dovision.results.image_tables import UnitMasks, masks_of
 from dovision.results.tables import boxes_of
 from dovision.results.thumbnails import Picture
-from dovision.results.unit_masks import UnitMasks, masks_of
 from dovision.types import Mask
 
 Values = npt.NDArray[np.float64]

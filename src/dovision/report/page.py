@@ -30,14 +30,13 @@ from dovision.results import sentences
 from dovision.results.display_names import METRIC_HEADS, ROWS_NOTE, display_name, metric_head
 from dovision.results.effect_findings import norm_of
 from dovision.results.factors import factor_heads, flattened, level_texts, natural, split
+from dovision.results.finding import HEADLINE_METRICS
 from dovision.results.headline_numbers import result_texts, results_frame
-from dovision.results.number_text import HEADLINE_METRICS
 from dovision.results.reported import REPORTED, comparison
 from dovision.results.run_files import RUN
 from dovision.results.run_findings import by_heading, run_findings
 from dovision.results.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
-from dovision.results.schemas import DIGESTS
-from dovision.results.summary import QUALITY
+from dovision.results.schemas import DIGESTS, QUALITY
 from dovision.results.sweep_findings import pivots, sweep_sentences
 from dovision.results.tables import CLEAN, read_row_choice
 

@@ -1,9 +1,9 @@
-"""Average effects with intervals: over the images of a run, from its table of sums, and over groups of rows."""
+"""Average effects with intervals, over the images of a run and groups of rows, and beyond those of other units."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,12 +25,14 @@ from dovision.functional.intervals import (
     spread,
 )
 from dovision.results.effect_sums import CELL, LOG_ODDS_QUANTUM, LOG_ODDS_SUM, QUANTUM, SUMS, SUMS_AT_ONCE, read_cells
-from dovision.results.tables import SAMPLES, read_groups, row_groups
-from dovision.types import Box
+from dovision.results.tables import read_groups, row_groups
+from dovision.types import FRAME, MATCHED_CONTROL, SET_JOIN, Box
 
 _Array = npt.NDArray[np.float64]
 _SUMMED = {"total": QUANTUM, LOG_ODDS_SUM: LOG_ODDS_QUANTUM, "images": 1}  # columns of sums, in what they count
 LARGE_EFFECT = 0.1  # size of an effect on a probability, fixed beforehand, beyond which groups are counted
+_BEYOND = [f"beyond{scale}{end}" for scale in ("", "_log_odds") for end in ("", "_low", "_high", "_reason", "_p")]
+EFFECTS_BEYOND = [*CELL, "effect", "effect_of_others", *_BEYOND, "clusters", "images"]
 
 
 def average_effects(folder: Path) -> pd.DataFrame:
@@ -47,33 +49,19 @@ def average_effects(folder: Path) -> pd.DataFrame:
         log-odds), log_odds_low, log_odds_high, log_odds_reason, log_odds_p; share_beyond (of the groups whose effect on
         the probability is larger than LARGE_EFFECT, with the sign of the average effect in log-odds), share_beyond_low,
         share_beyond_high (Clopper and Pearson's); clusters (groups), images; in the order of the table. Effects below
-        RESOLUTION count as 0. The last few tables are remembered, as long as their files stay as they are.
+        RESOLUTION count as 0.
     """
-    return without_few(_average_effects(folder, _stamps(folder)).copy())
+    return without_few(_averages(folder, read_cells(folder).row_index(), LEVEL))
 
 
 def at_level(folder: Path, rows: pd.DataFrame, level: float) -> pd.DataFrame:
     """Rows of `average_effects` with intervals of another level; reads the table again."""
-    chosen = tuple(rows[list(CELL)].itertuples(index=False, name=None))
-    return without_few(_average_effects(folder, _stamps(folder), chosen, level).set_index(rows.index))
+    cells = pd.MultiIndex.from_frame(rows[list(CELL)])
+    return without_few(_averages(folder, cells, level).set_index(rows.index))
 
 
-def _stamps(folder: Path) -> tuple[tuple[int, ...], ...]:
-    """Inodes, sizes and times of the files of a run's effects."""
-    files = [folder / name for name in (SAMPLES, SUMS)]
-    stamps = [path.stat() for path in files if path.is_file()]
-    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stamps)
-
-
-@functools.lru_cache(maxsize=4)
-def _average_effects(
-    folder: Path,
-    stamps: tuple[tuple[int, ...], ...],
-    chosen: tuple[tuple[str, ...], ...] | None = None,
-    level: float = LEVEL,
-) -> pd.DataFrame:
-    """Average effects of tables with these stamps, in all cells or in the chosen ones."""
-    cells = read_cells(folder).row_index() if chosen is None else pd.MultiIndex.from_tuples(chosen, names=CELL)
+def _averages(folder: Path, cells: pd.MultiIndex, level: float) -> pd.DataFrame:
+    """Average effects in some cells."""
     width = max(1, SUMS_AT_ONCE // max(read_groups(folder).nunique(), 1))
     blocks = [cells[start : start + width] for start in range(0, max(len(cells), 1), width)]  # a run may have none
     return pd.concat([_frame(block, group_sums(folder, block), level) for block in blocks], ignore_index=True)
@@ -176,3 +164,44 @@ def grouped_means(
             row |= spread(cell[spread_of].to_numpy(float), groups, level)
         averages.append(row)
     return without_few(pd.DataFrame(averages))
+
+
+def effects_beyond(folder: Path, level: float = LEVEL) -> pd.DataFrame:
+    """Effect of a unit minus the sum of those of others, paired by group.
+
+    Of a set of units the others are its members, and the difference is their interaction, e(u, v) - e(u) - e(v); a set
+    is a unit that is named after others of the run, such as c1+c4, and its matched controls have none. Of a unit whose
+    frame was painted alone the other is the frame: what it has as well is an effect of the edge that painting draws.
+
+    Returns:
+        Columns condition, unit, class; effect and effect_of_others (means on the probability); beyond, the mean of the
+        difference, and beyond_log_odds, each with _low, _high, _reason, _p; clusters, images. No rows where the run has
+        neither sets of units nor frames.
+    """
+    cells = read_cells(folder)
+    framed = [(unit, [f"{unit}{FRAME}"]) for unit in cells.unit]
+    sets = [(unit, unit.split(SET_JOIN)) for unit in cells.unit if SET_JOIN in unit and MATCHED_CONTROL not in unit]
+    others_of = {unit: others for unit, others in chain(framed, sets) if {*others} <= {*cells.unit}}
+    if not others_of:
+        return pd.DataFrame(columns=EFFECTS_BEYOND)
+    names = [*dict.fromkeys(chain(others_of, *others_of.values()))]
+    sums = group_sums(folder, cells._replace(unit=tuple(names)).row_index())
+    by_unit = np.moveaxis(sums.reshape(*sums.shape[:2], cells.shape[0], len(names), cells.shape[2]), 3, 0)
+    by_unit = by_unit.reshape(*by_unit.shape[:3], -1)  # (N, 3, G, C), by condition and class
+    frames = []
+    for unit, others in others_of.items():
+        of_units = by_unit[[names.index(name) for name in (unit, *others)]]
+        of_units = of_units * (of_units[:, 2] == of_units[0, 2]).all(axis=0)  # groups of the same images
+        counts, of_others = of_units[0, 2], of_units[1:].sum(axis=0)
+        beyond, bound = of_units[0] - of_others, float(len(others))
+        frame = cells._replace(unit=(unit,)).row_index().to_frame(index=False)
+        frame = frame.assign(
+            effect=means(of_units[0, 0], counts).value,
+            effect_of_others=means(of_others[0], counts).value,
+            **bounded_means(beyond[0], counts, (-bound, bound), RESOLUTION, level).columns("beyond"),
+            **means(beyond[1], counts, level=level).columns("beyond_log_odds"),
+            clusters=(counts > 0).sum(axis=0),
+            images=counts.sum(axis=0).astype(np.int64),
+        )
+        frames.append(frame[frame["images"] > 0])
+    return without_few(pd.concat(frames, ignore_index=True)[EFFECTS_BEYOND])

@@ -20,8 +20,7 @@ from dovision.results.detection_summary import (
 from dovision.results.detection_tables import ADAPTIVE_ATTACKS, DETECTOR, leaves_out, preferred
 from dovision.results.detector_comparison import detector_differences, read_comparison
 from dovision.results.display_names import component_name, display_name
-from dovision.results.finding import Finding, direction, finding, in_brackets
-from dovision.results.number_text import level_text
+from dovision.results.finding import Finding, direction, finding, in_brackets, level_text
 from dovision.results.run_record import Run
 
 _ROUNDING = 1e-9  # of a difference of two shares

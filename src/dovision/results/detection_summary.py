@@ -38,10 +38,8 @@ from dovision.results.detection_tables import (
     best_variant,
     detectors_of,
     leaves_out,
-    read_families,
-    read_norms,
     read_scores,
-    read_tuned,
+    read_stated,
     widest,
 )
 from dovision.results.tables import CLEAN, read_table, write_frame
@@ -108,7 +106,7 @@ def detection(folder: Path, names: Sequence[str] | None = None, level: float = L
 
 def _rows(folder: Path, scored: str, level: float) -> Iterator[dict[str, Any]]:
     """Rows of one detector's table."""
-    families, tuned, norms = read_families(folder), read_tuned(folder), read_norms(folder)
+    families, norms, tuned = read_stated(folder)
     scores_of_fits = read_scores(folder, scored)
     controlled = (scores_of_fits["fitted_on"] == PERMUTED_LABELS).any()
     for key, scores in scores_of_fits.groupby(DETECTOR, observed=True, sort=False):
@@ -374,7 +372,7 @@ def _metrics(
 
 
 def norms_of(attack: pd.Series[str], norms: Mapping[str, str]) -> pd.Series[str]:
-    """Norm of each row's attack, from `read_norms`; adaptive ones have it in their name."""
+    """Norm of each row's attack, as of `Stated`; adaptive ones have it in their name."""
     of = {name: norms.get(name, ADAPTIVE_ATTACKS.get(name, "Linf").lower()) for name in attack.unique()}
     return attack.map(of).astype(str)
 

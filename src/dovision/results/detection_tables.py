@@ -161,22 +161,19 @@ def scores_schema(
     return SCORES.schema({name: json.dumps(value) for name, value in stated.items()})
 
 
-def read_families(folder: Path) -> dict[str, str]:
-    """Families of scores.parquet, by attack."""
-    families: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata[FAMILIES.encode()])
-    return families
+class Stated(NamedTuple):
+    """What the metadata of scores.parquet state."""
+
+    families: dict[str, str]  # of attacks
+    norms: dict[str, str]  # of attacks, other than Linf
+    tuned: dict[tuple[str, str, str], str]  # settings that fits have chosen, as text, by DETECTOR
 
 
-def read_norms(folder: Path) -> dict[str, str]:
-    """Norms other than Linf of scores.parquet, by attack."""
-    norms: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata[NORMS_OF.encode()])
-    return norms
-
-
-def read_tuned(folder: Path) -> dict[tuple[str, str, str], str]:
-    """Settings selected by fits, as text, by (detector, variant, fitted_on); fits without any are left out."""
-    stored = json.loads(read_schema(folder / SCORES).metadata[TUNED.encode()])
-    return {(detector, variant, fitted_on): text for detector, variant, fitted_on, text in stored}
+def read_stated(folder: Path) -> Stated:
+    """Read what scores.parquet states of attacks and fits."""
+    metadata = read_schema(folder / SCORES).metadata
+    families, norms, tuned = (json.loads(metadata[name.encode()]) for name in (FAMILIES, NORMS_OF, TUNED))
+    return Stated(families, norms, {(detector, variant, fit): text for detector, variant, fit, text in tuned})
 
 
 def read_adaptive(folder: Path) -> pd.DataFrame:

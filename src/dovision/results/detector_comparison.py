@@ -25,9 +25,8 @@ from dovision.results.detection_tables import (
     detectors_of,
     leaves_out,
     preferred,
-    read_families,
-    read_norms,
     read_scores,
+    read_stated,
 )
 from dovision.results.paired_difference import paired_difference
 from dovision.results.tables import CLEAN, read_table, write_frame
@@ -60,7 +59,7 @@ def detector_differences(
     Raises:
         ValueError: the reference has no scores.
     """
-    detectors, families = detectors_of(folder), read_families(folder)
+    detectors, families = detectors_of(folder), read_stated(folder).families
     if reference not in detectors:
         raise ValueError(f"the reference of a comparison must have scores, got none of {reference!r}.")
     fitted = [name for name in detectors if name.replace("_supervised", "") == reference != name]
@@ -100,7 +99,7 @@ def _compared(folder: Path, detector: str) -> pd.DataFrame:
         scores[f"above_{end}"] = (scores["score"] > limit).astype(float).where(limit.notna())
     chosen = (scores["split"] == TEST) & ~scores["attack"].isin(ADAPTIVE_ATTACKS)
     chosen &= scores["fitted_on"] != PERMUTED_LABELS
-    return scores.assign(norm=norms_of(scores["attack"], read_norms(folder)))[chosen].astype({"attack": str})
+    return scores.assign(norm=norms_of(scores["attack"], read_stated(folder).norms))[chosen].astype({"attack": str})
 
 
 def write_comparison(folder: Path, reference: str) -> None:

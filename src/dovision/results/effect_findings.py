@@ -12,22 +12,28 @@ from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import level_of_selected
 from dovision.results import sentences
 from dovision.results.display_names import GREYS, component_name, component_text
-from dovision.results.finding import Finding, direction, finding, images_text, in_brackets, spread_text
+from dovision.results.finding import (
+    Finding,
+    direction,
+    finding,
+    finer_text,
+    images_text,
+    in_brackets,
+    level_text,
+    spread_text,
+)
 from dovision.results.headline_effects import (
     OBJECT_TABLES,
     OF_MASK,
     OF_OBJECT,
     OF_UNIT,
     OF_ZONE,
-    largest_mask,
-    largest_of_kinds,
+    strongest_mask,
+    strongest_objects,
 )
 from dovision.results.headline_numbers import counted_images
 from dovision.results.map_findings import at_chance
-from dovision.results.mask_effects import mask_contrasts
-from dovision.results.number_text import finer_text, level_text
-from dovision.results.object_effects import object_rows
-from dovision.results.object_units import effects_over_objects, units_over_objects
+from dovision.results.object_effects import effects_over_objects, object_rows, units_over_objects
 from dovision.results.refuter_findings import verdict
 from dovision.results.run_record import Run
 from dovision.results.sentences import ATTACKED, REFUTED, USES
@@ -175,19 +181,13 @@ def _each_picture(run: Run) -> Iterator[Finding]:
 
 def _masks(run: Run) -> Iterator[Finding]:
     """Finding on evidence inside the mask of the largest effect, paired with its outside and moved masks."""
-    summary = run.summary.get("mask_contrasts", [])
-    rows = [row for row in summary if row["condition"] == CLEAN and row["inside"] is not None]
-    if not rows:
+    if not run.summary.get("mask_contrasts") or (strongest := strongest_mask(run.folder)) is None:
         return
-    level = level_of_selected(1, len(rows))
-    frame = mask_contrasts(run.folder, level)
-    frame = frame[frame["condition"] == CLEAN].astype(object)
-    row = largest_mask(frame.where(frame.notna(), None).to_dict("records"))
-    assert row is not None
-    among = sentences.MASK_AMONG.format(count=len(rows), level=level_text(level)) if len(rows) > 1 else ""
+    row, level, several = strongest
+    among = sentences.MASK_AMONG.format(count=several, level=level_text(level)) if several > 1 else ""
     for name, (other, where) in sentences.MASK_OTHERS.items():
         column = f"minus_{name}"
-        if row[name] is None:
+        if pd.isna(row[name]):
             continue
         log_odds, images = f"{column}_log_odds", row[f"{column}_images"]
         refuted = verdict(run, f"{OF_MASK}{column}", row["mask"], row["class"])
@@ -212,7 +212,7 @@ def _objects(run: Run) -> Iterator[Finding]:
 
     None of a kind of which there are too few images for an interval.
     """
-    name, shown, candidates = _strongest_objects(run)
+    name, shown, candidates = strongest_objects(run.folder, run.summary)
     if not shown:
         return
     column = "difference" if name == "contrasts" else "mean"
@@ -257,19 +257,6 @@ def _objects(run: Run) -> Iterator[Finding]:
         yield finding(f"{OF_OBJECT}{row['kind']}", text + refuted, row, row["images"], "log_odds", USES, figure)
 
 
-def _strongest_objects(run: Run) -> tuple[str, list[Mapping[str, Any]], int]:
-    """Table of objects, "" where units cover them; its rows that have a sentence; and among how many they were chosen.
-
-    Of clean images, of kinds with an interval.
-    """
-    name = next((name for name in OBJECT_TABLES if run.summary.get(name)), "")
-    rows = run.summary[name] if name else effects_over_objects(run.folder).to_dict("records")
-    low = "difference_low" if name == "contrasts" else "low"
-    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row[low])]
-    shown, clean = largest_of_kinds(clean, read_task(run.folder).opposite) if clean else ([], clean)
-    return name, shown, len(clean)
-
-
 def attack_findings(run: Run) -> Iterator[Finding]:
     """Findings on the attack at its largest epsilon: its success, and the change of the effects that are used."""
     yield from attack_success(run)
@@ -306,7 +293,7 @@ def _subject(run: Run, condition: str) -> tuple[pd.DataFrame, float, str, dict[s
     """
     if run.summary.get("mask_contrasts"):
         return None
-    _, shown, candidates = _strongest_objects(run)
+    _, shown, candidates = strongest_objects(run.folder, run.summary)
     if shown:
         name, label, level = shown[0]["kind"], shown[0]["class"], level_of_selected(1, candidates)
         rows = object_rows(run.folder)

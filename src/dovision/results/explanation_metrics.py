@@ -12,7 +12,7 @@ import pandas as pd
 from dovision.functional import agreement
 from dovision.functional.estimates import of_images
 from dovision.functional.intervals import mean_interval, withheld
-from dovision.results.map_tables import (
+from dovision.results.image_tables import (
     AS_IS,
     CONTENT,
     HARD,
@@ -20,13 +20,14 @@ from dovision.results.map_tables import (
     RANDOMISED,
     SOFT,
     MapGrid,
+    ObjectMasks,
     read_box_table,
     read_grid,
     read_maps,
+    read_object_masks,
 )
 from dovision.results.object_effects import true_effects
 from dovision.results.tables import CLEAN, boxes_of
-from dovision.results.unit_masks import ObjectMasks, read_object_masks
 from dovision.types import Box, Mask, object_kind
 
 Region = Sequence[Box] | Mask  # what speaks for a class in an image

@@ -1,15 +1,24 @@
-"""A finding: a plain sentence and the number behind it, which never claims more than the number's interval."""
+"""A finding, a sentence with its number, and numbers with their intervals as text, the same for every outlet."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from dovision.functional.intervals import NOT_STATED, Number
-from dovision.results.number_text import interval_text, number_text
+from dovision.functional.intervals import NOT_STATED, SATURATED, Number
+from dovision.results.display_names import MEAN_EFFECT
+from dovision.results.schemas import METRICS, QUALITY
 from dovision.results.sentences import BETTER, CHANGE_VERBS, MOST_GROUPS, STAYS
+
+_MOST_PLACES = 6  # behind the point; smaller numbers are written with their power of ten
+_LEAST_END = 1e-6  # of the number, below which the end of an interval has no places of its own
+SIZE_SPREAD = ("median", "least", "most")  # of a size, over images
+HEADLINE_METRICS = ("accuracy", *(name for name in METRICS if name not in QUALITY))  # and of attacks
 
 
 class Finding(NamedTuple):
@@ -78,3 +87,100 @@ def spread_text(row: Mapping[str, Any], label: str) -> str:
 def direction(row: Mapping[str, Any], column: str = "mean", middle: float = 0.0) -> int:
     """Side of `middle` on which a column's whole interval lies, as of `Number.sign`."""
     return Number.of(row, column).sign(middle)
+
+
+def interval_text(number: Number, form: str = ".3f") -> str:
+    """A number with its interval, as "value [low, high]".
+
+    "-" stands for what there is not, the number or its interval; "saturated" for an effect that is rounding. A number
+    that has no interval by its nature, an empty reason, stands alone. What is small has more places (`finer`), but for
+    an end that is nothing beside the number.
+
+    Args:
+        number: nan, where there is none.
+        form: how each number is written, such as "+.3f".
+    """
+    value, low, high, _, _, reason = number
+    if np.isnan(value):
+        return "-"
+    if reason == SATURATED:
+        return "saturated"
+    if np.isnan(low):
+        return finer_text(value, form) + " [-]" * bool(reason)
+    least = _LEAST_END * abs(value)
+    excludes_zero = low * high > 0 and min(abs(low), abs(high)) > least
+    form = finer(form, value if excludes_zero else max(map(abs, (value, low, high))))
+    ends = []
+    for end in (low, high):
+        hidden = abs(end) > least and float(f"{end:{form}}") == 0  # it would read as zero
+        ends.append(number_text(end, finer(form, end) if excludes_zero or hidden else form))
+    return f"{number_text(value, form)} [{', '.join(ends)}]"
+
+
+def finer(form: str, size: float) -> str:
+    """Format with two significant digits for numbers that would read as zero or as one unit of the last place.
+
+    Args:
+        form: of other numbers, such as "+.3f"; "+.1e" suits every size.
+        size: of the number, of either sign.
+    """
+    if form.endswith("e"):
+        return form
+    sign, places = form.rstrip("f").split(".")
+    if size == 0 or abs(size) >= 1.5 * 10 ** -int(places):
+        return form
+    needed = 1 - math.floor(math.log10(abs(size)))
+    return f"{sign}.{needed}f" if needed <= _MOST_PLACES else f"{sign}.1e"
+
+
+def number_text(value: float, form: str) -> str:
+    """Format a number; zero has no sign, and exponents have no plus and no leading zeros."""
+    text, _, power = f"{value:{form}}".partition("e")
+    text = f"{text}e{int(power)}" if int(power or 0) else text
+    return text if float(text) else text.lstrip("+-")
+
+
+def finer_text(value: float, form: str) -> str:
+    """Format a number by itself, finer than `form` if it is small."""
+    return number_text(value, finer(form, value))
+
+
+def level_text(level: float) -> str:
+    """Format the level of intervals with two digits of its complement, such as "95%" or "99.88%"."""
+    rest = 100 * (1 - level)
+    places = max(0, 1 - math.floor(math.log10(rest) + 1e-9))
+    return f"{float(f'{100 - rest:.{places}f}'):.12g}%"
+
+
+def metric_text(metric: str, row: Mapping[str, Any] | None) -> str:
+    """Format a headline metric of a summary with its interval, or a size with its median and range; "-" for None."""
+    number = Number.of(row or {}, "estimate")
+    text = interval_text(number, form := number_form(metric, number.value))
+    if row is None or row.get("median") is None:
+        return text
+    median, least, most = (finer_text(row[name], form) for name in SIZE_SPREAD)
+    return f"{text} (median {median}, {least} to {most})"
+
+
+def seeds_text(metric: str, mean: float, sd: float, seeds: int) -> str:
+    """Format a mean over seeds with its standard deviation, such as "0.912 ± 0.004 (n = 3 seeds)"."""
+    form = finer(number_form(metric, mean), sd if sd > 0 else 0.0)
+    return f"{mean:{form}} ± {sd:{form}} (n = {seeds} seeds)"
+
+
+def number_form(metric: str, value: float) -> str:
+    """The format of a metric's numbers."""
+    form = ".4f" if metric == MEAN_EFFECT else ".3f"
+    return form if np.isnan(value) else finer(form, value)
+
+
+def bracketed(rows: pd.DataFrame, name: str = "mean", form: npt.ArrayLike = ".3f") -> list[str]:
+    """Format the numbers of a column of rows with their intervals, as `interval_text`.
+
+    Args:
+        rows, name: as of `Number.of`.
+        form: how each number is written; one for all rows, or one a row.
+    """
+    forms = np.broadcast_to(form, len(rows))
+    numbers = (Number.of(row, name) for row in rows.to_dict("records"))
+    return [interval_text(number, one) for number, one in zip(numbers, forms, strict=True)]

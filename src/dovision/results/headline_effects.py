@@ -12,8 +12,14 @@ from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import LEVEL, level_of_selected
 from dovision.results.effect_sums import read_cells
 from dovision.results.mask_effects import INSIDE_MINUS, mask_contrasts
-from dovision.results.object_effects import TAG, contrasts, object_effects, object_rows
-from dovision.results.object_units import effects_over_objects, units_over_objects
+from dovision.results.object_effects import (
+    TAG,
+    contrasts,
+    effects_over_objects,
+    object_effects,
+    object_rows,
+    units_over_objects,
+)
 from dovision.results.tables import CLEAN, read_groups, read_samples, read_task
 from dovision.results.zone_effects import (
     TRUE_CLASS,
@@ -52,10 +58,46 @@ def headline_effects(folder: Path) -> list[Headline]:
     return [*_of_masks(folder)] or [*_of_objects(folder)] or [*_of_zone(folder)]
 
 
-def largest_mask(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Row of `mask_contrasts` with the largest clean effect inside the mask; None without one."""
-    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row["inside"])]
-    return max(clean, key=lambda row: row["inside"] or 0) if clean else None
+def strongest_mask(folder: Path) -> tuple[Mapping[str, Any], float, int] | None:
+    """Row of `mask_contrasts` with the largest effect inside the mask on clean images, at the level of the largest.
+
+    Returns:
+        The row, the level of its intervals, and of how many it is the largest; None without masks.
+    """
+    several = len(_measured_masks(mask_contrasts(folder)))
+    if not several:
+        return None
+    level = level_of_selected(1, several)
+    rows = _measured_masks(mask_contrasts(folder, level))
+    return rows.loc[rows["inside"].astype(float).idxmax()].to_dict(), level, several
+
+
+def _measured_masks(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[(frame["condition"] == CLEAN) & frame["inside"].notna()]
+
+
+def strongest_objects(
+    folder: Path, summary: Mapping[str, Any] | None = None
+) -> tuple[str, list[Mapping[str, Any]], int]:
+    """Objects with the largest effects on clean images, of kinds with an interval.
+
+    Args:
+        folder: of the run.
+        summary: of the run, in place of its tables.
+
+    Returns:
+        The name of their table, "" where units cover them; its rows, the strongest kind first; of how many candidates.
+    """
+    tables = (
+        (name, summary.get(name, []) if summary is not None else table(folder).to_dict("records"))
+        for name, table in OBJECT_TABLES.items()
+    )
+    name, rows = next((item for item in tables if item[1]), ("", []))
+    rows = rows if name else effects_over_objects(folder).to_dict("records")
+    low = "difference_low" if name == "contrasts" else "low"
+    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row[low])]
+    shown, clean = largest_of_kinds(clean, read_task(folder).opposite) if clean else ([], clean)
+    return name, shown, len(clean)
 
 
 def largest_of_kinds(
@@ -97,36 +139,31 @@ def _of_zone(folder: Path) -> Iterator[Headline]:
 
 
 def _of_masks(folder: Path) -> Iterator[Headline]:
-    rows = mask_contrasts(folder).to_dict("records")
-    row = largest_mask(rows)
-    if row is not None:
-        several = sum(row["condition"] == CLEAN and not pd.isna(row["inside"]) for row in rows)
-        mask, level = row["mask"], level_of_selected(1, several)
-        units = dict.fromkeys(map(int, read_samples(folder)["sample"].unique()), (mask,))  # where it is not: no region
-        controls = {"moved": _controls(folder, mask), "outside": [OUTSIDE]}
-        for name, other in INSIDE_MINUS.items():
-            if not pd.isna(row[other]):
-                subtracted = {mask: controls[other]}
-                yield Headline(f"{OF_MASK}{name}", mask, row["class"], units, level, subtracted, sizes=True)
+    if (strongest := strongest_mask(folder)) is None:
+        return
+    row, level, _ = strongest
+    mask = row["mask"]
+    units = dict.fromkeys(map(int, read_samples(folder)["sample"].unique()), (mask,))  # where it is not: no region
+    controls = {"moved": _controls(folder, mask), "outside": [OUTSIDE]}
+    for name, other in INSIDE_MINUS.items():
+        if not pd.isna(row[other]):
+            subtracted = {mask: controls[other]}
+            yield Headline(f"{OF_MASK}{name}", mask, row["class"], units, level, subtracted, sizes=True)
 
 
 def _of_objects(folder: Path) -> Iterator[Headline]:
-    tables = ((name, table(folder)) for name, table in OBJECT_TABLES.items())
-    name, table = next((item for item in tables if len(item[1])), ("", effects_over_objects(folder)))
-    column = "difference_low" if name == "contrasts" else "low"
-    clean = table[(table["condition"] == CLEAN) & table[column].notna()] if len(table) else table
-    if clean.empty:
+    name, shown, candidates = strongest_objects(folder)
+    if not shown:
         return
     rows = object_rows(folder) if name else units_over_objects(folder)
     rows = rows[(rows["condition"] == CLEAN) & ~rows["control"].astype(bool)] if name else rows
     if name == "contrasts":
         rows = rows[rows["label"].isna() | (rows["label"] == rows["class"])]
-    shown, candidates = largest_of_kinds(clean.to_dict("records"), read_task(folder).opposite)
     for row in shown:
         chosen = rows[(rows["kind"] == row["kind"]) & (rows["class"] == row["class"])]
         units = chosen.groupby("sample")["object" if name else "unit"].unique()
         named = {int(sample): tuple(map(str, names)) for sample, names in units.items()}
-        level = level_of_selected(len(shown), len(candidates))
+        level = level_of_selected(len(shown), candidates)
         objects = {unit for of_sample in named.values() for unit in of_sample} if name == "contrasts" else ()
         controls = {unit: _controls(folder, unit) for unit in objects}
         yield Headline(f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"], named, level, controls)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from dovision.results import summary
 from dovision.results.display_names import MEAN_EFFECT
-from dovision.results.number_text import SIZE_SPREAD, metric_text
+from dovision.results.finding import SIZE_SPREAD, metric_text
 from dovision.results.run_record import Run
-from dovision.results.summary import CONDITION_METRICS
+from dovision.results.schemas import CONDITION_METRICS, METRICS
+from dovision.results.summary import label_counts
 from dovision.results.tables import SAMPLES, read_table
 
 INTERVAL_FIELDS = {"": "estimate", "_low": "low", "_high": "high", "_reason": "reason"}  # of the columns of an interval
@@ -37,10 +37,10 @@ def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
     """Headline numbers by job and condition: job, condition, eps, images, labels, metrics with _low, _high, _reason."""
     rows = []
     for run in runs:
-        labels = summary.label_counts(run.summary["labels"])
+        labels = label_counts(run.summary["labels"])
         for condition, of_condition in run.summary["conditions"].items():
             counts = {"eps": of_condition["eps"], "images": of_condition["images"], "labels": labels}
-            numbers = intervals_of(of_condition, summary.METRICS)
+            numbers = intervals_of(of_condition, METRICS)
             numbers |= {f"{MEAN_EFFECT}_{name}": (of_condition[MEAN_EFFECT] or {}).get(name) for name in SIZE_SPREAD}
             rows.append({"job": run.label, "condition": condition, **counts, **numbers})
     return pd.DataFrame(rows)
@@ -83,7 +83,7 @@ def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
             metric_text(name, {key: row.get(f"{name}{end}") for end, key in fields.items()})
             for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
         ]
-        for name in summary.METRICS
+        for name in METRICS
     }
 
 

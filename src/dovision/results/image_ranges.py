@@ -16,14 +16,12 @@ from dovision.io.atomic import publish
 from dovision.io.text_files import read_json, write_json
 from dovision.results.effect_sums import SUMS, merged_sums
 from dovision.results.factors import natural
-from dovision.results.map_tables import BOXES_FILE, MAPS_FILE
+from dovision.results.image_tables import BOXES_FILE, MAPS_FILE, MASKS_FILE, OBJECT_MASKS_FILE, SOURCES_FILE
 from dovision.results.run_record import Run, labelled, survey
 from dovision.results.schemas import DIGESTS, read_summary
-from dovision.results.source_table import SOURCES_FILE
 from dovision.results.summary import write_summary
 from dovision.results.tables import EFFECTS, SAMPLES, read_schema, row_groups, write_table
 from dovision.results.thumbnails import copy_pictures
-from dovision.results.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
 
 TABLES = (SAMPLES, EFFECTS, SUMS, MAPS_FILE, BOXES_FILE, SOURCES_FILE, MASKS_FILE, OBJECT_MASKS_FILE)
 _ORIGIN = ("dataset_fingerprint", "checkpoints", "measurement", "torch", "components", "files")  # of joined runs

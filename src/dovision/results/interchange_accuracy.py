@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dovision.functional.estimates import share_of_images
-from dovision.results.source_table import SOURCES_FILE
+from dovision.results.image_tables import SOURCES_FILE
 from dovision.results.tables import EFFECTS, has_all_rows, read_groups, row_groups
 
 _PASS, _ANSWERS = ["sample", "condition", "unit"], ["control", "treated"]

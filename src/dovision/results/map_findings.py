@@ -11,10 +11,9 @@ from dovision.functional.intervals import LEVEL, level_of_selected
 from dovision.results import sentences
 from dovision.results.display_names import METRIC_HEADS, component_name
 from dovision.results.explanation_metrics import agreements
-from dovision.results.finding import Finding, direction, finding, in_brackets
+from dovision.results.finding import Finding, direction, finding, in_brackets, level_text
+from dovision.results.image_tables import CONTENT, HARD, MAPS_FILE, SOFT
 from dovision.results.map_summary import map_difference
-from dovision.results.map_tables import CONTENT, HARD, MAPS_FILE, SOFT
-from dovision.results.number_text import level_text
 from dovision.results.run_record import Run
 from dovision.results.tables import CLEAN
 

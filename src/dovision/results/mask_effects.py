@@ -9,7 +9,7 @@ import pandas as pd
 from dovision.functional.estimates import without_few
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SPREAD, holm, mean_p_value
 from dovision.results.average_effect import grouped_means
-from dovision.results.map_tables import read_box_table
+from dovision.results.image_tables import read_box_table
 from dovision.results.tables import EFFECTS, has_all_rows, read_groups, read_task, row_groups
 from dovision.types import FRAME, MATCHED_CONTROL, OUTSIDE
 

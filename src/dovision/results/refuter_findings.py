@@ -9,7 +9,7 @@ import pandas as pd
 
 from dovision.results import sentences
 from dovision.results.finding import in_brackets
-from dovision.results.refuter_table import OTHER_FILL, PLACEBO, UNALTERED
+from dovision.results.image_tables import OTHER_FILL, PLACEBO, UNALTERED
 from dovision.results.refuters import REFUTATIONS
 from dovision.results.run_record import Run
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from dovision.functional.estimates import of_images
 from dovision.functional.intervals import Number, mean_interval
-from dovision.results.refuter_table import ALTERED, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
+from dovision.results.image_tables import ALTERED, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
 
 _HEADLINE = ["headline", "subject", "class"]
 REFUTATIONS = [*_HEADLINE, "refuter", "estimate", "low", "high", "share", "reason", "passed", "clusters", "images"]

@@ -15,14 +15,18 @@ from typing import Any
 from dovision.io.files import sha256
 from dovision.results.detection_tables import ADAPTIVE_STEPS, ATTACKS, COMPARISON, READS, SCORES
 from dovision.results.effect_sums import SUMS
-from dovision.results.map_tables import BOXES_FILE, MAPS_FILE
-from dovision.results.refuter_table import REFUTERS_FILE
+from dovision.results.image_tables import (
+    BOXES_FILE,
+    MAPS_FILE,
+    MASKS_FILE,
+    OBJECT_MASKS_FILE,
+    REFUTERS_FILE,
+    SOURCES_FILE,
+)
 from dovision.results.resumable_writer import CHUNKS_FOLDER
 from dovision.results.schemas import DIGESTS, SUMMARY
-from dovision.results.source_table import SOURCES_FILE
 from dovision.results.tables import EFFECTS, REMOVED, RESUMED, SAMPLES, STAYS, RunFile
 from dovision.results.thumbnails import EFFECT_MAPS_FOLDER
-from dovision.results.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
 
 RUN = "run.json"
 LOCK = ".run.lock"

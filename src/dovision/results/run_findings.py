@@ -12,9 +12,8 @@ from dovision.results.detection_summary import DETECTION, read_detection
 from dovision.results.detection_tables import ADAPTIVE_ATTACKS
 from dovision.results.effect_findings import attack_findings, fill_of, use_findings
 from dovision.results.finding import Finding, finding, images_text
+from dovision.results.image_tables import MAPS_FILE, OTHER_FILL, read_maps
 from dovision.results.map_findings import RANDOM_MAP, at_chance, map_findings
-from dovision.results.map_tables import MAPS_FILE, read_maps
-from dovision.results.refuter_table import OTHER_FILL
 from dovision.results.run_record import Run
 from dovision.results.tables import CLEAN, has_rows
 

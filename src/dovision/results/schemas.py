@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError, create_model
 
 from dovision.io.text_files import read_json
 
@@ -18,6 +18,16 @@ STATES: tuple[str, ...] = get_args(RunState)
 RECORD_FORMAT = 2  # of run.json and summary.json; raised whenever a key changes its name or meaning
 DIGEST = "digest"  # of the other facts of a run record
 DIGESTS = "digests"  # of the files of a completed run
+QUALITY = (  # metrics of the classifier
+    "accuracy",
+    "balanced_accuracy",
+    "classifier_auroc",
+    "sensitivity",
+    "specificity",
+    "calibration_error",
+)
+METRICS = (*QUALITY, "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
+CONDITION_METRICS = (*METRICS, "auroc_paired", "auroc_twins", "mean_expected_logit_effect")  # of a condition
 
 
 class Record(BaseModel):
@@ -123,27 +133,17 @@ class HeadlineNumber(ComparedMean):
     most: float | None = None
 
 
-class ConditionSummary(Record):
-    """Headline numbers of one condition, clean or attacked at one epsilon; None if undefined."""
+class _Condition(Record):
+    """Images of one condition, clean or attacked at one epsilon, and the quality of the classifier class by class."""
 
     eps: NonNegativeFloat
     images: NonNegativeInt
     notes: list[str]
-    accuracy: HeadlineNumber | None
-    balanced_accuracy: HeadlineNumber | None
-    classifier_auroc: HeadlineNumber | None
-    sensitivity: HeadlineNumber | None
-    specificity: HeadlineNumber | None
-    calibration_error: HeadlineNumber | None
-    success_rate: HeadlineNumber | None
-    success_8bit: HeadlineNumber | None
-    robust_accuracy: HeadlineNumber | None
-    mean_abs_expected_effect: HeadlineNumber | None
-    mean_expected_logit_effect: HeadlineNumber | None
-    auroc: HeadlineNumber | None
-    auroc_paired: HeadlineNumber | None
-    auroc_twins: HeadlineNumber | None
-    classes: dict[str, dict[str, HeadlineNumber]]  # the quality of the classifier, class by class
+    classes: dict[str, dict[str, HeadlineNumber]]
+
+
+_OF_CONDITION: Any = dict.fromkeys(CONDITION_METRICS, (HeadlineNumber | None, ...))  # None if undefined
+ConditionSummary = create_model("ConditionSummary", __base__=_Condition, **_OF_CONDITION)
 
 
 class Summary(Record):
@@ -151,7 +151,7 @@ class Summary(Record):
 
     interval: str
     labels: dict[str, NonNegativeInt]  # images by class
-    conditions: dict[str, ConditionSummary] = Field(min_length=1)
+    conditions: dict[str, ConditionSummary] = Field(min_length=1)  # type: ignore[valid-type]
     maps: list[dict[str, Any]] = []
     object_effects: list[dict[str, Any]] = []
     contrasts: list[dict[str, Any]] = []

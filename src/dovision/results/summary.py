@@ -18,19 +18,16 @@ from dovision.results import explanation_metrics, map_summary
 from dovision.results.classifier_quality import OVERALL, classifier_quality
 from dovision.results.detection_summary import DETECTION, headlines, read_detection
 from dovision.results.display_names import METRIC_HEADS, display_name
+from dovision.results.image_tables import MAPS_FILE, read_reference
 from dovision.results.interchange_accuracy import interchange_accuracy
-from dovision.results.map_tables import MAPS_FILE, read_reference
 from dovision.results.mask_effects import mask_contrasts
 from dovision.results.object_effects import contrasts, object_effects
 from dovision.results.refuters import refutations
-from dovision.results.schemas import SUMMARY
+from dovision.results.schemas import METRICS, SUMMARY
 from dovision.results.tables import CLEAN, read_samples, read_task
 from dovision.types import Task
 
-QUALITY = ("accuracy", *OVERALL.values())  # of the classifier
-METRICS = (*QUALITY, "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
 _SIZE = "mean_abs_expected_effect"
-CONDITION_METRICS = (*METRICS, "auroc_paired", "auroc_twins", "mean_expected_logit_effect")  # of a condition
 _NAMED = 6  # classes whose images are counted one by one in a text
 
 

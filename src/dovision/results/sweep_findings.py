@@ -16,11 +16,11 @@ from dovision.results.detection_tables import NOISES, preferred
 from dovision.results.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
 from dovision.results.effect_findings import norm_of
 from dovision.results.factors import SEED_KEY, factor_heads, level_texts, natural
+from dovision.results.finding import HEADLINE_METRICS, interval_text, number_form, seeds_text
 from dovision.results.headline_numbers import counted_images, pool_seeds
+from dovision.results.image_tables import CONTENT
 from dovision.results.map_findings import PRIMARY, at_chance, is_effect_map
 from dovision.results.map_summary import whole_scores
-from dovision.results.map_tables import CONTENT
-from dovision.results.number_text import HEADLINE_METRICS, interval_text, number_form, seeds_text
 from dovision.results.run_record import Run, factors_of
 from dovision.results.tables import CLEAN
 

@@ -19,8 +19,8 @@ from dovision.results.image_ranges import join_ranges
 from dovision.results.run_directory import DAMAGED, RunDirectory
 from dovision.results.run_files import RUN
 from dovision.results.run_record import Run, read_config
-from dovision.results.schemas import read_summary
-from dovision.results.summary import METRICS, label_counts
+from dovision.results.schemas import METRICS, read_summary
+from dovision.results.summary import label_counts
 from dovision.results.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.results.tables import CLEAN
 

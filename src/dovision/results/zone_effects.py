@@ -12,7 +12,7 @@ import pandas as pd
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNIT_BOUNDS, level_of_selected
 from dovision.results.average_effect import grouped_means
-from dovision.results.object_units import first_half, single_units
+from dovision.results.object_effects import first_half, single_units
 from dovision.results.tables import CLEAN, EFFECTS, read_groups, read_samples, read_task, row_groups
 from dovision.types import FRAME, Box
 

@@ -26,7 +26,7 @@ from dovision.measurement import opened_network
 from dovision.measurement.opened_network import OpenedNetwork
 from dovision.notebook.drawing import image_bytes
 from dovision.results.display_names import component_name
-from dovision.results.number_text import finer_text
+from dovision.results.finding import finer_text
 from dovision.types import Batch, Box, Task
 from dovision.view.choices import chosen_component, numbers_of, offered
 from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from dovision.report.image_overlay import blended, unit_values
-from dovision.results.number_text import finer, number_text
+from dovision.results.finding import finer, number_text
+from dovision.results.image_tables import write_masks
 from dovision.results.run_files import digests
 from dovision.results.schemas import with_digest
 from dovision.results.tables import read_effects
 from dovision.results.thumbnails import load_thumbnail, thumbnail_path
-from dovision.results.unit_masks import write_masks
 from made_browser import violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -204,41 +204,6 @@ def test_the_smallest_region_under_the_pointer_is_read_and_known_objects_are_out
     assert page.locator("#left .object.for").count() == 0
 
 
-def test_condition_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):
-    page = open_page(page_of_sweep)
-    page.locator("#thumbnails button").first.click()
-    page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
-    page.locator("#left .pick-condition").select_option("epsilon 0.2")
-    page.locator("#pick-class label", has_text="7").click()
-    page.locator("#pick-scale label", has_text="probability").click()
-    page.locator('#left [data-unit="6"]').hover()
-    effects = read_effects(sweep / "2b", [0])
-    row = effects[(effects["condition"] == "eps=0.2") & (effects["unit"] == "r1c2") & (effects["class"] == "7")].iloc[0]
-    text = page.locator("#left .readout").inner_text()
-    assert text.startswith("do(r1c2) on 7: ")
-    assert effect(text) == pytest.approx(row["effect"], abs=5e-4)
-    assert page.locator("#left img").get_attribute("alt") == "digit_0000.png, epsilon 0.2"
-    assert page.evaluate("document.querySelector('#left img').naturalWidth") == 32
-
-
-def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open_page, page_of_sweep, sweep):
-    page = open_page(page_of_sweep)
-    page.locator("#thumbnails button").first.click()
-    page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
-    page.locator("#pick-scale label", has_text="probability").click()
-    scales = []
-    for condition, shown in (("clean", "clean"), ("eps=0.2", "epsilon 0.2")):
-        page.locator("#left .pick-condition").select_option(shown)
-        scales.append([page.locator(place).inner_text() for place in ("#left .low", "#left .high")])
-        effects = read_effects(sweep / "2b", [0])
-        chosen = page.locator("#left .readout").inner_text().split(" on ")[1].split(":")[0]
-        rows = effects[(effects["condition"] == condition) & (effects["class"] == chosen)]
-        for place in (rows["effect"].argmin(), rows["effect"].argmax()):
-            fill = page.locator(f'#left [data-unit="{place}"]').get_attribute("fill")
-            assert fill == ("var(--warm)" if rows["effect"].iloc[place] < 0 else "var(--cool)")
-    assert scales[0] == scales[1]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_effects_over_the_image_have_the_colours_of_a_figure(open_page, page_of_sweep, sweep, scheme):
     page = open_page(page_of_sweep, color_scheme=scheme)
@@ -257,28 +222,6 @@ def test_effects_over_the_image_have_the_colours_of_a_figure(open_page, page_of_
         down, across = (row.top + row.bottom) // 2 + 1, (row.left + row.right) // 2 + 1
         y, x = (int((at + 0.5) / len(picture) * len(shown)) for at in (down, across))
         assert shown[y, x] == pytest.approx(expected[down, across], abs=3)
-
-
-def test_clean_stands_beside_attacked_and_any_two_jobs_side_by_side(open_page, page_of_sweep, sweep):
-    page = open_page(page_of_sweep)
-    page.locator("#thumbnails button").first.click()
-    pictures = [page.locator(f"#{side} img") for side in ("left", "right")]
-    assert [each.get_attribute("alt") for each in pictures] == ["digit_0000.png, clean", "digit_0000.png, epsilon 0.05"]
-    page.locator("#right .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
-    page.locator("#right .pick-condition").select_option("clean")
-    page.locator("#pick-class label", has_text="0").click()
-    page.locator("#pick-scale label", has_text="probability").click()
-    page.locator('#right [data-unit="3"]').hover()
-    for side, job in (("left", "1a"), ("right", "2b")):
-        effects = read_effects(sweep / job, [0]).query("condition == 'clean' and `class` == '0'").set_index("unit")
-        text = page.locator(f"#{side} .readout").inner_text()
-        if "r0c3" in effects.index:
-            assert effect(text) == pytest.approx(effects.loc["r0c3", "effect"], abs=5e-4)
-        else:
-            assert text == "No unit r0c3 here."
-    page.locator("#right .pick-job").select_option("nothing")
-    assert not page.locator("#right img").is_visible()
-    assert page.locator("#right .pick-job").is_visible()
 
 
 def test_log_odds_are_shown_where_the_probability_is_saturated_until_a_scale_is_picked(open_page, page_of_sweep):
@@ -308,25 +251,6 @@ def test_the_address_keeps_what_is_shown(open_page, page_of_sweep):
     assert page.locator("#pick-class :checked").get_attribute("value") == "7"
 
 
-def test_a_pasted_address_is_followed_and_one_of_another_page_ignored(open_page, page_of_sweep):
-    page = open_page(page_of_sweep)
-    page.evaluate("location.hash = '#explore?class=7&scale=toString&order=constructor'")
-    page.wait_for_function("document.querySelector('#pick-class :checked').value === '7'")
-    assert page.locator("#thumbnails button").count() > 1
-    assert page.locator("#pick-scale :checked").count() == 1
-
-
-def test_the_keyboard_stays_where_it_was(open_page, page_of_sweep):
-    page = open_page(page_of_sweep)
-    page.locator("#pick-class :checked").focus()
-    first = page.locator("#pick-class :checked").get_attribute("value")
-    for _ in range(2):
-        page.keyboard.press("ArrowRight")
-    assert page.locator("#pick-class :checked").get_attribute("value") == str((int(first) + 2) % 10)
-    page.locator("#thumbnails button").nth(1).press("Enter")
-    assert page.evaluate("document.activeElement.matches('#thumbnails [aria-pressed=true]')")
-
-
 def test_a_job_without_the_chosen_class_says_so(open_page, page_of_sweep, tmp_path):
     text = page_of_sweep.read_text()
     (data,) = re.findall(r'<script[^>]*id="explorer-data"[^>]*>(.*?)</script>', text, re.DOTALL)
@@ -344,27 +268,6 @@ def test_a_job_without_the_chosen_class_says_so(open_page, page_of_sweep, tmp_pa
     assert page.locator("#right .readout").inner_text() == "No effect on 7 is kept here."
     page.locator('#left [data-unit="0"]').hover()
     assert page.locator("#left .readout").inner_text().startswith("do(r0c0) on 7: ")
-
-
-def test_units_are_walked_with_the_arrow_keys(open_page, page_of_sweep):
-    page = open_page(page_of_sweep)
-    page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
-    page.locator('#left [data-unit="0"]').hover()
-    units = page.locator("#left svg")
-    units.press("ArrowDown")
-    units.press("ArrowRight")
-    assert page.locator("#left .readout").inner_text().startswith("do(r1c1)")
-    for _ in range(3):
-        units.press("ArrowUp")
-    assert page.locator("#left .readout").inner_text().startswith("do(r0c0)")
-
-
-def test_units_without_a_place_are_bars(open_page, page_of_sweep):
-    page = open_page(page_of_sweep)
-    page.locator("#left .pick-job").select_option("activation, seed 2")
-    assert page.locator("#left [data-unit]").count() == 16
-    page.locator("#left svg").press("ArrowRight")
-    assert "do(channel " in page.locator("#left .readout").inner_text()
 
 
 def test_dark_follows_the_system_until_the_reader_chooses(open_page, page_of_sweep):
@@ -405,19 +308,6 @@ def test_without_script_it_shows_numbers_and_figures(open_page, page_of_sweep):
     assert page.locator("#overview ~ .figures svg").first.is_visible()
     for scripted in (".tools", "#explorer", "#theme"):
         assert not page.locator(scripted).first.is_visible()
-
-
-def test_nothing_but_wide_tables_scrolls_sideways_on_a_phone(open_page, page_of_sweep):
-    page = open_page(page_of_sweep, viewport={"width": 360, "height": 740})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-def test_every_control_has_a_name(open_page, page_of_sweep):
-    page = open_page(page_of_sweep)
-    named = "element => element.labels?.length || element.textContent.trim() || element.getAttribute('aria-label')"
-    for control in page.locator("button:visible, input:visible, select:visible").all():
-        assert control.evaluate(named)
-    assert page.locator("img:not([alt])").count() == 0
 
 
 def test_a_class_called_script_stays_text(open_page, evil):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dovision.report.figures.attacks import Attacks, label_success
-from dovision.report.tables import latex_table
+from dovision.report.figures.results import Attacks, label_success
+from dovision.report.report_figure import latex_table
 from dovision.results.run_record import Run
 from dovision.results.tables import SAMPLES, TableWriter, samples_schema
 from dovision.results.to_arrow import CleanImages, mean_effects, sample_columns

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dovision.report.figures._detection_curves import distributions, operating_curves, spaced
+from dovision.report.figures._detection_plots import distributions, operating_curves, spaced
 from dovision.report.figures.detection import Detectors
-from dovision.report.tables import latex_table
+from dovision.report.report_figure import latex_table
 from dovision.results.detection_summary import read_detection, write_detection
 from dovision.results.detection_tables import NOISE, all_but, read_scores
 from dovision.results.detector_comparison import write_comparison

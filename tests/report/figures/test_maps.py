@@ -15,9 +15,9 @@ from dovision.report.figures.gallery import Gallery, map_gallery
 from dovision.report.figures.maps import TITLES, Maps, _gallery
 from dovision.report.style import FAINT, INK, WIDTHS, BestText, page_width, wrap_text
 from dovision.results.display_names import display_name
+from dovision.results.finding import finer_text
+from dovision.results.image_tables import CONTENT, HARD, MAPS_FILE, SOFT, maps_schema, read_grid, write_boxes
 from dovision.results.map_summary import GIVEN_AREA
-from dovision.results.map_tables import CONTENT, HARD, MAPS_FILE, SOFT, maps_schema, read_grid, write_boxes
-from dovision.results.number_text import finer_text
 from dovision.results.object_effects import true_effects
 from dovision.results.run_record import Run, read_sweep
 from dovision.results.tables import TableWriter, read_samples

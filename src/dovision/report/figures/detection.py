@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.functional.norms import ORDERS
-from dovision.report.figures import _detection_curves as curves
-from dovision.report.figures._detector_comparison import cell, comparison_figures, family_table
+from dovision.report.figures import _detection_plots as curves
+from dovision.report.figures._detection_plots import cell, comparison_figures, family_table
 from dovision.report.plots import draw_means, heat_maps, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, sample_size, span
 from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, logarithmic, styled, with_best
@@ -44,11 +44,11 @@ from dovision.results.detection_tables import (
     preferred,
     preferred_scores,
     read_adaptive,
-    read_norms,
+    read_stated,
     widest,
 )
 from dovision.results.display_names import display_name
-from dovision.results.number_text import bracketed
+from dovision.results.finding import bracketed
 from dovision.results.run_record import Run, alike
 from dovision.results.tables import CLEAN
 
@@ -117,7 +117,7 @@ class Detectors(FigureComponent):
         if not (run.folder / DETECTION).is_file():
             return
         frame, scores = read_detection(run.folder), preferred_scores(run.folder)
-        scores["norm"] = norms_of(scores["attack"], read_norms(run.folder))
+        scores["norm"] = norms_of(scores["attack"], read_stated(run.folder).norms)
         norm = scores.loc[scores["eps"] > 0, "norm"].iloc[0]  # which curves are of
         in_one = scores[(scores["norm"] == norm) | (scores["attack"] == CLEAN)]
         yield from _families([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")

@@ -34,14 +34,14 @@ from dovision.report.style import (
     styled,
 )
 from dovision.results import average_effect
+from dovision.results.average_effect import effects_beyond
 from dovision.results.display_names import MEAN_EFFECT, display_name
+from dovision.results.finding import bracketed
+from dovision.results.image_tables import read_masks
 from dovision.results.interchange_accuracy import interchange_accuracy
-from dovision.results.number_text import bracketed
 from dovision.results.run_record import Run
 from dovision.results.tables import CLEAN, EFFECTS, read_effects, read_samples, read_task, row_groups
 from dovision.results.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.results.unit_combinations import effects_beyond
-from dovision.results.unit_masks import read_masks
 from dovision.types import INPUT, Box
 
 ELSEWHERE = "elsewhere"  # column of `beyond_elsewhere`

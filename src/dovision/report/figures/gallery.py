@@ -38,12 +38,21 @@ from dovision.report.style import (
 )
 from dovision.results.display_names import display_name
 from dovision.results.explanation_metrics import object_regions
-from dovision.results.map_tables import AS_IS, MAPS_FILE, MapGrid, read_box_table, read_maps
-from dovision.results.number_text import finer_text
+from dovision.results.finding import finer_text
+from dovision.results.image_tables import (
+    AS_IS,
+    MAPS_FILE,
+    MapGrid,
+    ObjectMasks,
+    UnitMasks,
+    read_box_table,
+    read_maps,
+    read_masks,
+    read_object_masks,
+)
 from dovision.results.run_record import Run
 from dovision.results.tables import CLEAN, largest_effect, read_effects, read_samples, read_task
 from dovision.results.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.results.unit_masks import ObjectMasks, UnitMasks, read_masks, read_object_masks
 from dovision.types import BOX_COLUMNS, Box
 
 RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"  # after a predicted class

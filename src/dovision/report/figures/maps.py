@@ -31,14 +31,20 @@ from dovision.report.style import (
 )
 from dovision.results import explanation_metrics, map_summary
 from dovision.results.display_names import component_text, display_name
-from dovision.results.finding import direction
+from dovision.results.finding import bracketed, direction
+from dovision.results.image_tables import (
+    AS_IS,
+    MAPS_FILE,
+    read_box_table,
+    read_grid,
+    read_maps,
+    read_object_masks,
+    read_reference,
+)
 from dovision.results.map_findings import at_chance
-from dovision.results.map_tables import AS_IS, MAPS_FILE, read_box_table, read_grid, read_maps, read_reference
-from dovision.results.number_text import bracketed
 from dovision.results.run_record import Run
 from dovision.results.tables import CLEAN
 from dovision.results.thumbnails import chosen_in_words, load_thumbnail, thumbnail_path
-from dovision.results.unit_masks import read_object_masks
 
 TITLES = {
     "pointing": "pointing\ngame ↑",

@@ -1,4 +1,4 @@
-"""Figure of saved images with what a run has found over them: effects of units, or explainers' maps, and boxes."""
+"""Figures of saved images with effects or maps over them: those of a run, and one image over the levels of a sweep."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import SIGN, shortened
 from dovision.results.display_names import component_name
+from dovision.results.factors import level_texts
+from dovision.results.image_tables import (
+    AS_IS,
+    MAPS_FILE,
+    read_box_table,
+    read_grid,
+    read_maps,
+    read_masks,
+    read_object_masks,
+)
 from dovision.results.map_findings import RIVALS
-from dovision.results.map_tables import AS_IS, MAPS_FILE, read_box_table, read_grid, read_maps
-from dovision.results.run_record import Run
+from dovision.results.run_record import Run, factors_of
 from dovision.results.tables import (
     CLEAN,
     largest_effect,
@@ -28,10 +37,10 @@ from dovision.results.tables import (
     read_task,
 )
 from dovision.results.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.results.unit_masks import read_masks, read_object_masks
 
 OVERLAY = "overlay"
 _NUMBERS = 32  # rows and columns of values, at most, in the numbers behind the figure
+_TITLES = 1.15  # times the height, for titles of three lines
 
 
 @dataclass
@@ -54,12 +63,7 @@ class Overlay(FigureComponent):
         has_objects = any(len(panel.boxes) or panel.masks for panel in panels)
         text = f"{what}; {SIGN}{f'; {OUTLINES}' if has_objects else ''}."
         words = caption(text, [run], f"n = {count} pictures{how}; single images, so no interval.")
-        numbers = []
-        for panel in panels:
-            down, across = (max(1, -(-length // _NUMBERS)) for length in panel.values.shape)
-            for (row, column), value in np.ndenumerate(panel.values[::down, ::across]):
-                numbers.append({"panel": panel.title, "row": row, "column": column, "value": value})
-        data = pd.DataFrame(numbers)
+        data = _numbers(panels, _NUMBERS)
         yield ReportFigure(OVERLAY, "Over the image", words, overlay(panels, limit, self.colour), data)
 
     def effects(
@@ -123,3 +127,55 @@ class Overlay(FigureComponent):
             shown_panel = title, picture, values, *located_objects, first["class"]
             panels.append(OverlayPanel(*shown_panel, "evidence, relative to the map's largest"))
         return panels, ", the first one that is saved" + (" with an object of a class" if first["located"] else "")
+
+
+def _numbers(panels: Sequence[OverlayPanel], most: int) -> pd.DataFrame:
+    """Values of panels, each some of `most` rows and columns or so."""
+    numbers = []
+    for panel in panels:
+        down, across = (max(1, -(-length // most)) for length in panel.values.shape)
+        for (row, column), value in np.ndenumerate(panel.values[::down, ::across]):
+            numbers.append({"panel": panel.title, "row": row, "column": column, "value": value})
+    return pd.DataFrame(numbers)
+
+
+@dataclass
+class Levels(FigureComponent):
+    """Small multiples of one image: its effects on the likeliest class in each job, clean and attacked, on one scale.
+
+    Jobs that show the same come once, and of more than `most` panels every so many; none unless two jobs have pictures
+    of one image.
+    """
+
+    most: int  # panels
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
+        pictured = [set(samples_in_conditions(run.folder, [*run.summary["conditions"]])) for run in runs]
+        common = set.intersection(*pictured) if len(pictured) > 1 else set()
+        if not common:
+            return
+        sample = findings_first(sorted(common), read_samples(runs[0].folder), runs[0])[0]
+        factors = factors_of(runs).apply(level_texts)
+        others = [name for name in factors if not name.startswith("attack")]
+        chosen: dict[tuple[str, ...], tuple[Run, str]] = {}
+        for run, levels in zip(runs, factors.to_dict("records"), strict=True):
+            for condition in run.summary["conditions"]:
+                names = [name for name in levels if condition != CLEAN or name in others]
+                setting = [str(levels[name]) for name in names if name != "attack.eps"]
+                chosen.setdefault((*setting, condition.removeprefix("eps=")), (run, condition))
+        keys = list(chosen)
+        panels: list[OverlayPanel] = []
+        limit = 0.0
+        for number in dict.fromkeys(round(step) for step in np.linspace(0, len(keys) - 1, self.most)):
+            run, condition = chosen[keys[number]]
+            shown, _, size = Overlay(0, 1).effects(run, [sample], condition)
+            if shown and "odds" not in shown[0].of:  # which have another scale
+                title = f"{shortened(', '.join(keys[number]), 30)}\n{shown[0].title.splitlines()[0]}"
+                panels, limit = [*panels, shown[0]._replace(title=title, of="map")], max(limit, size)
+        if len(panels) < 2:
+            return
+        text = f"One image, in each job and condition: effect of each unit on the likeliest class; {SIGN}."
+        words = caption(text, runs, f"n = 1 picture in {len(panels)} panels; single images, so no interval.")
+        figure = overlay(panels, limit)
+        figure.set_figheight(figure.get_figheight() * _TITLES)
+        yield ReportFigure("levels", "One image over the levels", words, figure, _numbers(panels, 8))

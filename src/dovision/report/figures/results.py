@@ -1,19 +1,26 @@
-"""Tables of headline numbers and of the classifier's quality: job by job, and class by class."""
+"""Tables of headline numbers, the classifier's quality, attacks, and refuters, job by job and class by class."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from dovision.functional.estimates import FEW_IMAGES
-from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
-from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
-from dovision.results import summary
+from dovision.functional.estimates import FEW_IMAGES, share_of_images
+from dovision.functional.intervals import BOTH_INTERVALS, MEAN_INTERVALS, PAIRED_INTERVALS, SHARE_INTERVALS
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, sample_size
+from dovision.results.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.results.display_names import MEAN_EFFECT, METRIC_HEADS, display_name
+from dovision.results.finding import HEADLINE_METRICS, SIZE_SPREAD, bracketed
 from dovision.results.headline_numbers import INTERVAL_FIELDS, intervals_of, result_texts, results_frame
-from dovision.results.number_text import HEADLINE_METRICS, SIZE_SPREAD, bracketed
+from dovision.results.refuter_findings import verdict_table
+from dovision.results.refuters import refutations
 from dovision.results.run_record import Run
+from dovision.results.schemas import QUALITY
+from dovision.results.tables import CLEAN, read_samples, read_task
 
 MEANING = (  # of the metrics of the classifier
     "AUROC, sensitivity and specificity are those of the second class where there are two, and means over classes "
@@ -23,8 +30,15 @@ MEANING = (  # of the metrics of the classifier
 CLASS_HEADS = {  # of the metrics of a class
     {"classifier_auroc": "auroc"}.get(name, name): head
     for name, head in METRIC_HEADS.items()
-    if name in ("images", "prevalence", *summary.QUALITY)
+    if name in ("images", "prevalence", *QUALITY)
 }
+BRACKETS = f"In brackets: {SHARE_INTERVALS}."
+_VERDICTS = (
+    "Effects in log-odds, first the headline as it is, then with each refuter. Placebo region: passed if the headline "
+    "is shown to be more than twice as large, and what is left of it is given. Unseen fill: passed if the effect lies "
+    "on the headline's side of 0. Random weights: a sanity check that does not count. Intervals are of the level at "
+    "which the headline itself was chosen."
+)
 
 
 class Results(FigureComponent):
@@ -35,7 +49,7 @@ class Results(FigureComponent):
         texts = result_texts(frame)
         shown = (
             ("results", "Headline numbers", "", HEADLINE_METRICS),
-            ("classifier_quality", "Quality of the classifier", MEANING, summary.QUALITY),
+            ("classifier_quality", "Quality of the classifier", MEANING, QUALITY),
         )
         for name, title, text, possible in shown:
             columns = {"condition": frame["condition"].map(display_name), "images": frame["images"].map("{:,}".format)}
@@ -76,3 +90,100 @@ class Results(FigureComponent):
         counted = f"n = {max(numbers['images'] for numbers in conditions.values()):,} images in each condition."
         words = caption(text, [run], counted, f"In brackets: {SHARE_INTERVALS}.", frame)
         yield ReportFigure.of_table("classes", "Quality of the classifier, class by class", words, frame, table)
+
+
+class Attacks(FigureComponent):
+    """Figures of attack strength, and of success by label in multilabel tasks."""
+
+    def of_run(self, run: Run) -> Iterator[ReportFigure]:
+        if (run.folder / ATTACKS).is_file():
+            yield _strength(run)
+        frame = label_success(run.folder)
+        if len(frame):
+            yield _labels(run, frame)
+
+
+def _strength(run: Run) -> ReportFigure:
+    frame = attack_rates(run.folder)
+    queries = run.record.get("condition_queries", {})
+    pairs = zip(frame["attack"], frame["eps"], strict=True)
+    frame["passes"] = [queries.get(attack, {}).get(f"{eps:g}") for attack, eps in pairs]
+    text = (
+        "Success: of the test images that are right when clean, the share that is wrong when attacked; with several "
+        "labels an image is right if each of its known labels is. Robust accuracy: of all test images, the share that "
+        "is right before and after the attack. All together: an image counts if any of the attacks succeeds. Passes: "
+        "forward passes of the classifier for an image."
+    )
+    if (dead := run.record.get("condition_dead_gradients")) is not None:
+        text += f" Zero or not finite: {dead:.1%} of the clean images' gradients."
+        if dead > MASKED:
+            text += " Attacks by gradient may fail for want of one, which is no sign of robustness."
+    columns = {"epsilon": frame["eps"].map("{:.3g}".format)}
+    columns["right of images"] = frame["right"].map("{:,} of ".format) + frame["images"].map("{:,}".format)
+    for head, name in zip(("success", "success at 8 bits", "robust accuracy"), SHARES, strict=True):
+        columns[head] = bracketed(frame, name)
+    for head, name in (("largest Linf", "linf"), ("mean L2", "l2"), ("passes", "passes")):
+        columns[head] = ["-" if pd.isna(number) else f"{number:,.4g}" for number in frame[name]]
+    table = pd.DataFrame(columns).set_axis(frame["attack"].map(display_name))
+    words = caption(text, [run], sample_size(frame, "images", "images"), BRACKETS, frame)
+    return ReportFigure.of_table("detection_attacks", "The attacks", words, frame, table)
+
+
+def label_success(folder: Path) -> pd.DataFrame:
+    """Success by (class, condition) in multilabel runs with an attack; empty otherwise.
+
+    known, known_groups images of which the label is known, and their patients
+    right               of these predicted rightly when clean
+    success             share of those that were right which are wrong when attacked
+    robust_accuracy     share of the known ones that are right before and after the attack
+
+    The shares have their intervals in NAME_low and NAME_high, NAME_reason says why there is none.
+    """
+    samples, task = read_samples(folder).set_index("sample"), read_task(folder)
+    clean, attacked = samples[samples["condition"] == CLEAN], samples[samples["condition"] != CLEAN]
+    if attacked.empty or not task.multilabel:
+        return pd.DataFrame()
+    truth, before = (np.stack(clean[name]) for name in ("label", "prediction"))
+    rows, groups = [], clean["group"].to_numpy()
+    for number, label in enumerate(task.classes):
+        labelled = truth[:, number] >= 0
+        if not labelled.any():
+            continue
+        right = labelled & (before[:, number] == truth[:, number])
+        for condition, rows_of in attacked.groupby("condition", sort=False):
+            after = np.stack(rows_of.loc[clean.index, "prediction"])[:, number]
+            held = right & (after == truth[:, number])
+            known_groups = len(np.unique(groups[labelled]))
+            counts = {"known": labelled.sum(), "known_groups": known_groups, "right": right.sum()}
+            row: dict[str, Any] = {"class": label, "condition": condition, **counts}
+            for name, over, hit in (("success", right, ~held), ("robust_accuracy", labelled, held)):
+                row |= share_of_images(hit[over], groups[over]).columns(name)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _labels(run: Run, frame: pd.DataFrame) -> ReportFigure:
+    text = (
+        "Success of a label: of the images whose label is known and predicted rightly when clean, the share for which "
+        "it is predicted wrongly when attacked, whatever becomes of the other labels. Robust accuracy: of the images "
+        "whose label is known, the share that is right before and after. In all other tables an image is right if "
+        "each of its known labels is, and an attack succeeds if it changes one of them."
+    )
+    words = caption(text, [run], sample_size(frame, "known", "images"), BRACKETS, frame)
+    columns = {"condition": frame["condition"].map(display_name), "known": frame["known"].map("{:,}".format)}
+    columns["right when clean"] = frame["right"].map("{:,}".format)
+    columns |= {"success": bracketed(frame, "success"), "robust accuracy": bracketed(frame, "robust_accuracy")}
+    table = pd.DataFrame(columns).set_axis(frame["class"])
+    return ReportFigure.of_table("label_success", "Attack success, label by label", words, frame, table)
+
+
+class Refuters(FigureComponent):
+    """Table of the verdicts of refuters; none without refuters.parquet."""
+
+    def of_run(self, run: Run) -> Iterator[ReportFigure]:
+        frame = refutations(run.folder)
+        if frame.empty:
+            return
+        intervals = f"In brackets: {MEAN_INTERVALS}; of differences, {PAIRED_INTERVALS}."
+        words = caption(_VERDICTS, [run], images(frame["images"]), intervals, frame)
+        yield ReportFigure.of_table("refuters", "Do the headline effects stand?", words, frame, verdict_table(frame))

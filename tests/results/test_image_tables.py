@@ -1,4 +1,4 @@
-"""Masks of units survive the table, whatever their size."""
+"""The maps and boxes of a run come back as they were written."""
 
 from __future__ import annotations
 
@@ -7,10 +7,50 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dovision.results.unit_masks import masks_of, read_masks, write_masks
+from dovision.results.image_tables import (
+    MAPS_FILE,
+    maps_schema,
+    masks_of,
+    read_maps,
+    read_masks,
+    write_masks,
+)
+from dovision.results.tables import write_table
+
+ROW = {
+    "sample": 3,
+    "group": 1,
+    "explainer": "grad_cam",
+    "class": "disease",
+    "variant": "as is",
+    "correct": True,
+    "state": "ok",
+    "cells": np.array([0.5, -1.0], np.float32),
+    "spread": None,
+    "deletion": 0.25,
+    "insertion": None,
+}
+
+
+def write(folder, rows, **grid):
+    schema = maps_schema(
+        **({"rows": 1, "columns": 2, "height": 32, "width": 40, "margin": 2.5, "reference": "a"} | grid)
+    )
+    write_table(folder / MAPS_FILE, schema, [pa.RecordBatch.from_pylist(rows, schema=schema)])
+
+
+def test_a_map_comes_back_with_its_names_as_text_and_its_cells_as_an_array(tmp_path):
+    write(tmp_path, [ROW, ROW | {"explainer": "edge_map", "sample": 4}])
+    frame = read_maps(tmp_path)
+    assert frame["explainer"].tolist() == ["grad_cam", "edge_map"]
+    assert frame["cells"][0].tolist() == [0.5, -1.0]
+    assert frame["deletion"][0] == 0.25
+    assert np.isnan(frame["insertion"][0])
+
 
 L_SHAPE = np.array([[1, 0], [1, 0], [1, 1]], dtype=bool)
 

@@ -1,4 +1,4 @@
-"""Figures of effects against epsilon: their mean by setting, and their spread over images by attack."""
+"""Figures of mean |expected effect| against epsilon, grid and fill, and of its spread over images by attack."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ QUANTILES = {"low": 0.05, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0
 EPSILON = "epsilon (pixel units, 0 = clean)"
 _FEW = 12  # jobs that their colours can distinguish
 _PANELS = 12  # that are drawn; the numbers have all
+FACTORS = ["intervention.rows", "intervention.columns", "intervention.fill"]  # the axis of the figure, and its lines
+POINT = ["series", "fill", "condition", "eps", "cells"]
 
 
 class Epsilon(FigureComponent):
@@ -178,3 +180,78 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
         logarithmic(axes, "y")
         axes.grid(axis="y")
     return with_legend(figure, panels[:1])
+
+
+class Grid(FigureComponent):
+    """Figure of mean |expected effect| against the number of cells, by fill; none unless these vary.
+
+    Seeds are pooled, as the caption says; what else differs between the runs has lines of its own.
+    """
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
+        grids = [run for run in runs if _grid(run)]
+        frame = _points(grids) if grids else pd.DataFrame(columns=["cells", "fill"])
+        if len(frame.drop_duplicates(["cells", "fill"])) < 2:
+            return
+        pooled = pool_seeds(frame, POINT)
+        text = (
+            "Mean over images and cells of the absolute expected causal effect of do(cell = fill); right: times the "
+            "number of cells, so that grids of small and of large cells can be compared. A masked image lies off the "
+            "data: where the fills disagree, the effect is partly the fill's."
+        )
+        words = caption(text, grids, images(pooled["images"]), whiskers(pooled["seeds"]), pooled)
+        title = f"Mean |expected effect| against grid{' and fill' if frame['fill'].nunique() > 1 else ''}"
+        yield ReportFigure("effect_against_grid", title, words, _grid_lines(pooled), pooled)
+
+
+def _grid(run: Run) -> tuple[int, str] | None:
+    """Number of cells and fill of a pixel grid; None for other interventions."""
+    intervention = run.config.get("intervention", {})
+    rows, columns = intervention.get("rows"), intervention.get("columns")
+    numbers = isinstance(rows, int) and isinstance(columns, int)  # text: from the environment
+    return (rows * columns, component_text(intervention["fill"])) if numbers and "fill" in intervention else None
+
+
+def _points(runs: Sequence[Run]) -> pd.DataFrame:
+    """Points by run and condition; `series` names the other settings that vary, except epsilon.
+
+    Clean images depend on no attack, and occur once.
+    """
+    of_settings = []
+    for attacked, apart_from in ((False, [*FACTORS, "seed", "attack"]), (True, [*FACTORS, "seed", "attack.eps"])):
+        for name, group in alike(runs, apart_from).items():
+            effects = mean_effect_rows(group)
+            of_settings.append(effects[(effects["condition"] != CLEAN) == attacked].assign(series=name))
+    frame = pd.concat(of_settings).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
+    of = pd.DataFrame([(*(_grid(run) or ()), run.seed) for run in runs], [run.label for run in runs])
+    return frame.join(of.set_axis(["cells", "fill", "seed"], axis=1), on="job")
+
+
+@styled
+def _grid_lines(frame: pd.DataFrame) -> Figure:
+    """Plot effects per cell, and times the number of cells, against that number; a row per condition."""
+    conditions = list(dict.fromkeys(frame["condition"]))
+    figure = canvas(5.0, 0.7 + 1.6 * len(conditions))
+    panels = figure.subplots(len(conditions), 2, sharex=True, squeeze=False)
+    lines = list(dict.fromkeys(zip(frame["series"], frame["fill"], strict=True)))
+    several = frame["fill"].nunique() > 1
+    for (condition, others, fill), rows in frame.groupby(["condition", "series", "fill"], sort=False):
+        rows, number = rows.sort_values("cells"), lines.index((others, fill))
+        names = [shortened(others or display_name(condition), 40)] if others or any(frame["series"]) else []
+        label = ", ".join([*names, *([shortened(fill, 40)] if several or not names else [])])
+        for axes, scale in zip(panels[conditions.index(condition)], (1, rows["cells"]), strict=True):
+            ends = rows[["mean", "low", "high"]].astype(float).mul(scale, axis=0)
+            draw_means(axes, rows["cells"], ends, number, label)
+    for (row, column), axes in np.ndenumerate(panels):
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y")
+        axes.set_title(f"{display_name(conditions[row])}: {('of a cell', 'times the number of cells')[column]}")
+    ticks = sorted(frame["cells"].unique())
+    for axes in panels[-1]:
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("cells of the grid")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("mean |expected effect|")
+    return with_legend(figure, panels[:, 0])
