@@ -32,7 +32,7 @@ from dovision.propagation import presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.whole_passes import Shortened, WholePasses
 from dovision.report.loggers import check_logger
-from dovision.results.summary import CONDITION_METRICS
+from dovision.results.schemas import CONDITION_METRICS
 from dovision.results.tables import CLEAN
 from dovision.training.augmentation import Augmentation
 from dovision.training.checkpointing import check_resumable

@@ -209,7 +209,7 @@ def _adaptive(
 
     with writer, DISPLAY.stage("adaptive attack", "images", ends[-1], done) as stage:
         for (name, norm), before in zip(pairs, [0, *ends], strict=False):
-            source = opponent_of.get(adaptive.source) if adaptive.source != name else None
+            source = opponent_of.get(adaptive.source or "") if adaptive.source != name else None
             attack = Adaptive(adaptive.budgets[norm], opponent_of[name], budget, norm, source, settings.seed)
             for rows in adaptive_rows(fit_of[name], attack, batches, inputs.classifier, done - before):
                 writer.add(rows.scores.num_rows, {ADAPTIVE_STEPS: rows.steps, SCORES: rows.scores}, {})
