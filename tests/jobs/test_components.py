@@ -265,8 +265,14 @@ def test_an_accelerator_that_is_not_there_is_refused_where_the_job_runs_here(com
     ("overrides", "message"),
     [
         (["detection.adaptive.detectors=[entropie]"], "must be one of entropy, got 'entropie'. Did you mean entropy?"),
-        (["detection.adaptive.steps=0"], "detection.adaptive.steps must be a whole number of at least 1, got 0."),
-        (["detection.adaptive.draws=0"], "detection.adaptive.draws must be a whole number of at least 1, got 0."),
+        (
+            ["detection.adaptive.steps=0"],
+            "detection.adaptive.steps: Input should be greater than or equal to 1",
+        ),
+        (
+            ["detection.adaptive.draws=0"],
+            "detection.adaptive.draws: Input should be greater than or equal to 1",
+        ),
     ],
 )
 def test_the_adaptive_attacker_is_looked_at_before_hours_of_detection(overrides, message, components):

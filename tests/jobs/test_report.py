@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -89,7 +90,7 @@ def test_a_page_is_drawn_again_until_no_job_is_running(tmp_path, monkeypatch):
         log_to=[],
         refresh=9,
     )
-    report.report_of_settings(settings)
+    report.report_of_settings(SimpleNamespace(settings=settings))
     assert (seen, pages) == ([9] * 4, [9, 9, 9, 9, None])
     refreshing = render_page("sweep", [], pd.DataFrame(), [], [], refresh=9)
     assert '<meta http-equiv="refresh" content="9">' in refreshing

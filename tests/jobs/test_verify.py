@@ -336,7 +336,7 @@ def test_no_code_of_the_run_is_trusted(copied, verified, tmp_path, monkeypatch):
     ("words", "message"),
     [
         (["run=nowhere"], "run must be a folder that dovision-evaluate wrote, got nowhere"),
-        (["run=nowhere", "share=0"], "share must"),
+        (["run=nowhere", "share=0"], "share: Input should be"),
         ([], "run must be given"),
     ],
 )

@@ -105,8 +105,8 @@ def test_an_address_that_other_machines_reach_is_warned_of(look, fitted, capsys)
     [
         (["run=nowhere"], "run must be a folder that dovision-evaluate wrote, got nowhere"),
         (["dataset.root=nowhere.jpg"], "nowhere.jpg"),
-        (["split=tset"], "split must be"),
-        (["port=70000"], "port must be"),
+        (["split=tset"], "split: Input should be"),
+        (["port=70000"], "port: Input should be"),
         (["model=torchvision_model"], "begins from random ones"),
     ],
 )

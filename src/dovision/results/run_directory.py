@@ -115,7 +115,7 @@ class RunDirectory:
 
     def record(self, entries: Mapping[str, Any]) -> None:
         """Add entries of plain types to run.json; known names are replaced."""
-        self._write({**(self._written if self._lock.held else self.read_record()), **entries})
+        self._write({**((self._lock.held and self._written) or self.read_record()), **entries})
 
     def complete(self, entries: Mapping[str, Any]) -> None:
         """Complete the run, once all tables have their final names; after an error it can still be ended otherwise."""
