@@ -63,7 +63,12 @@ class Overlay(FigureComponent):
         has_objects = any(len(panel.boxes) or panel.masks for panel in panels)
         text = f"{what}; {SIGN}{f'; {OUTLINES}' if has_objects else ''}."
         words = caption(text, [run], f"n = {count} pictures{how}; single images, so no interval.")
-        data = _numbers(panels, _NUMBERS)
+        numbers = []
+        for panel in panels:
+            down, across = (max(1, -(-length // _NUMBERS)) for length in panel.values.shape)
+            for (row, column), value in np.ndenumerate(panel.values[::down, ::across]):
+                numbers.append({"panel": panel.title, "row": row, "column": column, "value": value})
+        data = pd.DataFrame(numbers)
         yield ReportFigure(OVERLAY, "Over the image", words, overlay(panels, limit, self.colour), data)
 
     def effects(
@@ -129,16 +134,6 @@ class Overlay(FigureComponent):
         return panels, ", the first one that is saved" + (" with an object of a class" if first["located"] else "")
 
 
-def _numbers(panels: Sequence[OverlayPanel], most: int) -> pd.DataFrame:
-    """Values of panels, each some of `most` rows and columns or so."""
-    numbers = []
-    for panel in panels:
-        down, across = (max(1, -(-length // most)) for length in panel.values.shape)
-        for (row, column), value in np.ndenumerate(panel.values[::down, ::across]):
-            numbers.append({"panel": panel.title, "row": row, "column": column, "value": value})
-    return pd.DataFrame(numbers)
-
-
 @dataclass
 class Levels(FigureComponent):
     """Small multiples of one image: its effects on the likeliest class in each job, clean and attacked, on one scale.
@@ -176,6 +171,12 @@ class Levels(FigureComponent):
             return
         text = f"One image, in each job and condition: effect of each unit on the likeliest class; {SIGN}."
         words = caption(text, runs, f"n = 1 picture in {len(panels)} panels; single images, so no interval.")
+        numbers = [
+            {"panel": panel.title, "row": row, "column": column, "value": panel.values[row, column]}
+            for panel in panels
+            for row, column in np.ndindex(panel.values.shape)
+            if not (row % max(1, panel.values.shape[0] // 8) or column % max(1, panel.values.shape[1] // 8))
+        ]
         figure = overlay(panels, limit)
         figure.set_figheight(figure.get_figheight() * _TITLES)
-        yield ReportFigure("levels", "One image over the levels", words, figure, _numbers(panels, 8))
+        yield ReportFigure("levels", "One image over the levels", words, figure, pd.DataFrame(numbers))
