@@ -112,10 +112,13 @@ def main() -> int:
     options = parser.parse_args()
     if "FAULTS_LIBRARY" not in os.environ:
         return _preloaded()
+
+    from dovision.io.progress import Display
+
     # a fork in the middle of a line of a log has new locks, which the rest of the line would release
     mock.patch.object(logging.Handler, "createLock", lambda handler: setattr(handler, "lock", None)).start()
     # a command that is held takes longer, and is to do the same operations
-    mock.patch("dovision.io.progress.Display.as_worker", lambda display: display.silence()).start()
+    mock.patch.object(Display, "silence", lambda display, silence=Display.silence, **_: silence(display)).start()
     mock.patch("dovision.identity.digests.SETTLED", -math.inf).start()
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         harness = Harness(Path(folder), options.folder, options.commands)
