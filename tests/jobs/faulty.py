@@ -36,12 +36,12 @@ FAULTS: dict[str, Callable[[], object]] = {
 }
 
 
-def evaluate(settings) -> None:  # type: ignore[no-untyped-def]
+def evaluate(planned) -> None:  # type: ignore[no-untyped-def]
     """The story, with the fault if this is its job."""
     what, rows, columns, batch = os.environ.get("FAULT", ":::").split(":")
     place = (ImageClassifier, "training_step") if batch.startswith("fit") else (EffectEvaluation, "rows")
     plain, counted = getattr(*place), itertools.count()
-    job = [str(settings.intervention[name]) for name in ("rows", "columns")]
+    job = [str(planned.settings.intervention[name]) for name in ("rows", "columns")]
     mine = [rows, columns] in (job, ["*", "*"])
 
     def disturbed(self, *arguments):  # type: ignore[no-untyped-def]
@@ -53,7 +53,7 @@ def evaluate(settings) -> None:  # type: ignore[no-untyped-def]
 
     setattr(*place, disturbed)
     try:
-        undisturbed(settings)
+        undisturbed(planned)
     finally:
         setattr(*place, plain)
 

@@ -97,7 +97,7 @@ def test_a_finished_sweep_is_sent_as_a_run_of_its_report(finished, reported, off
     assert sent["exit"][0].get("exit_code", 0) == 0
     logged = {key.partition(".")[0] for key in history(sent)}
     (run,) = [path.parent.name for path in finished.glob("*/run.json")]
-    assert {"figures/results", "tables/results", f"figures/{run}/gallery"} <= logged
+    assert {"figures/effect_against_epsilon", "tables/results", f"figures/{run}/gallery"} <= logged
     assert "report-evaluate" in {artifact["name"] for artifact in sent["artifact"]}
 
 

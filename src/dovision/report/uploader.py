@@ -114,9 +114,11 @@ def send_report(logger: Logger, folder: Path) -> None:
     elif isinstance(logger, WandbLogger):
         import wandb
 
-        for name, path in pictures.items():
-            table = wandb.Table(dataframe=pd.read_csv(path.with_suffix(".csv")).head(TABLE_ROWS))
-            logger.log_metrics({f"figures/{name}": wandb.Image(str(path)), f"tables/{name}": table}, step=0)
+        sent: dict[str, Any] = {f"figures/{name}": wandb.Image(str(path)) for name, path in pictures.items()}
+        for path in sorted(figures.rglob("*.csv")):
+            table = wandb.Table(dataframe=pd.read_csv(path).head(TABLE_ROWS))
+            sent[f"tables/{path.relative_to(figures).with_suffix('')}"] = table
+        logger.log_metrics(sent, step=0)
         report = wandb.Artifact(_FOREIGN.sub("_", f"report-{logger.experiment.group}"), type="report")
         report.add_file(str(folder / "index.html"))
         report.add_dir(str(figures), name="figures")
