@@ -143,7 +143,7 @@ def test_a_run_that_detects_sends_its_curves_to_wandb(detected, offline_run, tmp
         log_run(loggers, detected)
     sent = offline_run(tmp_path)
     logged = {key.partition(".")[0] for item in sent["history"] for key in item["item"]}
-    figures = {f"figures/detection_{name}" for name in ("attacks", "curves", "scores")}
-    assert logged > {*figures, "tables/detection_curves"}
+    figures = {f"figures/detection_{name}" for name in ("curves", "scores")}
+    assert logged > {*figures, "tables/detection_attacks", "tables/detection_curves"}
     kinds = {artifact["type"] for artifact in sent.get("artifact", [])}
     assert not kinds & {"tables", "model"}  # each table brings an artifact of its own
