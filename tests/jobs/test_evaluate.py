@@ -284,19 +284,16 @@ def test_a_debug_configuration_measures_each_time_apart_from_results(tmp_path, r
 @pytest.mark.slow
 def test_a_killed_run_is_found_interrupted_and_is_done_again(copy, dovision_evaluate, fitted):
     script = (
-        "import os, signal, sys\n"
-        "from dovision.measurement import effects as module\n"
+        "import os, signal; from dovision.measurement import effects as module\n"
         "module.round_to_8_bits = lambda image: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from dovision.jobs.evaluate import main\n"
-        "main()\n"
+        "from dovision.jobs.evaluate import main; main()\n"
     )
     overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
     kept = [override for override in overrides if not override.startswith("output_root")]
     command = [sys.executable, "-c", script, *kept, f"output_root={copy}"]
     assert subprocess.run(command, capture_output=True).returncode == -9
-    (run,) = read_sweep(copy / "evaluate")
-    assert run.state == "interrupted"
-    assert not list(run.folder.glob("*.parquet"))
+    assert [run.state for run in read_sweep(copy / "evaluate")] == ["interrupted"]
+    assert not list(copy.glob("evaluate/*/*.parquet"))
     assert dovision_evaluate(f"output_root={copy}", *ATTACKED) == 0
     first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
     assert (first / "effects.parquet").read_bytes() == (second / "effects.parquet").read_bytes()

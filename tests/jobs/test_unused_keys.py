@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.identity.relevance import register_resolvers
 from dovision.jobs.command import Command, warn_of_unused
 from dovision.jobs.evaluate import main
 from dovision.jobs.unused_keys import CONSUMERS, unused
@@ -37,6 +38,8 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "detection": ([[]], [["detector=[entropy]"]]),
     "detection.adaptive": ([[], ["detector=[entropy]"]], [ADAPTIVE]),
 }
+register_resolvers()
+
 ALWAYS_USED = {
     *("seed", "output_root", "num_workers", "dataset", "trainer", "logger", "intervention", "attack", "explainer"),
     *("detector", "name", "threads", "rerun", "dry_run", "reported", "note", "checkpoint"),
