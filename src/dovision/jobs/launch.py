@@ -73,5 +73,5 @@ def quieten() -> None:
         logger.setLevel = lambda level: None  # type: ignore[method-assign]  # which an import sets, once it is needed
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"(hydra|dovision\.cli|dovision\.sweeps)\.")
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(hydra|dovision\.jobs)\.")
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated")  # by a caller of any module
