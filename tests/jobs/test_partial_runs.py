@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 
+from dovision.interfaces import Attack
 from dovision.jobs.train import main as train
 from dovision.results.run_record import read_sweep
+from dovision.results.schemas import read_summary
 from dovision.results.sweep_summary import ended
 
 BATCHES = ("evaluation.batch_size=4", "evaluation.checkpoint_every=4")  # three batches of twelve images
@@ -90,6 +92,25 @@ def test_images_lost_in_detection_make_a_run_partial(copy, dovision_evaluate, li
     assert dovision_evaluate(f"output_root={copy}", *DETECTION, *BATCHES) == 1
     run = only_run(copy)
     assert (run.state, run.record["reason"]) == ("partial", "8 of 60 images were read for detection")
+
+
+class Broken(Attack):
+    """Attack of another library, which raises."""
+
+    def run(self, batch, classifier, eps):
+        raise RuntimeError("CUDA error")
+
+
+@pytest.mark.slow
+def test_a_foreign_attack_that_raises_leaves_a_partial_run_with_all_others(copy, dovision_evaluate, capsys):
+    broken = "+detection.attacks.broken={_target_: tests.jobs.test_partial_runs.Broken, eps: 0.2}"
+    assert dovision_evaluate(f"output_root={copy}", *DETECTION, broken) == 1
+    run, error = only_run(copy), "RuntimeError at eps=0.2: CUDA error"
+    assert (run.state, run.record["failed_attacks"]) == ("partial", {"broken": error})
+    assert run.record["reason"] == f"attacks left out of detection: broken ({error})"
+    assert f"attack broken: {error}" in (run.folder / "run.log").read_text()
+    assert set(pd.read_parquet(run.folder / "attacks.parquet")["attack"]) == {"fgsm"}
+    assert read_summary(run.folder)["detection"]
 
 
 @pytest.mark.slow

@@ -18,7 +18,10 @@ from dovision.measurement.detector_fits import Fitted, fit_detectors, for_thresh
 from dovision.measurement.fit_protocol import fit_protocol
 from dovision.results.detection_summary import WHOLE_FAMILY, read_detection
 from dovision.results.detection_tables import (
+    ATTACKS,
     PERMUTED_LABELS,
+    READS,
+    SCORES,
     UNFITTED_SUM,
     attack_rates,
     read_reads,
@@ -48,10 +51,10 @@ class Noise(Shift):
 
 
 class Fails(Attack):
-    """Fails on the test images, in the middle of the run."""
+    """Fails on the test images, in the middle of the run, at its second epsilon."""
 
     def run(self, batch, classifier, eps):
-        if batch.group[0] >= 100:
+        if batch.group[0] >= 100 and eps > 0.05:
             raise KeyError("out of luck")
         return batch.image
 
@@ -212,9 +215,30 @@ def test_an_attack_that_hardly_succeeds_at_any_epsilon_is_warned_of(tmp_path, ca
     assert "less than 5% of the images that are right when clean, at every eps (weak 0.0%): the numbers" in line
 
 
-def test_an_attack_that_fails_is_named_with_its_reason(tmp_path):
-    with pytest.raises(RuntimeError, match=r"attack fails must run on each image, got KeyError at eps=0.1: 'out of l"):
-        run(tmp_path, {"shift": Shift(0.2), "fails": Fails(0.1)})
+def test_an_attack_that_fails_is_left_out_with_its_reason_and_tried_again_by_the_next_start(
+    tmp_path, monkeypatch, caplog
+):
+    def start(folder, attacks):
+        return run(tmp_path / folder, attacks, origin={"code": "1"}, checkpoint_every=1)
+
+    shift = {"noise": Noise(0.01), "shift": Shift(0.2)}
+    without, record = start("without", shift).record, start("with", {**shift, "fails": Fails([0.05, 0.1])}).record
+    assert record["failed_attacks"] == {"fails": "KeyError at eps=0.1: 'out of luck'"}
+    assert "left out of detection: attack fails: KeyError at eps=0.1: 'out of luck'" in caplog.messages
+    assert without["failed_attacks"] == {}
+    assert record["condition_queries"] == without["condition_queries"]
+    for table in (ATTACKS, READS.named("taught"), SCORES):
+        pd.testing.assert_frame_equal(table.read(tmp_path / "with"), table.read(tmp_path / "without"))
+    frames = [read_detection(tmp_path / folder) for folder in ("with", "without")]
+    pd.testing.assert_frame_equal(*frames)
+    monkeypatch.setattr(Fails, "run", lambda self, batch, classifier, eps: batch.image)
+    assert start("with", {**shift, "fails": Fails([0.05, 0.1])}).failed == {}
+    assert set(ATTACKS.read(tmp_path / "with")["attack"]) == {"random_sign", "shift", "fails"}
+
+
+def test_detection_without_any_attack_that_runs_names_each_error(tmp_path):
+    with pytest.raises(ValueError, match=r"needs an attack that runs, got errors alone \(fails: KeyError at eps=0.1: "):
+        run(tmp_path, {"fails": Fails(0.1)})
 
 
 def test_supervised_detectors_alone_are_refused_where_no_attack_succeeds(tmp_path):

@@ -9,5 +9,5 @@ class JobFailed(Exception):
     exit_code = 1  # of the command
 
 
-class ImagesLost(Exception):
-    """Raised if some images were not measured; the run is partial."""
+class PartialRun(Exception):
+    """Raised if some images or attacks were not measured."""

@@ -9,7 +9,7 @@ import shutil
 from dovision.config.settings import EvaluateSettings
 from dovision.functional.norms import condition_name
 from dovision.interventions.mask_files import check_units
-from dovision.io.outcomes import ImagesLost
+from dovision.io.outcomes import PartialRun
 from dovision.io.progress import DISPLAY
 from dovision.jobs import session
 from dovision.jobs.headlines import print_headlines
@@ -84,7 +84,7 @@ def _evaluate(job: Job) -> None:
             run.record({**effects.pass_facts, **effects.attack_facts, **counts})
             if not limits(settings.trainer) and (measured != {*samples} or any(drawn.lost for drawn in maps)):
                 least = min([len(measured), *(drawn.tested for drawn in maps)])
-                raise ImagesLost(f"{least} of {len(samples)} test images were measured")
+                raise PartialRun(f"{least} of {len(samples)} test images were measured")
             if settings.detector:
                 DISPLAY.step("detection")
                 run.record(callbacks.run_detection(settings, inputs, loggers))
@@ -102,6 +102,9 @@ def _evaluate(job: Job) -> None:
                 run.record({reported.REPORTED: compared})
                 for line in reported.comparison_lines(compared):
                     log.info(line)
+            if failed := run.read_record()["failed_attacks"] if settings.detector else {}:
+                reasons = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+                raise PartialRun(f"attacks left out of detection: {reasons}")
     print_headlines(run.path)
 
 

@@ -20,7 +20,7 @@ from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.config.sources import without_values
 from dovision.identity.plans import reads_code
 from dovision.identity.provenance import peak_memory, provenance
-from dovision.io.outcomes import ImagesLost, JobFailed
+from dovision.io.outcomes import JobFailed, PartialRun
 from dovision.io.process_state import freeing_memory, is_rank_zero, isolated
 from dovision.io.progress import DISPLAY
 from dovision.io.signals import Stop, Stopped
@@ -91,7 +91,7 @@ def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
             log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
     except BeingWritten:
         raise
-    except ImagesLost as lost:
+    except PartialRun as lost:
         log.error("partial: %s; the same command resumes: %s", lost, run.path)
         run.leave_partial(str(lost), spent())
         raise JobFailed(str(run.path)) from lost

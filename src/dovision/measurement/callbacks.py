@@ -151,7 +151,7 @@ def run_detection(
 
     Raises:
         ValueError: there is no validation image, or one of a patient that is tested on.
-        ImagesLost: some images were not read.
+        PartialRun: some images were not read.
     """
     detection, data = settings.detection, evaluation_data(settings, inputs.images)
     tested = chosen or data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ from dovision import checks
 from dovision.attacks.gradients import dead_gradients
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Detector
-from dovision.io.outcomes import ImagesLost
+from dovision.io.outcomes import PartialRun
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder
 from dovision.measurement.by_name import Named, named_components
@@ -148,17 +150,23 @@ class Detection(Evaluation):
         self.protocol = fit_protocol(epsilons, options.families, options.seen, options.controls)._replace(norms=norms)
         self.tables_of_reads = {name: READS.named(name) for name in self.detectors}
         self.milliseconds: dict[str, float] = {}
+        self.failed: dict[str, str] = {}  # attacks that are left out from their first error on, with the reason
 
     @property
     def record(self) -> dict[str, Any]:
-        """Entries of run.json: passes and milliseconds per detector, passes per attack, dead gradients."""
+        """Entries of run.json: passes and milliseconds per detector, passes and errors per attack, dead gradients."""
         costs = {
             name: {"passes": self.detectors[name].passes, "milliseconds": round(milliseconds, 3)}
             for name, milliseconds in self.milliseconds.items()
         }
         return {
             "detector_costs": costs,
-            "condition_queries": {name: queries(self.counters, name, made) for name, made in self.attacks.items()},
+            "condition_queries": {
+                name: queries(self.counters, name, made)
+                for name, made in self.attacks.items()
+                if name not in self.failed
+            },
+            "failed_attacks": self.failed,
             "condition_dead_gradients": dead_gradient_share(self.counters),
         }
 
@@ -175,13 +183,15 @@ class Detection(Evaluation):
             self._read(detector, batch.rows([0]))
 
     def tables(self) -> dict[RunTable, pa.Schema]:
-        return {table: table.schema() for table in (ATTACKS, *self.tables_of_reads.values())}
+        schemas = {table: table.schema() for table in (ATTACKS, *self.tables_of_reads.values())}
+        self.merges = dict.fromkeys(schemas, self._without_failed)
+        return schemas
 
     def state(self) -> dict[str, Any]:
-        return {"milliseconds": dict(self.milliseconds)}
+        return {"milliseconds": dict(self.milliseconds), "failed": dict(self.failed)}
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        self.milliseconds = dict(state["milliseconds"])
+        self.milliseconds, self.failed = dict(state["milliseconds"]), dict(state.get("failed", {}))
 
     def rows(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> dict[RunTable, pa.RecordBatch]:
         split, batch = DETECTION_SPLITS[dataloader_idx], self.aimed(batch, logits)
@@ -205,10 +215,18 @@ class Detection(Evaluation):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.lost and self.options.whole:
-            raise ImagesLost(f"{self.tested} of {self.images} images were read for detection")
+            raise PartialRun(f"{self.tested} of {self.images} images were read for detection")
         super().on_test_epoch_end(trainer, pl_module)
 
+    def _without_failed(self, tables: Callable[[], Iterator[pa.Table]], schema: pa.Schema) -> Iterator[pa.Table]:
+        """Rows of the attacks that ran on every image."""
+        failed = pa.array(self.failed, pa.string())
+        for rows in tables():
+            yield rows.filter(pc.invert(pc.is_in(rows["attack"].cast(pa.string()), failed))) if self.failed else rows
+
     def finish(self) -> None:
+        if self.failed:
+            shutil.rmtree(self.writer.folder, ignore_errors=True)  # so that the next start tries them again
         warn_of_dead_gradients(self.counters)
         self._warn_of_weak_attacks()
         DISPLAY.step("detector fits")
@@ -236,21 +254,25 @@ class Detection(Evaluation):
         return numbers
 
     def _conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
-        """Iterate over the batch's conditions, the clean one first.
+        """Iterate over the batch's conditions, the clean one first, without those of attacks that have failed.
 
         Raises:
-            RuntimeError: an attack failed, whatever a foreign library has raised.
+            ValueError: every attack has failed.
         """
         yield self.condition(CLEAN, 0.0, batch, logits)
-        for name, attack in self.attacks.items():
+        for name, attack in ((name, attack) for name, attack in self.attacks.items() if name not in self.failed):
             for eps in attack.eps:
                 try:
                     attacked = batch._replace(image=attack(batch, self.classifier, eps))
-                except Exception as error:
-                    raise RuntimeError(
-                        f"the attack {name} must run on each image, got {type(error).__name__} at eps={eps:g}: {error} "
-                        "Change its settings, or leave it out of detection.attacks."
-                    ) from error
+                except Exception as error:  # whatever a foreign library raises: the others are measured
+                    self.failed[name] = f"{type(error).__name__} at eps={eps:g}: {error}"
+                    log.exception("left out of detection: attack %s: %s", name, self.failed[name])
+                    if len(self.failed) == len(self.attacks):
+                        got = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
+                        raise ValueError(
+                            f"detection needs an attack that runs, got errors alone ({got}). Choose other attacks."
+                        ) from error
+                    break
                 yield self.condition(name, eps, attacked, self.logits(attacked.image))
 
     def _warn_of_weak_attacks(self) -> None:

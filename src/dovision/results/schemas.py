@@ -120,6 +120,7 @@ class RunRecord(Record):
     detector_costs: dict[str, dict[str, NonNegativeFloat]] = {}
     condition_queries: dict[str, dict[str, NonNegativeFloat]] = {}
     condition_dead_gradients: NonNegativeFloat | None = None
+    failed_attacks: dict[str, str] = {}  # that detection leaves out, with their errors
     reported: Comparison | None = None
 
 
