@@ -6,7 +6,6 @@ import gzip
 import json
 import logging
 import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -460,41 +459,6 @@ def test_dicom_nifti_and_deep_files_stand_side_by_side(root, caplog):
     items = dict(zip(window.table("test")["name"], window.split("test"), strict=True))
     expected = np.clip((deep * 16.0 - 2047.5) / 4095 + 0.5, 0, 1)
     torch.testing.assert_close(items["images/10.tif"].image[0], torch.from_numpy(expected).float())
-
-
-@pytest.mark.parametrize("folder", ["films.zip", None])
-def test_images_may_be_members_of_an_archive(root, folder):
-    before = open_table(root)
-    own = sorted((root / "images").iterdir())
-    write_dicom(root / "images" / "0.dcm", np.zeros((HEIGHT, WIDTH), np.uint16))
-    with zipfile.ZipFile(root / "films.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted((root / "images").iterdir()):
-            archive.write(file, f"images/{file.name}")
-    shutil.rmtree(root / "images")
-    if folder is None:
-        for row in range(2, len(own) + 2):
-            with_cell(root, row, "path", f"films.zip/{read_csv(root / 'metadata.csv')[row - 1][0]}")
-    dataset = open_table(root, {"folder": folder})
-    for split in SPLITS:
-        assert [name.removeprefix("films.zip/") for name in dataset.table(split)["name"]] == [
-            *before.table(split)["name"]
-        ]
-        for item, sample in zip(dataset.split(split), range(len(dataset.table(split))), strict=True):
-            pixels = item.image[0] * 255
-            number = int(Path(dataset.table(split)["name"][sample]).stem)
-            assert (item.label, pixels.shape) == (number % 2, (HEIGHT, WIDTH))
-            assert set(dataset.masks(split, sample)) == {"mask"}
-    stale = open_table(root, {"folder": folder}).fingerprint
-    assert stale == dataset.fingerprint
-    with zipfile.ZipFile(root / "films.zip", "a") as archive:
-        archive.comment = b"of another day"
-    assert open_table(root, {"folder": folder}).fingerprint != stale
-    with_cell(root, 2, "path", "films.zip/images/99.png" if folder is None else "images/99.png")
-    assert "path in row 2 of metadata.csv must be the path of a file that is there" in refusal(root, {"folder": folder})
-    with_cell(root, 2, "path", "films.zip/images/0.nii" if folder is None else "images/0.nii")
-    assert "in an archive, where NIfTI volumes are not read: unpack it" in refusal(root, {"folder": folder})
-    with_cell(root, 2, "path", "films.zip/images/0.dcm" if folder is None else "images/0.dcm")
-    assert "0.dcm" in str(open_table(root, {"folder": folder}).table("train")["name"].tolist())
 
 
 def test_a_phone_picture_lies_as_its_orientation_has_it(root):

@@ -11,7 +11,6 @@ import os
 import random
 import struct
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from dovision.datasets import _image_io, torch_dataset
 from dovision.datasets.image_folder import listed_images
 from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import read_manifest
-from dovision.io import archives, files, images, mask_files, sealed, text_files
+from dovision.io import files, images, mask_files, sealed, text_files
 from dovision.models._foreign_weights import matched
 from made_medical import write_dicom, write_nifti
 
@@ -71,11 +70,6 @@ def safetensors(path: Path) -> None:
     pytest.importorskip("safetensors.torch").save_file(STATE, path)
 
 
-def zipped(path: Path) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("1.bin", bytes(GREY))
-
-
 def idx(path: Path) -> Any:
     return torch_dataset._idx(path.parent, "train-images-idx3-ubyte", 3)
 
@@ -101,7 +95,6 @@ READERS = [
     Reader("a.parquet", lambda path: pq.write_table(pa.table({"path": ["0.png"] * 40}), path), table),
     Reader("a.json", lambda path: path.write_text('{"a": 1}'), text_files.read_json),
     Reader("a.yaml", lambda path: path.write_text("a: 1\nb: [2, 3]\n"), text_files.read_yaml, text=True),
-    Reader("a.zip", zipped, lambda path: archives.read_path(path / "1.bin", 1000), checked=True),
     Reader("a.ckpt", lambda path: sealed.write_sealed(path, STATE), sealed.read_sealed, checked=True),
     Reader("a.pth", lambda path: torch.save(STATE, path), weights, checked=True),
     Reader("old.pth", lambda path: torch.save(STATE, path, _use_new_zipfile_serialization=False), weights),

@@ -16,7 +16,6 @@ from dovision.config.errors import error_text
 from dovision.jobs import launch as module
 from dovision.jobs.launch import chdir_to, this_process, watched
 from dovision.jobs.task import JobTask
-from dovision.jobs.train import main as train
 
 
 def test_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):
@@ -71,15 +70,3 @@ def test_what_was_raised_in_a_worker_is_told_without_its_wrapping():
     wrapped = RuntimeError("a traceback of many lines")
     wrapped.cause = ValueError("eps must be in [0, 1] pixel units, got 300.")
     assert error_text(wrapped) == "eps must be in [0, 1] pixel units, got 300."
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
-def test_a_job_prints_what_is_composed_but_no_secret(tmp_path, run_command, capsys, monkeypatch, sweep):
-    monkeypatch.setenv("SECRET", "0.0314159")
-    words = ["dataset=digits", "training.classifier.epochs=0", f"output_root={tmp_path}", "print_config=true"]
-    assert run_command(train, *sweep, *words, "++training.classifier.optimizer.lr='${oc.decode:${oc.env:SECRET}}'") == 0
-    out = capsys.readouterr().out
-    assert "dataset:\n  _target_: dovision.datasets.digits.Digits\n" in "\n".join(map(str.rstrip, out.splitlines()))
-    assert "lr: ${oc.env:SECRET}" in out
-    assert "0.0314159" not in out

@@ -179,7 +179,6 @@ class TrainSettings(SitesSettings):
     num_workers: Workers
     tags: Names
     optimized_metric: str | None
-    print_config: StrictBool
     ckpt_path: Folder | None
     rerun: Literal["all"] | None
 

@@ -21,7 +21,7 @@ from dovision import checks
 from dovision.datasets import _checks
 from dovision.datasets.readers import dicom, nifti
 from dovision.functional import geometry
-from dovision.io import archives, images
+from dovision.io import files, images
 from dovision.io.images import BadFile
 from dovision.types import COVER, Resize, Shape
 
@@ -247,7 +247,7 @@ def fitted(value: Tensor, shape: Shape, resize: Resize = COVER) -> Tensor:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return archives.read_path(path, images.MAX_FILE_BYTES)
+        return files.read_bytes(path, images.MAX_FILE_BYTES)
     except ValueError as error:
         raise BadFile(str(error)) from error
 

@@ -30,14 +30,13 @@ class Table(FileImages):
 
     Paths are relative to a folder, and lead out of neither it nor the root. A file is a usual image (see
     `ImageFolder`), DICOM, or a slice of a NIfTI volume; it is resized to cover the shape, its centre taken, and its
-    boxes and masks with it. Images and DICOM files may be members of a ZIP archive, which is not unpacked:
-    films.zip/patient/1.png, or folder=films.zip and patient/1.png.
+    boxes and masks with it.
     Rows that repeat an image, equal but for their box, are further boxes of it.
 
     Args:
         root: the folder of the table and its images.
         manifest: the table, below the root: .csv, .tsv, .jsonl, .ndjson (each may be gzipped) or .parquet.
-        folder: that paths are relative to, or archive that they are members of, below the root; None: the root.
+        folder: that paths are relative to, below the root; None: the root.
         task, classes, shape: of the data; 1 or 3 channels.
         columns: names of the columns, as of `table_rows.Columns`.
         splits: names of train, val and test in the column of splits, each one or several; None: it has none.

@@ -93,7 +93,7 @@ class SweepStart(Start):
 
     def _check_job(self, job: Job) -> None:
         settings, run = job.settings, RunDirectory(job.folder)
-        looks = not (settings.dry_run or settings.print_config) and is_rank_zero()
+        looks = not settings.dry_run and is_rank_zero()
         if looks and is_left(run, status_of(run, job)):
             warn_of_unused([job])
             sys.exit(0)

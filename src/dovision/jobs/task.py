@@ -11,8 +11,6 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
-import rich
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -21,7 +19,6 @@ from dovision.config.errors import error_text
 from dovision.config.sources import recorded
 from dovision.io.allocator import keep_freed_memory
 from dovision.io.outcomes import JobFailed
-from dovision.io.process_state import is_rank_zero
 from dovision.io.progress import DISPLAY
 from dovision.io.signals import Stop, Stopped
 from dovision.jobs.command import current
@@ -98,11 +95,6 @@ class JobTask:
         job = command.jobs.get(Path(hydra.runtime.output_dir))
         if job is None or job.overrides != plain_overrides(hydra, "task"):
             job = command.check(command.job(config, hydra))
-        if config.get("print_config") and is_rank_zero():
-            from rich.syntax import Syntax  # which other commands do not wait for
-
-            text = yaml.safe_dump(job.settings.record(), sort_keys=False, allow_unicode=True)
-            rich.print(Syntax(text.rstrip(), "yaml", background_color="default", word_wrap=True))
         return self.story(job)
 
     def _record(self, run: RunDirectory, config: DictConfig, error: BaseException) -> None:

@@ -21,7 +21,6 @@ from dovision.datasets.readers import boxes as box_tables
 from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes
 from dovision.datasets.readers.record_images import ChosenRows, RecordImages
 from dovision.functional import geometry
-from dovision.io.archives import file_on_disk
 from dovision.io.images import BadFile
 from dovision.io.progress import DISPLAY
 from dovision.types import SOURCE_BOXES, Mask, Resize, Shape
@@ -110,7 +109,7 @@ class FileImages(RecordImages):
         def checked(row: int) -> _image_io.ImageHeader | str:
             try:
                 return self.decoding.header(Path(paths[row]), numbers[row], decode=row % step == 0)
-            except (BadFile, FileNotFoundError) as reason:
+            except (BadFile, FileNotFoundError, NotADirectoryError) as reason:
                 return error(row, reason) if error else f"{names[row]}: {reason}"
 
         with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
@@ -201,7 +200,7 @@ class FileImages(RecordImages):
         """
         masks = [path for source in self.mask_sources for path in source.paths if path]
         read = () if images_read else self.records["path"]
-        images = [*dict.fromkeys(file_on_disk(Path(path)) for path in dict.fromkeys(read))]
+        images = [Path(path) for path in dict.fromkeys(read)]
         self.unread = (*images, *map(Path, dict.fromkeys(masks)))
         self.files = (*tables, *sorted({path.parent for path in self.unread}))
         self.suffixes = {Path(path).suffix for path in self.records["path"]}

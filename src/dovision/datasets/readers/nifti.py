@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dovision import checks
 from dovision.datasets.readers.dicom import GreyWindow, window_values
-from dovision.io import archives, files
+from dovision.io import files
 from dovision.io.images import DECODED_BYTES, BadFile
 
 # A slice's normal is the patient's axis from left to right, back to front, feet to head.
@@ -115,8 +115,6 @@ def _values(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]
 def _open(path: Path, number: int | None, plane: str) -> _Slice:
     """Locate the slice by the header, which is checked and gives the orientation of the stored array."""
     nibabel = checks.import_extra("nibabel", "nifti")
-    if archives.archive_member(path) is not None:
-        raise BadFile("in an archive, where NIfTI volumes are not read: unpack it")
     try:
         image = nibabel.load(path)
         shape, dtype = tuple(map(int, image.shape)), image.get_data_dtype()
