@@ -95,31 +95,6 @@ def test_neither_the_chunk_nor_the_memory_that_is_free_changes_a_bit(name, worth
         assert torch.equal(outcome.treated, expected.treated)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in IN_SIXTEENS])
-def test_the_chunk_changes_no_bit_of_passes_made_in_parts(name, monkeypatch):
-    """As of large maps, of which few rows are computed at a time."""
-    monkeypatch.setattr(chunking, "BLOCK", 1)
-    monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
-    torch.manual_seed(0)
-    image = torch.rand(2, 3, SIDES[name], SIDES[name])
-    classifier, batch = network_classifier(NETWORKS[name][0](), image), numbered(image)
-    expected = Propagation(classifier, PixelGrid(5, 5))(batch)
-    for chunk in (16, 17, 50):
-        assert torch.equal(Propagation(classifier, PixelGrid(5, 5), chunk)(batch).treated, expected.treated)
-
-
-def test_parts_of_a_pass_have_all_rows_and_few_or_many_at_a_time():
-    for rows in range(1, 200):
-        for size in (2**10, 2**21, 2**22, 2**24, 2**30):
-            parts = chunking.in_parts(rows, size)
-            assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
-            sizes = [part.stop - part.start for part in parts]
-            few = chunking.BLOCK // size < chunking.ENOUGH_ROWS
-            assert not few or max(sizes) < chunking.ENOUGH_ROWS
-            assert few or rows < chunking.ENOUGH_ROWS <= 16 or min(sizes) >= chunking.ENOUGH_ROWS
-
-
 def free(gigabytes, monkeypatch):
     """Let the system report so much memory as free, in /proc and by sysconf."""
     pages, kilobytes = int(gigabytes * 2**30) // 4096, int(gigabytes * 2**20)

@@ -226,19 +226,6 @@ def test_edits_are_as_in_whole_passes(name):
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
 
 
-def test_attention_of_what_is_no_image_a_row_is_not_taken_for_it():
-    """Windows of an image on the batch axis: what attends to each other there is a window, not an image."""
-
-    def of_windows(self, x):
-        windows = x.reshape(-1, 7, 16)
-        return self.attention(windows, windows, windows, need_weights=False)[0].reshape(x.shape)
-
-    classifier, image = classifier_of(with_weights(OfTokens(of_windows))), batch_of(2, 3, 56, 56).image
-    graph = pack_attention(compute_constants(trace(classifier, None, image)))
-    (kernel,) = [step for step in graph.steps if isinstance(step.function, PackedAttention)]
-    assert not kernel.images_first
-
-
 @pytest.mark.parametrize("name", ["vit", "swin"])
 def test_operations_are_counted_as_those_of_the_classifier(name):
     classifier, image = classifier_of(with_weights(NETWORKS[name][0])), batch_of(2, 3, 56, 56).image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from dovision.detectors._logit_cache import cached, logits_of
 from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Intervention
 from dovision.propagation import CachedPropagation, Outcome, Propagation
-from dovision.propagation.edits import Pairs, all_pairs
+from dovision.propagation.edits import all_pairs
 from dovision.propagation.whole_passes import CleanPass
 from dovision.types import INPUT, Batch
 
@@ -119,22 +119,13 @@ def whole_passes(batch: Batch, propagation: Propagation, control: Tensor | None 
         by_unit = (stream.chosen(stream.unit == unit) for unit in range(len(units)) for stream in streams)
         chunks = [pairs for pairs in by_unit if len(pairs)]
     else:
-        chunks = list(_chunks(streams, shape))
+        chunks = [chunk for stream in streams for chunk in stream.batches(PAIRS)]
     for pairs in chunks:
         edits = clean, pairs, intervention, context
         held = sum(map(len, chunks)) <= PAIRS  # in memory until the way back
         logits = engine.treated(*edits) if held else checkpoint(engine.treated, *edits, use_reentrant=False)
         treated[pairs.image, pairs.unit] = logits
     return Outcome(units, clean.control, treated), len(units)
-
-
-def _chunks(streams: list[Pairs], shape: tuple[int, ...]) -> Iterator[Pairs]:
-    while streams:
-        pairs = streams.pop()
-        if len(pairs) > PAIRS:
-            streams.extend(pairs.split(PAIRS, shape))
-        else:
-            yield pairs
 
 
 def summaries(effect: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from contextlib import suppress
 from functools import cache
@@ -16,8 +15,6 @@ _CHUNK_BYTES = 64 * 2**20  # bytes for the changed values of a chunk; larger one
 ACCELERATOR = 2**30  # bytes for either on any other device
 FIRST = 16  # pairs, or images, at a time before their size has been measured
 WHOLE_BYTES = 8 * 2**20  # for the largest values of a whole pass
-BLOCK = 16 * 2**20  # for the largest value of part of a pass, which the processor's cache or much of it holds
-_PART_ROWS = 4  # of a part, and up to 7, where `ENOUGH_ROWS` would be larger than a block
 _MAX_PAIRS = 1024  # pairs
 ENOUGH_ROWS = 16  # of a pass, from which on the bits of a row do not depend on how many there are
 _LARGEST_BLOCK = 32 * 2**20 - 2**16  # bytes; glibc raises its threshold for blocks of up to 32 MiB, with its own header
@@ -87,18 +84,6 @@ class PassLimits:
             pairs,
             self.pairs,
         )
-
-
-def in_parts(rows: int, bytes_per_row: int) -> list[slice]:
-    """Split the rows of a pass into slices whose values fit a processor's memory.
-
-    They have either `ENOUGH_ROWS` and more or fewer, whatever the number of rows: torch chooses kernels by that.
-    """
-    suitable = BLOCK // max(1, bytes_per_row)
-    if suitable < ENOUGH_ROWS:
-        suitable = _PART_ROWS
-    edges = [rows * number // max(1, rows // suitable) for number in range(max(1, rows // suitable) + 1)]
-    return [slice(first, last) for first, last in itertools.pairwise(edges)]
 
 
 @cache

@@ -43,7 +43,6 @@ class EditedPasses:
 
     def __post_init__(self) -> None:
         site = self.clean.site
-        self.shape = tuple(site.shape[1:])
         canvas = self.intervention.canvas(site, self.context)
         # A canvas that cannot be is reported unit by unit, by `checked_do`.
         if canvas is not None and canvas.shape == site.shape and not (site.is_cpu and canvas.isnan().any()):
@@ -57,9 +56,9 @@ class EditedPasses:
         pending = [stream if unchanged is None else stream.chosen(~unchanged[stream.image, stream.unit])]
         while pending:
             pairs = pending.pop()
-            limit = self.allowance.compared(local=pairs.box is not None and len(self.shape) == 3)
+            limit = self.allowance.compared(local=pairs.box is not None and self.clean.site.ndim == 4)
             if len(pairs) > limit:
-                pending.extend(pairs.split(limit, self.shape))
+                pending.extend(pairs.batches(limit))
             elif len(pairs):
                 try:
                     edit = self.engine.edit(self.clean, pairs, self.intervention, self.context)
@@ -77,8 +76,7 @@ class EditedPasses:
             chunk = pending.pop()
             passes = self.allowance.passes(len(chunk))
             if passes > 1:
-                halves = pairs.chosen(chunk).halves(passes, self.shape)
-                pending.extend(chunk[half] for half in halves)
+                pending.extend(np.array_split(chunk, passes))
             elif len(chunk):
                 least = self.allowance.least_rows(stream) if fewer else 1
                 rows: Index = np.resize(chunk, max(len(chunk), least))

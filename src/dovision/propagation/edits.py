@@ -31,27 +31,9 @@ class Pairs:
         """The pairs with these numbers."""
         return Pairs(self.image[index], self.unit[index], None if self.box is None else self.box[index])
 
-    def split(self, limit: int, shape: Shape) -> tuple[Pairs, Pairs]:
-        """Split the pairs into two parts whose sizes suit a limit; see `halves`."""
-        first, second = self.halves(-(-len(self) // limit), shape)
-        return self.chosen(first), self.chosen(second)
-
-    def halves(self, passes: int, shape: Shape) -> tuple[Index, Index]:
-        """Numbers of the pairs of each half, to be split on into `passes` parts of equal size.
-
-        Each is of pairs more alike in what they reach of the maps behind them.
-        That depends on the region's size and, since borders cut it off, on its distance to the nearest border.
-        """
-        order = np.arange(len(self))
-        if self.box is not None:
-            top, left, bottom, right = self.box.T
-            height, width = shape[-2:]
-            vertical = np.stack([bottom - top, np.minimum(top, height - bottom)])
-            horizontal = np.stack([right - left, np.minimum(left, width - right)])
-            traits = np.concatenate([vertical / height, horizontal / width])
-            order = np.argsort(traits[np.ptp(traits, axis=1).argmax()], kind="stable")
-        middle = len(self) * (passes // 2) // passes
-        return order[:middle], order[middle:]
+    def batches(self, limit: int) -> list[Pairs]:
+        """Split the pairs, in their order, into batches of nearly equal size, at most `limit` each."""
+        return [self.chosen(index) for index in np.array_split(np.arange(len(self)), -(-len(self) // limit))]
 
     def groups(self) -> Iterator[Index]:
         """Numbers of the pairs that share unit and region, a group at a time."""
@@ -107,9 +89,7 @@ class Edit(NamedTuple):
             return self.value[chosen.to(self.value.device)]
         if isinstance(self.value, Channels):
             return Channels(self.value.number[chosen], self.value.change[chosen])
-        patch = self.value
-        rows, columns = (Span(span.start[index], span.size) for span in (patch.rows, patch.columns))
-        return Patch(patch.value[chosen.to(patch.value.device)], rows, columns, patch.channel_axis)
+        return self.value.chosen(index)
 
 
 def edit_of(

@@ -19,7 +19,6 @@ class Step:
     function: Callable[..., Any]
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
-    images_first: bool = False  # whether its result is known to have the images on its first axis
     shared: bool = False  # whether its result is known to be one for all images
 
     def inputs(self) -> list[Step]:

@@ -180,7 +180,7 @@ def lay_out_channels_last(graph: Graph) -> Graph:
             if isinstance(settings["weight"], Tensor):
                 weight, source = settings["weight"].detach(), settings.pop("input")
                 if weight.shape[1] == 1 and settings.get("groups", 1) == 1 and isinstance(source, Step):
-                    source = Step(f"{step.name}_two_channels", F.pad, (source, _ONE_MORE), images_first=True)
+                    source = Step(f"{step.name}_two_channels", F.pad, (source, _ONE_MORE))
                     weight = F.pad(weight, _ONE_MORE)
                     steps.append(source)
                 settings["weight"] = weight.contiguous(memory_format=torch.channels_last)

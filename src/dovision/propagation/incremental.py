@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -12,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from dovision.interfaces import Context, Intervention
-from dovision.propagation.chunking import in_parts
 from dovision.propagation.edits import Channels, Edit, Pairs, edit_of
 from dovision.propagation.graph import Graph, Method, Step, follows_sizes
 from dovision.propagation.graph_passes import use_in_place
@@ -40,7 +38,6 @@ class Incremental:
         self.edited_last_use = _last_use(self.edited_steps)
         self.bytes_per_image = 0  # stored by the first clean pass
         self.bytes_per_pair = 0  # at the peak of the last edited pass
-        self._largest: list[int] = []
 
     def _stored(self) -> set[Step]:
         """Steps whose clean results edits read: context around patches, and other operands.
@@ -89,14 +86,6 @@ class Incremental:
         self.bytes_per_image = self.bytes_per_image or sum(stored) // len(image)
         return Background(values, shapes, frozenset(sizes), values[self.graph.site], values[self.graph.output])
 
-    def largest_from(self, position: int, clean: Background) -> int:
-        """Bytes per image of the largest value that an edited pass computes from a step on, on a processor."""
-        if not self._largest and self.channels_last:
-            images, width = len(clean.control), clean.control.element_size()
-            sizes = [clean.shapes[step].numel() // images if step in clean.shapes else 0 for step in self.edited_steps]
-            self._largest = [width * size for size in itertools.accumulate(reversed(sizes), max)][::-1]
-        return self._largest[position] if self._largest else 0
-
     def treated(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
         """Logits, shape (P, K), after each pair's edit."""
         return self.run(clean, pairs, self.edit(clean, pairs, intervention, context).value, context)
@@ -123,11 +112,8 @@ class _Pass:
     background: Background
     image: Index  # (N,) rows of the background
     values: dict[Step, Any] = field(default_factory=dict)
-    is_part: bool = False  # of a pass, whose rows are no further taken apart
+    bytes: int = 0  # of the changed values now
     peak: int = 0  # bytes of the changed values at a time
-
-    def __post_init__(self) -> None:
-        self.bytes = sum(map(_nbytes, self.values.values()))  # bytes of the changed values now
 
     def run(self, edit: Patch | Channels | Tensor) -> Tensor:
         site = self.engine.graph.site
@@ -155,16 +141,11 @@ class _Pass:
         return result
 
     def _from(self, start: int) -> Tensor:
-        """Logits from a step on; rows are split where whole maps are computed."""
+        """Logits from a step on."""
         for position in range(start, len(self.engine.edited_steps)):
             step = self.engine.edited_steps[position]
             result = self._local(step)
             if result is None:
-                passes = self._split(position)
-                if passes:
-                    logits = torch.cat([rows_pass._from(position) for rows_pass in passes])
-                    self.peak = max(self.peak, self.bytes + max(rows_pass.peak for rows_pass in passes))
-                    return logits
                 args, kwargs = self.engine.arguments[step].filled(self._full)
                 result = step.function(*args, **kwargs)
             self._hold(step, result)
@@ -188,23 +169,6 @@ class _Pass:
         if rule is not None and changed and all(isinstance(value, Patch) for value in changed):
             return self._patch(step, rule, changed[0].channel_axis)
         return None
-
-    def _split(self, position: int) -> list[_Pass]:
-        """Passes over slices of the rows, if the maps from here on are large and all values can be sliced."""
-        rows = in_parts(len(self.image), self.engine.largest_from(position, self.background))
-        if self.is_part or len(rows) == 1:
-            self.is_part = True  # for good: later maps are no larger
-            return []
-        values = {step: value for step, value in self.values.items() if step not in self.background.sizes}
-        if not all(step.images_first or isinstance(value, Patch) for step, value in values.items()):
-            return []
-        return [self._with_rows(chunk, values) for chunk in rows]
-
-    def _with_rows(self, rows: slice, values: dict[Step, Any]) -> _Pass:
-        changed = {
-            step: value.chosen(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()
-        }
-        return _Pass(self.engine, self.background, self.image[rows], changed, True)
 
     def _patch(self, step: Step, rule: Rule, channel_axis: int) -> Patch | None:
         def operand(source: Step) -> Any:

@@ -43,10 +43,10 @@ class Patch:
     columns: Span
     channel_axis: int = 1
 
-    def chosen(self, rows: slice) -> Patch:
+    def chosen(self, images: Index) -> Patch:
         """Patch of a subset of the images."""
-        down, across = (Span(span.start[rows], span.size) for span in (self.rows, self.columns))
-        return Patch(self.value[rows], down, across, self.channel_axis)
+        down, across = (Span(span.start[images], span.size) for span in (self.rows, self.columns))
+        return Patch(self.value[torch.from_numpy(images).to(self.value.device)], down, across, self.channel_axis)
 
 
 @dataclass(eq=False)

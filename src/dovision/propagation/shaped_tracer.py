@@ -131,7 +131,6 @@ class ShapedTracer(fx.Tracer):
         if isinstance(proxy, ShapedProxy):
             proxy.like = like = self._like(kind, target, args, kwargs)
             proxy.node.meta["like"] = like
-            proxy.node.meta["images_first"] = isinstance(like, Tensor) and like.shape[:1] == (BATCH,)
             proxy.node.meta["shared"] = isinstance(like, Tensor) and all(size % BATCH for size in like.shape)
         if kind == "placeholder":
             self._input = proxy

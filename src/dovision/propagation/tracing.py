@@ -142,8 +142,7 @@ class _Reader:
         function, settings = self._function(node)
         kwargs |= settings
         pure, in_place = _without_edit(function, kwargs)
-        properties = {name: node.meta[name] for name in ("images_first", "shared") if name in node.meta}
-        step = Step(node.name, pure, args, kwargs, **properties)
+        step = Step(node.name, pure, args, kwargs, node.meta.get("shared", False))
         self.steps.append(step)
         if in_place:
             if not (args and isinstance(args[0], Step) and self.likes[args[0]]):

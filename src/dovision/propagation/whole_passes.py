@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.propagation.chunking import in_parts, is_out_of_memory
+from dovision.propagation.chunking import is_out_of_memory
 from dovision.propagation.edits import Edit, Pairs, edit_of
 from dovision.propagation.patch import Patch
 from dovision.propagation.sites import Site
@@ -67,10 +67,6 @@ class WholePasses:
 
     def forward(self, image: Tensor, site: Tensor) -> Tensor:
         """Logits, shape (N, K), of images with these values at the site, shape (N, ...)."""
-        slices = in_parts(len(site), self.bytes_per_row)
-        return torch.cat([self._forward(image[rows], site[rows]) for rows in slices])
-
-    def _forward(self, image: Tensor, site: Tensor) -> Tensor:
         if self.site is None:
             return self.classifier(site)
         with self.site.tapped(lambda value: site):

@@ -65,7 +65,6 @@ def pack_attention(graph: Graph) -> Graph:
             if kernel is not None:
                 joined.update(dict.fromkeys([*tokens, *weights], step))
                 step.function, step.args, step.kwargs = kernel, step.args[:1], {}
-                step.images_first = all(operand.images_first for operand in tokens)
         elif (getattr(step.function, "__module__", ""), getattr(step.function, "__name__", "")) == _WINDOWS:
             _pack_window_attention(step)
     return replace(graph, steps=tuple(step for step in graph.steps if step not in joined))
