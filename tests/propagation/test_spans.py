@@ -69,11 +69,6 @@ LAYERS = {
     "with gaps": nn.ConvTranspose2d(4, 4, 2, 3, output_padding=1),
     "dilated, grouped, oblong": nn.ConvTranspose2d(4, 4, (3, 2), (2, 1), (1, 0), (1, 0), groups=2, dilation=(2, 1)),
     "same size": nn.ConvTranspose2d(4, 4, 3, padding=1, bias=False),
-    "bilinear": nn.Upsample(scale_factor=2, mode="bilinear"),
-    "bilinear between corners": nn.UpsamplingBilinear2d(scale_factor=2),
-    "bilinear to a size": nn.Upsample((37, 29), mode="bilinear"),
-    "smaller": nn.Upsample((13, 11), mode="bilinear", align_corners=True),
-    "bicubic": nn.Upsample(scale_factor=(2.0, 3.0), mode="bicubic"),
 }
 
 

@@ -11,8 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from dovision.functional.norms import keep_largest
 from dovision.propagation.graph import Method, PartOf, Step
 from dovision.propagation.kernels.packed_linear import PackedConvolution, PackedLinear
 from dovision.propagation.patch import Map, Padding, Patch, gather, paste
-from dovision.propagation.spans import Index, Span, Window
+from dovision.propagation.spans import Span, Window
 
 Rule = Callable[..., "Patch | None"]
 Pair = int | tuple[int, int]
@@ -200,43 +199,12 @@ def pad(
     output: Map, input: Map, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Patch | None:
     """Move the patch by a constant border; add constant channels to it."""
-    if mode in _BORDERS and len(pad) == 4 and min(pad) >= 0 and input.channel_axis == 1:
-        return _repeated_border(output, input, tuple(pad), _BORDERS[mode])
     if mode != "constant" or len(pad) > 6 or min(pad) < 0 or input.patch is None or input.channel_axis != 1:
         return None
     left, _, above, _, *channels = (*pad, *(0,) * (6 - len(pad)))
     content = F.pad(input.patch.value, (0, 0, 0, 0, *channels), value=value or 0.0) if any(channels) else None
     rows, columns = input.patch.rows.shifted(above), input.patch.columns.shifted(left)
     return Patch(input.patch.value if content is None else content, rows, columns)
-
-
-_BORDERS: dict[str, Literal["reflect", "edge"]] = {"reflect": "reflect", "replicate": "edge"}  # numpy's names
-
-
-def _repeated_border(output: Map, input: Map, pad: tuple[int, ...], mode: Literal["reflect", "edge"]) -> Patch | None:
-    """Patch extended by the border that repeats it; each output position has one source."""
-    assert input.patch is not None
-    changed = (input.patch.rows, input.patch.columns)
-    sources = [np.pad(np.arange(input.size[axis]), pad[2 - 2 * axis : 4 - 2 * axis], mode) for axis in (0, 1)]
-    rows, columns = (_coming_from(source, span) for source, span in zip(sources, changed, strict=True))
-    if almost_all(output.size, rows, columns):
-        return None
-    down, across = (
-        source[span.start[:, None] + np.arange(span.size)]
-        for source, span in zip(sources, (rows, columns), strict=True)
-    )
-    read = [Span.covering(line.min(1), line.max(1) + 1, input.size[axis]) for axis, line in enumerate((down, across))]
-    window = input.window(read[0], read[1])
-    pixel = (down - read[0].start[:, None])[:, :, None], (across - read[1].start[:, None])[:, None, :]
-    index = (np.arange(len(down))[:, None, None], *pixel)
-    value = window.movedim(1, -1)[tuple(torch.from_numpy(line).to(window.device) for line in index)]
-    return Patch(value.movedim(-1, 1), rows, columns)
-
-
-def _coming_from(source: Index, changed: Span) -> Span:
-    """Positions whose source position has changed; `source` is the source of each."""
-    reached = (source >= changed.start[:, None]) & (source < changed.stop[:, None])
-    return Span.covering(reached.argmax(1), len(source) - reached[:, ::-1].argmax(1), len(source))
 
 
 def channel_slice(output: Map, input: Map, index: Any) -> Patch | None:
@@ -264,12 +232,8 @@ def interpolate(
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
-    antialias: bool = False,
 ) -> Patch | None:
-    """Repeat each value of the patch a whole number of times, or mix neighbours along rows and columns."""
-    if mode in ("bilinear", "bicubic"):
-        exact = tuple(np.multiply(input.size, 1 if scale_factor is None else scale_factor)) == output.size
-        return _mixed(output, input, mode, align_corners, antialias) if exact or scale_factor is None else None
+    """Repeat each value of the patch a whole number of times."""
     down, across = output.size[0] // input.size[0], output.size[1] // input.size[1]
     whole = output.size == (down * input.size[0], across * input.size[1])
     if scale_factor is not None and not recompute_scale_factor:  # places are then found by the factor, not by sizes
@@ -278,38 +242,6 @@ def interpolate(
         return None
     value = input.patch.value.repeat_interleave(down, 2).repeat_interleave(across, 3)
     return Patch(value, input.patch.rows.times(down), input.patch.columns.times(across))
-
-
-def _mixed(output: Map, input: Map, mode: str, align_corners: bool | None, antialias: bool) -> Patch | None:
-    """Outputs that mix a changed value with others, as products with matrices along both axes."""
-    assert input.patch is not None
-    reached, read, weights = [], [], []
-    for axis, changed in enumerate((input.patch.rows, input.patch.columns)):
-        matrix = _interpolation(input.size[axis], output.size[axis], mode, align_corners, antialias)
-        first = np.minimum.accumulate((matrix != 0).argmax(1)[::-1])[::-1]  # input that an output or a later one reads
-        last = np.maximum.accumulate(matrix.shape[1] - 1 - (matrix != 0)[:, ::-1].argmax(1))
-        start, stop = np.searchsorted(last, changed.start), np.searchsorted(first, changed.stop)
-        outputs = Span.covering(start, stop, len(matrix))
-        inputs = Span.covering(first[outputs.start], last[outputs.stop - 1] + 1, matrix.shape[1])
-        places = [span.start[:, None] + np.arange(span.size) for span in (outputs, inputs)]
-        block = matrix[places[0][:, :, None], places[1][:, None, :]]  # (N, outputs, inputs)
-        weights.append(torch.from_numpy(block).to(input.patch.value))
-        reached.append(outputs)
-        read.append(inputs)
-    if input.channel_axis != 1 or almost_all(output.size, *reached):
-        return None
-    window = input.window(read[0], read[1]).movedim(1, -1)
-    lines = (weights[0] @ window.flatten(2)).unflatten(2, window.shape[2:])  # type: ignore[no-untyped-call]
-    return Patch((weights[1].unsqueeze(1) @ lines).movedim(-1, 1), reached[0], reached[1])
-
-
-@lru_cache(maxsize=32)
-def _interpolation(inputs: int, outputs: int, mode: str, align_corners: bool | None, antialias: bool) -> np.ndarray:
-    """Matrix of an interpolation along one axis, shape (outputs, inputs)."""
-    basis = torch.eye(inputs, dtype=torch.float64).view(1, inputs, inputs, 1)
-    mixed = F.interpolate(basis, (outputs, 1), None, mode, align_corners, None, antialias)
-    matrix: np.ndarray = mixed[0, :, :, 0].T.contiguous().numpy()
-    return matrix
 
 
 def conv_transpose2d(
