@@ -6,14 +6,17 @@ Every message says the name, the rule, what was got and, where there is one, the
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import math
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from numbers import Integral, Real
+from types import ModuleType, UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -49,6 +52,52 @@ def in_words(value: object) -> str:
     several = value if isinstance(value, (list, tuple)) else [value]
     shown = all(item is None or isinstance(item, (bool, int, float, str)) for item in several)
     return f"{value!r}." if shown else f"an object of class {type(value).__name__}."
+
+
+def arguments(function: Callable[..., Any], positional: Sequence[object], named: Mapping[str, object]) -> None:
+    """Raise a ValueError for the first argument of a call that is not of the type that the function annotates.
+
+    Annotations that cannot be resolved are not looked at.
+    """
+    annotations = _annotations(function)
+    for name, value in {**dict(zip(inspect.signature(function).parameters, positional, strict=False)), **named}.items():
+        _of_type(name, value, annotations.get(name, Any))
+
+
+@functools.cache
+def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except (NameError, TypeError):  # names that are imported for type checkers alone, or of another Python
+        return {}
+
+
+def _of_type(name: str, value: object, annotation: Any) -> None:
+    """Raise unless a value, and each item of it, is of an annotated type."""
+    several = isinstance(annotation, UnionType) or get_origin(annotation) is Union
+    members = [member for member in (get_args(annotation) if several else [annotation]) if _is_of(value, member)]
+    if not members:
+        types = re.sub(r"\w+\.", "", inspect.formatannotation(annotation))
+        raise ValueError(f"{name} must be {types}, got {in_words(value)}")
+    if get_origin(members[0]) is Mapping and isinstance(value, Mapping):
+        for key, item in value.items():
+            _of_type(f"each name of {name}", key, get_args(members[0])[0])
+            _of_type(f"{name}.{key}", item, get_args(members[0])[1])
+    elif get_origin(members[0]) is Sequence and isinstance(value, Sequence):
+        for number, item in enumerate(value):
+            _of_type(f"{name}[{number}]", item, get_args(members[0])[0])
+
+
+def _is_of(value: object, annotation: Any) -> bool:
+    """Return whether a value is of an annotation without unions; a protocol is a function, or an object to call."""
+    base = get_origin(annotation) or annotation
+    if base is Callable or getattr(base, "_is_protocol", False):
+        return callable(value) and not inspect.isclass(value)
+    if base in (int, float):
+        return isinstance(value, Integral if base is int else Real) and not isinstance(value, bool)
+    if base is Sequence and isinstance(value, str):
+        return False
+    return base is Any or not inspect.isclass(base) or isinstance(value, base)
 
 
 def positive_int(name: str, value: object, most: int = MOST_COUNT) -> int:
@@ -96,6 +145,13 @@ def names(name: str, value: Sequence[str]) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{name} must be a list of names, got {in_words(value)}")
     return tuple(value)
+
+
+def nonempty(name: str, value: _T) -> _T:
+    """Return a list or a mapping if it has an item."""
+    if not value:
+        raise ValueError(f"{name} must be at least one, got none.")
+    return value
 
 
 def channels(name: str, value: Sequence[int]) -> tuple[int, ...]:

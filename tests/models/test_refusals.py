@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 
 from dovision.interfaces import Classifier
 from dovision.models.authors_mnist_cnn import authors_mnist_cnn
 from dovision.models.chexnet import chexnet
-from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.efficientnet_lite0 import efficientnet_lite0
 from dovision.models.small_cnn import small_cnn
 from dovision.models.timm_model import timm_model
-from dovision.models.topk_sae import TopkSae
 from dovision.models.torchvision_model import torchvision_model
 from dovision.models.xrv_model import xrv_model
 
 AB = ["a", "b"]
 COLOURED = (3, 64, 64)
 CHEX, RSNA, RESNET = "densenet121-res224-chex", "densenet121-res224-rsna", "resnet50-res512-all"
-
-
-@cache
-def small() -> Classifier:
-    return small_cnn((1, 28, 28), "multiclass", AB, [0.5], [0.5])
 
 
 def plain(make, height: int) -> Classifier:
@@ -50,14 +41,6 @@ def xrv(
 def lite0() -> Classifier:
     pytest.importorskip("timm")
     return efficientnet_lite0(False, (2, 224, 224), "multiclass", AB)
-
-
-def conv(**changed: object) -> ConvAutoencoder:
-    return ConvAutoencoder(**({"after": "relu1", "channels": [32, 16, 64, 32], "code": 1, "kernel_size": 1} | changed))
-
-
-def topk(**changed: object) -> TopkSae:
-    return TopkSae(**({"after": "relu1", "channels": 32, "expansion": 4, "k": 4, "dead_after": 100} | changed))
 
 
 @pytest.mark.parametrize(
@@ -98,23 +81,6 @@ def topk(**changed: object) -> TopkSae:
             lambda: xrv(RESNET, "Edema", "Lung Lesion", shape=(1, 512, 512), pretrained=True),
             "no trained output for Lung Lesion: .* model.new_head=true",
         ),
-        (lambda: conv(channels=[32, 16, 64]), "must begin and end with the channels of the layer"),
-        (lambda: conv(channels=[32, 32]), "with the code between"),
-        (lambda: conv(channels=32), r"with the code between, got \[32\]"),
-        (lambda: conv(channels=[32, 0, 32]), "must be a whole number of at least 1, got 0"),
-        (lambda: conv(code=3), r"autoencoder.code must lie in \[1, 2\], got 3"),
-        (lambda: conv(kernel_size=2), "kernel_size must be odd, got 2"),
-        (lambda: conv(activation="relus"), r"autoencoder.activation must be one of .*Did you mean relu\?"),
-        (lambda: insert(small(), conv(after="relu_1"), (1, 28, 28)), "got 'relu_1'. Did you mean relu1"),
-        (lambda: insert(small(), conv(after="relu2"), (1, 28, 28)), "with the 64 channels of layer 'relu2', got 32"),
-        (lambda: topk(expansion=3), "autoencoder.expansion must be a whole number from 4 to 32, got 3"),
-        (lambda: topk(k=0), "autoencoder.k must be a whole number from 1 to 128, got 0"),
-        (lambda: topk(k=129), "autoencoder.k must be a whole number from 1 to 128, got 129"),
-        (lambda: topk(dead_after=0), "autoencoder.dead_after must be a whole number of at least 1, got 0"),
-        (lambda: topk(k_aux=0), "autoencoder.k_aux must be a whole number of at least 1, got 0"),
-        (lambda: topk(auxiliary=-1.0), "autoencoder.auxiliary must be at least 0"),
-        (lambda: topk(layout="NHTC"), "autoencoder.layout must be one of NCHW, NHWC, NTC"),
-        (lambda: insert(small(), topk(after="relu2"), (1, 28, 28)), "with the 64 channels of layer 'relu2', got 32"),
     ],
 )
 def test_it_is_refused(call, message):

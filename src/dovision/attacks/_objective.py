@@ -30,7 +30,7 @@ class Objective:
     """
 
     def __init__(self, loss: Loss, target: int | str | None) -> None:
-        self.loss = checks.function("loss", loss, "a loss such as task_loss")
+        self.loss = loss
         self.target = target if target is None or isinstance(target, str) else checks.count("target", target)
 
     def check(self, task: Task) -> None:

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dovision import checks
 from dovision.detectors._penultimate import penultimate
 from dovision.interfaces import Classifier, Context, Detector, Intervention
 from dovision.module_state import evaluating
@@ -40,7 +39,7 @@ class BEYOND(Detector):
     deviation: Tensor  # (2,)
 
     def __init__(self, intervention: Intervention) -> None:
-        self.intervention = checks.instance("intervention", intervention, Intervention, "an intervention on the image")
+        self.intervention = intervention
         if intervention.site != INPUT:
             raise ValueError(f"BEYOND transforms the image (site input), got an intervention at {intervention.site!r}.")
 

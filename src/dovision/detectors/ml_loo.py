@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dovision import checks
 from dovision.detectors._estimators import Regression, fit_regression
 from dovision.detectors._profile import Profile, deviation
 from dovision.interfaces import Classifier, Context, Detector, Intervention
@@ -47,7 +46,7 @@ class MLLOO(Detector):
     regression: Regression
 
     def __init__(self, intervention: Intervention, layers: Sequence[str] | None) -> None:
-        self.intervention = checks.instance("intervention", intervention, Intervention, "an intervention on the image")
+        self.intervention = intervention
         if intervention.site != INPUT:
             raise ValueError(f"ML-LOO leaves out parts of the image (site input), got site {intervention.site!r}.")
         self.layers = LayerFeatures(layers) if layers is None or len(layers) else None

@@ -123,7 +123,7 @@ class Captum(Explainer):
                 checks.within("baselines", level, 0, 1, "It is in pixel units.")
         self.cells = None if cells is None else _rows_and_columns(cells)
         self.scale = checks.choice("scale", scale, (LOGITS, *SCALES))
-        self.absolute = checks.switch("absolute", absolute)
+        self.absolute = absolute
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self._features(shape)
@@ -271,8 +271,7 @@ class IntegratedGradients(Captum):
         steps = checks.positive_int("steps", steps)
         super().__init__("IntegratedGradients", arguments={"n_steps": steps}, cells=cells, batch_size=batch_size)
         self.baselines = [checks.within("baselines", level, 0, 1, "It is in pixel units.") for level in baselines]
-        if not self.baselines:
-            raise ValueError("baselines must be at least one, got none. Name one, such as 0.0, which is black.")
+        checks.nonempty("baselines", self.baselines)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         return self.run_each(batch, target, classifier).mean(1)

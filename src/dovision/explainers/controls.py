@@ -69,7 +69,7 @@ class RandomMap(Explainer):
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
+        self.seed = checks.seed(seed)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         pairs = zip(batch.sample.tolist(), target.tolist(), strict=True)

@@ -90,6 +90,10 @@ class Autoencoder(nn.Module):
     first_channels: tuple[int, int] | None = None  # of the maps of encoder[0] and decoder[0]
     loss_terms: tuple[str, ...] = ()
 
+    def __new__(cls, *positional: Any, **named: Any) -> Any:
+        checks.arguments(cls.__init__, (None, *positional), named)
+        return super().__new__(cls)
+
     def forward(self, activation: Tensor) -> Tensor:
         return self.decoder(self.encoder(activation))
 

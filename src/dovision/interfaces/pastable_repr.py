@@ -1,4 +1,4 @@
-"""The base of components, whose repr is the call that makes them."""
+"""The base of components: arguments are checked by their annotations, and repr is the call that makes the object."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import Any
 
 from torch import Tensor
 
+from dovision import checks
+
 
 class _Arguments:
     _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
     def __new__(cls, *positional: Any, **named: Any) -> Any:
+        checks.arguments(cls.__init__, (None, *positional), named)
         self = super().__new__(cls)
         self.__dict__["_arguments"] = positional, named
         return self
 
 
 class PastableRepr(_Arguments):
-    """Give objects the `repr` of the call that makes them, such as PixelGrid(rows=7, columns=7).
+    """Check arguments by the annotations of `__init__`, and give objects the `repr` of the call that makes them.
 
     Example:
         >>> import dovision as dv

@@ -17,7 +17,7 @@ from dovision.functional import geometry
 from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images
 from dovision.interventions._objects import NO_REGION
-from dovision.interventions.fills import Fill, Painting, checked_fill
+from dovision.interventions.fills import Fill, Painting
 from dovision.types import MATCHED_CONTROL, Box, Mask, Shape
 
 _CACHED = 1024  # samples whose masks are kept, since each unit and each condition asks for them
@@ -54,8 +54,8 @@ class MaskIntervention(Painting):
     outside: str | None = None  # name of a mask of all that is in no other one, which takes no room, without controls
 
     def __init__(self, fill: Fill, controls: int, seed: int, wrap: bool = False) -> None:
-        self.wrap = checks.switch("wrap", wrap)
-        self.fill = checked_fill(fill)
+        self.wrap = wrap
+        self.fill = fill
         number = checks.count("controls", controls, checks.MOST_CONTROLS)
         self.suffixes = ("", *(f"{MATCHED_CONTROL}{control}" for control in range(number)))
         self.seed = checks.seed(seed)

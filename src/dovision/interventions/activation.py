@@ -93,10 +93,10 @@ class Activation(Intervention):
         seed: int = 0,
         layout: str | None = None,
     ) -> None:
-        self.site = checks.instance("site", site, str, "the name of a layer, INPUT or CODE")
+        self.site = site
         self.unit_type = None if unit is None else checks.choice("unit", unit, AXES)
         self.unit = "channel" if unit == "latent" else self.unit_type
-        self.value = checks.instance("value", value, ActivationValue, "a value such as Zero() or SampleMean()")
+        self.value = value
         first = isinstance(choose, int) and range(checks.positive_int("choose", choose))
         self.choose = None if choose is None else _different("choose", first or choose, 1)
         self.sets = _sets(sets)

@@ -43,9 +43,7 @@ class Brush(MaskIntervention):
     ) -> None:
         super().__init__(fill, controls, seed)
         named = masks if isinstance(masks, Mapping) else {"brush": masks}
-        if not named:
-            raise ValueError("masks must be at least one, got none.")
-        self._masks = {str(name): _checked(str(name), mask) for name, mask in named.items()}
+        self._masks = {name: _checked(name, mask) for name, mask in checks.nonempty("masks", named).items()}
         self._rows: dict[int, int] = {}  # of a sample in masks of shape (B, H, W)
 
     def for_images(self, batch: Batch) -> Intervention:
@@ -69,7 +67,6 @@ class Brush(MaskIntervention):
 
 
 def _checked(name: str, mask: Tensor) -> Tensor:
-    checks.instance("masks", mask, Tensor, "bool tensors of shape (H, W) or (B, H, W)")
     if mask.dtype != torch.bool or mask.ndim not in (2, 3):
         raise ValueError(
             f"masks must be bool of shape (H, W) or (B, H, W), got {mask.dtype} of shape {tuple(mask.shape)} for "

@@ -106,7 +106,7 @@ class PairedInterchange(SplitInterchange):
 
     def __init__(self, pairs: Mapping[str, str] | str) -> None:
         super().__init__()
-        self.pairs = pairs if isinstance(pairs, Mapping) else checks.instance("pairs", pairs, str, "a CSV file")
+        self.pairs = pairs
 
     def bind(self, images: Images, split: str) -> None:
         """Find the images of a split by their names.
@@ -191,7 +191,7 @@ class CounterfactualInterchange(Interchange):
     """
 
     def __init__(self, without: str) -> None:
-        self.without = checks.instance("without", without, str, "the name of an object")
+        self.without = without
         self._counterfactual = Counterfactual()
 
     def bind(self, images: Images, split: str) -> None:

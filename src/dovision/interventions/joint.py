@@ -8,7 +8,6 @@ from typing import Any
 import numpy.typing as npt
 from torch import Tensor
 
-from dovision import checks
 from dovision.interfaces import Context, Images, Intervention
 from dovision.types import INPUT, SET_JOIN, Batch, Box, Mask, Shape
 
@@ -23,7 +22,7 @@ class FirstOfTwo(Intervention):
     """
 
     def __init__(self, first: Intervention) -> None:
-        self.first = checks.instance("first", first, Intervention, "an intervention such as PixelGrid(7, 7)")
+        self.first = first
         if _is_compound(first):
             raise ValueError(f"first must be an intervention at one site, got {type(first).__name__}.")
         self.site, self.unit, self.layout = first.site, first.unit, first.layout
@@ -66,7 +65,6 @@ class Joint(FirstOfTwo):
 
     def __init__(self, first: Intervention, held: Intervention) -> None:
         super().__init__(first)
-        checks.instance("held", held, Intervention, "an intervention such as Activation(CODE, choose=[5])")
         if _is_compound(held) or held.site in (INPUT, first.site):
             raise ValueError(f"held must be an intervention at one other site of the network, got site {held.site!r}.")
         self.second = held

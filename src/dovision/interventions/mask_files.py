@@ -60,13 +60,13 @@ class MaskFiles(MaskIntervention):
         wrap: bool = False,
     ) -> None:
         super().__init__(fill, controls, seed, wrap)
-        self.outside = OUTSIDE if checks.switch("outside", outside) else None
+        self.outside = OUTSIDE if outside else None
         self.files = mask_pattern(files)
         self.numbers = mask_numbers(units, root is None or self.files.lower().endswith(ARRAYS))
         self._masks_of: Callable[[int], Mapping[str, Mask]] | None = None  # masks of a sample, by the dataset
         self._all = units is None
         self.missing = checks.choice("missing", missing, ("error", "skip"))
-        self.root = None if root is None else Path(checks.instance("root", root, str, "a folder"))
+        self.root = None if root is None else Path(root)
         self._paths: Sequence[Path] = ()
         self._aspects: Sequence[tuple[int, int]] = ()  # height and width of the images as they came
         self._shape: Shape = ()

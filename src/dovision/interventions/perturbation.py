@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dovision import checks
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Context, Intervention
 from dovision.types import INPUT, Shape
@@ -25,7 +24,6 @@ class Perturbation(Intervention):
     site = INPUT
 
     def __init__(self, attack: Attack) -> None:
-        checks.instance("attack", attack, Attack, "an attack such as FGSM(8 / 255)")
         if not attack.eps:
             raise ValueError(f"attack must have at least one epsilon, got none in {type(attack).__name__}.")
         self.attack = attack

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from dovision import checks
 from dovision.functional import geometry
-from dovision.interventions.fills import Constant, Fill, Painting, checked_fill
+from dovision.interventions.fills import Constant, Fill, Painting
 from dovision.types import Box, Shape
 
 BLACK = Constant(0.0)
@@ -35,7 +35,7 @@ class PixelGrid(Painting):
         self.rows = checks.positive_int("rows", rows)
         self.columns = checks.positive_int("columns", columns)
         checks.positive_int("rows * columns", rows * columns, checks.MOST_CELLS)
-        self.fill = checked_fill(fill)
+        self.fill = fill
 
     def units(self, shape: Shape) -> tuple[str, ...]:
         return _names(self.rows, self.columns)

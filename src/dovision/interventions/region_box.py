@@ -12,7 +12,7 @@ from dovision.functional import geometry
 from dovision.functional.rng import generator
 from dovision.interfaces import Images
 from dovision.interventions._objects import NO_REGION, ImageObject, bound, known_objects, object_names
-from dovision.interventions.fills import Fill, Painting, checked_fill
+from dovision.interventions.fills import Fill, Painting
 from dovision.types import MATCHED_CONTROL, Box, Shape, object_kind
 
 log = logging.getLogger(__name__)
@@ -40,14 +40,12 @@ class RegionBox(Painting):
         True
     """
 
-    def __init__(self, fill: Fill, controls: int, seed: int, objects: Sequence[str] | None = None) -> None:
-        self.fill = checked_fill(fill)
+    def __init__(self, fill: Fill, controls: int, seed: int, objects: str | Sequence[str] | None = None) -> None:
+        self.fill = fill
         number = checks.positive_int("controls", controls, checks.MOST_CONTROLS)
         self.suffixes = ("", *(f"{MATCHED_CONTROL}{control}" for control in range(number)))
         self.seed = checks.seed(seed)
-        self.objects = (
-            (objects,) if isinstance(objects, str) else objects if objects is None else checks.names("objects", objects)
-        )
+        self.objects = (objects,) if isinstance(objects, str) else tuple(objects or ())
         self._units: tuple[str, ...] = ()
         self._regions: dict[int, dict[str, Box]] = {}
 

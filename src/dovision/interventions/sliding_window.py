@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dovision import checks
 from dovision.functional import geometry
-from dovision.interventions.fills import Fill, Painting, checked_fill
+from dovision.interventions.fills import Fill, Painting
 from dovision.interventions.pixel_grid import BLACK
 from dovision.types import Box, Shape
 
@@ -35,7 +35,7 @@ class SlidingWindow(Painting):
     def __init__(self, window: int, stride: int, fill: Fill = BLACK) -> None:
         self.window = checks.positive_int("window", window)
         self.stride = checks.bounded("stride", stride, 1, window)
-        self.fill = checked_fill(fill)
+        self.fill = fill
 
     def units(self, shape: Shape) -> tuple[str, ...]:
         rows, columns = (len(windows) for windows in self._windows(shape))

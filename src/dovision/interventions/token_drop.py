@@ -41,8 +41,8 @@ class TokenDrop(Intervention):
         self.rows = checks.positive_int("rows", rows)
         self.columns = checks.positive_int("columns", columns)
         checks.positive_int("rows * columns", rows * columns, checks.MOST_CELLS)
-        self.keep = checks.instance("keep", keep, bool, "true or false")
-        self.site = checks.instance("site", site, str, "the name of a layer, or TOKENS")
+        self.keep = keep
+        self.site = site
 
     def units(self, shape: Shape) -> tuple[str, ...]:
         return tuple(f"r{r}c{c}" for r in range(self.rows) for c in range(self.columns))

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from dovision import checks
 from dovision.interfaces import Context, Intervention
-from dovision.interventions.transforms import ImageTransform, checked_transforms
+from dovision.interventions.transforms import ImageTransform
 from dovision.types import INPUT, Shape
 
 
@@ -27,7 +28,7 @@ class Transform(Intervention):
     site = INPUT
 
     def __init__(self, transforms: Mapping[str, ImageTransform]) -> None:
-        self.transforms = checked_transforms("transforms", transforms)
+        self.transforms = dict(checks.nonempty("transforms", transforms))
 
     def units(self, shape: Shape) -> tuple[str, ...]:
         return tuple(self.transforms)

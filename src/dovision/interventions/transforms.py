@@ -24,20 +24,6 @@ class ImageTransform(Protocol):
     def __call__(self, image: Tensor, context: Context) -> Tensor: ...
 
 
-def checked_transform(transform: ImageTransform) -> ImageTransform:
-    """Return `transform` if it is a transform, not a class."""
-    return checks.function("transform", transform, "a transform such as MedianFilter(2)")
-
-
-def checked_transforms(name: str, transforms: Mapping[str, ImageTransform]) -> dict[str, ImageTransform]:
-    """Return transforms by name, at least one."""
-    if not isinstance(transforms, Mapping) or not transforms:
-        raise ValueError(
-            f'{name} must be transforms by name, such as {{"median2": MedianFilter(2)}}, got {transforms!r}.'
-        )
-    return {checks.names(name, (key,))[0]: checked_transform(transform) for key, transform in transforms.items()}
-
-
 class BitDepth(PastableRepr):
     """Reduction of the bits per channel.
 
@@ -296,7 +282,7 @@ class TransformSequence(PastableRepr):
     """
 
     def __init__(self, steps: Mapping[str, ImageTransform]) -> None:
-        self.steps = list(checked_transforms("steps", steps).values())
+        self.steps = list(checks.nonempty("steps", steps).values())
 
     def __call__(self, image: Tensor, context: Context) -> Tensor:
         for step in self.steps:
