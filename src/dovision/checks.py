@@ -54,13 +54,13 @@ def in_words(value: object) -> str:
     return f"{value!r}." if shown else f"an object of class {type(value).__name__}."
 
 
-def arguments(function: Callable[..., Any], positional: Sequence[object], named: Mapping[str, object]) -> None:
+def arguments(function: Callable[..., Any], positional: Sequence[object], keywords: Mapping[str, object]) -> None:
     """Raise a ValueError for the first argument of a call that is not of the type that the function annotates.
 
     Annotations that cannot be resolved are not looked at.
     """
-    annotations = _annotations(function)
-    for name, value in {**dict(zip(inspect.signature(function).parameters, positional, strict=False)), **named}.items():
+    annotations, names = _annotations(function), inspect.signature(function).parameters
+    for name, value in {**dict(zip(names, positional, strict=False)), **keywords}.items():
         _of_type(name, value, annotations.get(name, Any))
 
 

@@ -19,7 +19,6 @@ from dovision.measurement import opened_network
 from dovision.models.checkpoint import read_checkpoint, rebuilt, save_checkpoint
 from dovision.results.run_record import read_sweep, survey
 from dovision.results.schemas import with_digest
-from dovision.view.reproduction import published_words
 
 MADE = {"_target_": "os.mkdir", "path": "canary"}
 TARGETS: dict[str, dict[str, Any]] = {  # with arguments by which a folder or a file `canary` appears
@@ -212,14 +211,3 @@ def test_the_preprocessing_of_a_checkpoint_sets_nothing_but_numbers_and_modes(tm
     config = {"dataset": dataset, "model": SMALL, "checkpoint": str(tmp_path / "a.ckpt")}
     inferred = with_inferred_settings(OmegaConf.create(config))
     assert OmegaConf.to_container(inferred.dataset) == {**dataset, "shape": [1, 224, 224]}
-
-
-@pytest.mark.parametrize(
-    "shape", [["1],x=[", 28, 28], ["${oc.env:SECRET}", 28, 28], [{"_target_": "os.mkdir"}, 28, 28], [1, 28, "28"]]
-)
-def test_the_shape_of_a_checkpoint_is_made_of_numbers(tmp_path, network, monkeypatch, opened, shape):
-    """They become words of a command."""
-    monkeypatch.setenv("SECRET", "hunter2")
-    save_checkpoint(tmp_path / "a.ckpt", network, {**SMALL, "shape": shape}, None, {})
-    with pytest.raises(ValueError, match="shape must be a whole number of at least 1"):
-        published_words("checkpoint", "", True, None, opened, str(tmp_path / "a.ckpt"))

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from dovision.view.questions import read_question, read_state
 from dovision.view.reproduction import ImageOrigin
@@ -36,7 +35,6 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "sample": [{"sample": 0}],
     "effect": [{"image": 1, "target": 0, "mask": REGION, "fill": FILL}, {"image": 1, "unit": UNIT}],
     "attack": [{"image": 1, "target": 0, "attack": ATTACK}],
-    "beside": [{"image": 1, "beside": 1}],
     "maps": [{"images": [1], "rows": 2, "fill": FILL, "target": 0, "scale": "probability"}],
     "around": [
         {"image": 1, "target": 0, "mask": REGION, "fill": FILL, "scale": "log_odds", "classes": [0, 1]},
@@ -45,11 +43,6 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "ranking": [{"image": 1, "target": 0, "unit": UNIT, "scale": "probability"}],
     "texts": [{"image": 1, "rows": 2, "fill": FILL, "scale": "log_odds"}, {"image": 1, "unit": UNIT}],
     "save": [{"image": 1, "target": 0, "mask": REGION, "fill": FILL, "scale": "probability"}],
-    "network": [
-        {"model": "run", "path": "nowhere"},
-        {"model": "checkpoint", "path": "nowhere.ckpt", "size": 8},
-        {"model": "torchvision_model", "name": "no_such", "size": 8, "weights": False, "beside": 1},
-    ],
 }
 HOSTILE = [
     *("${oc.env:SECRET}", "${ oc.env:SECRET }", "x${oc.decode:'1'}", "8/255${seed}", "${value}"),
@@ -83,19 +76,12 @@ def reply(
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
-def open_words(words):
-    """Compose no network; its words must hold nothing but values."""
-    for override in OverridesParser.create().parse_overrides(words):
-        assert "${" not in str(override.value())
-    raise ValueError("no network is composed here.")
-
-
 @pytest.fixture(scope="module")
 def app(opened):
     """The page's application."""
     pytest.importorskip("starlette", reason="needs the extra view")
     worker = Worker()
-    session = ViewSession(opened, open_words, worker.pause, worker.begin)
+    session = ViewSession(opened, worker.pause, worker.begin)
     session.open_sample(0)
     yield application(session, worker, TOKEN)
     worker.close()
@@ -139,7 +125,7 @@ def refused(status: int, body: bytes) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_questions_that_are_changed_are_answered(app, name):
-    for base in QUESTIONS[name] if name != "network" else ():
+    for base in QUESTIONS[name]:
         assert reply(app, f"/{TOKEN}/{name}", json.dumps(base).encode())[0] == 200
 
 
@@ -183,7 +169,7 @@ def test_each_value_of_each_question_may_be_anything(app, name, number, tmp_path
     ],
     ids=lambda body: repr(body[:12]),
 )
-@pytest.mark.parametrize("name", ["effect", "save", "network"])
+@pytest.mark.parametrize("name", ["effect", "save"])
 def test_a_body_that_is_no_question_is_refused(app, name, body):
     refused(*reply(app, f"/{TOKEN}/{name}", body))
 
@@ -239,8 +225,9 @@ def test_no_other_file_is_served(app, path):
         ({"attack": {"name": "autoattack"}}, "attack.name must be one of fgsm"),
         ({"fill": {"name": "constant", "settings": {"image": 1}}}, "fill.settings has no key 'image'"),
         ({"images": "all"}, "images must be a list"),
-        ({"size": "${oc.env:SECRET}"}, "size must be a whole number from 8 to 1024"),
-        ({"path": "a\nb"}, "path must be a line"),
+        ({"sample": "${oc.env:SECRET}"}, "sample must be a whole number from 0"),
+        ({"site": "a\nb"}, "site must be a line"),
+        ({"model": "run"}, "has no key 'model'"),
         ({"unit": {"number": "0]); print(1)"}}, "number must be a whole number"),
     ],
 )

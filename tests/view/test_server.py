@@ -15,7 +15,7 @@ from waiting import wait_for
 def address(opened, serve):
     pytest.importorskip("starlette", reason="needs the extra view")
     worker = Worker()
-    yield serve(ViewSession(opened, pytest.fail, worker.pause, worker.begin), worker)
+    yield serve(ViewSession(opened, worker.pause, worker.begin), worker)
     worker.close()
 
 

@@ -1,8 +1,6 @@
 """Questions of the page and their answers."""
 
 import io
-from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +16,7 @@ from made_view import packed_mask
 
 @pytest.fixture
 def session(opened):
-    return ViewSession(opened, pytest.fail)
+    return ViewSession(opened)
 
 
 @pytest.fixture
@@ -125,22 +123,6 @@ def test_units_of_a_site_are_ranked_by_effect_and_other_units_are_the_null(sessi
     assert {one["name"] for one in around["others"]} == {"zero", "mean", "resample", "noise"}
     wrong = session.ranking({**asked, "unit": {**unit, "kind": "head"}})
     assert "head" in wrong["problem"]
-
-
-def test_an_image_stands_in_front_of_two_networks(session, opened):
-    other = replace(opened, title="other", fitted={**opened.fitted})
-    session.open_words = lambda words: other
-    shown = session.open_sample(2)
-    asked = {"model": "torchvision_model", "name": "x", "beside": shown["image"]}
-    found = session.open_network(asked)
-    assert (found["network"], found["name"], shown["network"]) == ("other", shown["name"], "example")
-    assert session.network is opened
-    assert session.images[shown["image"]]
-    again = session.beside({"image": session.open_sample(4)["image"], "beside": found["image"]})
-    assert (again["network"], again["predicted"]) == ("other", session.open_sample(4)["predicted"])
-    session.open_words = lambda words: SimpleNamespace(shape=(3, 4, 4), title="third")
-    with pytest.raises(ValueError, match=r"must take images of one shape, got \[1, 8, 8\] and \[3, 4, 4\]"):
-        session.open_network({**asked, "beside": again["image"]})
 
 
 def test_objects_of_an_image_can_be_set(session, opened, monkeypatch):

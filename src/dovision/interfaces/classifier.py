@@ -90,8 +90,8 @@ class Autoencoder(nn.Module):
     first_channels: tuple[int, int] | None = None  # of the maps of encoder[0] and decoder[0]
     loss_terms: tuple[str, ...] = ()
 
-    def __new__(cls, *positional: Any, **named: Any) -> Any:
-        checks.arguments(cls.__init__, (None, *positional), named)
+    def __new__(cls, *positional: Any, **keywords: Any) -> Any:
+        checks.arguments(cls.__init__, (None, *positional), keywords)
         return super().__new__(cls)
 
     def forward(self, activation: Tensor) -> Tensor:

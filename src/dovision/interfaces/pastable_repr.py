@@ -14,10 +14,10 @@ from dovision import checks
 class _Arguments:
     _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
-    def __new__(cls, *positional: Any, **named: Any) -> Any:
-        checks.arguments(cls.__init__, (None, *positional), named)
+    def __new__(cls, *positional: Any, **keywords: Any) -> Any:
+        checks.arguments(cls.__init__, (None, *positional), keywords)
         self = super().__new__(cls)
-        self.__dict__["_arguments"] = positional, named
+        self.__dict__["_arguments"] = positional, keywords
         return self
 
 

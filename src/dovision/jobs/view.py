@@ -6,18 +6,14 @@ import json
 import logging
 import secrets
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import quote
-
-import hydra
 
 from dovision import checks
 from dovision.config.settings import ViewSettings
 from dovision.identity.shared import Shared
 from dovision.io.progress import DISPLAY
 from dovision.io.signals import Stopped
-from dovision.jobs.command import Command
 from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.jobs.train import fitted_network
@@ -54,7 +50,7 @@ def view(job: Job) -> None:
         worker.pause()
 
     with DISPLAY.job(["data", "classifier"]):
-        session = ViewSession(worker.ask(lambda: open_network(settings)), open_words, pause, worker.begin)
+        session = ViewSession(worker.ask(lambda: open_network(settings)), pause, worker.begin)
     local = settings.host in LOOPBACK
     token = secrets.token_urlsafe(24)
     app = application(session, worker, token, LOOPBACK if local else ("*",))
@@ -83,17 +79,6 @@ def open_network(settings: ViewSettings) -> OpenedNetwork:
     networks = Networks(Shared(), settings, settings.output_root)
     fitted = {name: fitted_network(settings, networks, name) for name in [*networks.plan.network_keys]}
     return opened_network.of_settings(settings, networks.images, fitted)
-
-
-def open_words(words: Sequence[str]) -> OpenedNetwork:
-    """Open the network that dovision-view opens for these words; only while Hydra runs.
-
-    Raises:
-        ValueError, FileNotFoundError, ConnectionError, ImportError: as of dovision-view.
-    """
-    config = hydra.compose("view", overrides=list(words), return_hydra_config=True)
-    command = Command("view")
-    return open_network(command.check(command.job(config, config.hydra)).settings)
 
 
 def listening(host: str, port: int) -> socket.socket:

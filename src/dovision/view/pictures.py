@@ -1,4 +1,4 @@
-"""Images and maps as pictures that a page shows, and as files that it saves in one archive."""
+"""Images and maps as pictures that a page shows, and files that it saves in one archive."""
 
 from __future__ import annotations
 
@@ -6,22 +6,13 @@ import base64
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from dovision.report.image_overlay import (
-    colour_bar,
-    draw_overlay,
-    draw_picture,
-    edges,
-    outline_mask,
-    value_colours,
-)
-from dovision.report.style import SMALL, canvas, shortened, styled
+from dovision.report.image_overlay import value_colours
 from dovision.types import Mask
 from dovision.view.image_effects import ClassRow
 
@@ -62,43 +53,6 @@ def mask_of(runs: str, height: int, width: int) -> Mask:
     if not mask.any():
         raise ValueError("the region must have a pixel. Brush over the image first.")
     return mask
-
-
-class Panel(NamedTuple):
-    """Image of the picture with its overlay."""
-
-    title: str
-    image: npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
-    evidence: npt.NDArray[np.float64] | None = None  # (H, W)
-    region: Mask | None = None  # (H, W)
-
-
-@styled
-def picture_of(panels: Sequence[Panel], limit: float, target: str, note: str) -> bytes:
-    """Draw the panels side by side, as PNG at 200 dots per inch.
-
-    Args:
-        panels: one or several.
-        limit: size of the evidence that has the deepest colour.
-        target: name of the class whose maps are shown.
-        note: put into the file's description, such as the command that makes the numbers again.
-    """
-    figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
-    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, panel in zip(drawn, panels, strict=True):
-        if panel.evidence is None:
-            draw_picture(axes, panel.image, extent=edges(panel.image.shape))
-        else:
-            draw_overlay(axes, panel.image, panel.evidence, limit)
-        if panel.region is not None and not panel.region.all():
-            outline_mask(axes, panel.region)
-        axes.set_axis_off()
-        axes.set_title(panel.title, fontsize=SMALL)
-    if any(panel.evidence is not None for panel in panels):
-        colour_bar(figure, list(drawn), limit, shortened(f"minus the effect on {target}", 30), aspect=20, pad=0.02)
-    held = io.BytesIO()
-    figure.savefig(held, format="png", dpi=200, metadata={"Software": None, "Description": note})
-    return held.getvalue()
 
 
 def table_of(rows: Sequence[ClassRow]) -> str:

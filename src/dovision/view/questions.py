@@ -81,20 +81,18 @@ def _runs(name: str, value: Any) -> str:
 
 _UNIT: Mapping[str, _Rule] = {"site": _text, "kind": _text, "number": _number, "value": _component}
 _QUESTION: Mapping[str, _Rule] = {
-    **dict.fromkeys(("image", "sample", "target", "beside"), _number),
-    **dict.fromkeys(("site", "model", "name", "path"), _text),
+    **dict.fromkeys(("image", "sample", "target"), _number),
+    "site": _text,
     **dict.fromkeys(("fill", "attack"), _component),
     "unit": lambda name, value: _object(name, value, _UNIT),
     "mask": _runs,
     **dict.fromkeys(("images", "classes"), _numbers),
     "rows": lambda name, value: checks.bounded(name, value, 1, MOST_ROWS),
-    "size": lambda name, value: checks.bounded(name, value, 8, 1024),
     "scale": lambda name, value: checks.choice(name, value, SCALES),
-    "weights": checks.switch,
 }
 _STATE: Mapping[str, _Rule] = {  # of the page, as its link and its yaml have it
-    **{key: _QUESTION[key] for key in ("sample", "target", "name", "fill", "attack", "unit", "rows", "scale")},
-    "network": _text,
+    **{key: _QUESTION[key] for key in ("sample", "target", "fill", "attack", "unit", "rows", "scale")},
+    **dict.fromkeys(("network", "name"), _text),
     "region": _runs,
     "shown": lambda name, value: checks.choice(name, value, ("clean", "attacked")),
 }

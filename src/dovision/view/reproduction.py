@@ -1,4 +1,4 @@
-"""The command and the notebook cell that measure again what the page shows, and the command of another page."""
+"""The command and the notebook cell that measure again what the page shows."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dovision import checks
 from dovision.config.sources import configuration_folder
 from dovision.io.mask_files import mask_file
-from dovision.io.sealed import is_foreign
 from dovision.io.text_files import read_yaml
 from dovision.measurement.opened_network import OpenedNetwork
-from dovision.models.checkpoint import read_checkpoint
 from dovision.types import CODE, COVER
 
-PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
 FOLDER = "dovision.datasets.image_folder.ImageFolder"
 MASKS, PICTURES_FOLDER = "masks", "images"  # folders of the region and of a dropped picture, beside the command
 _PATTERN = "{stem}.png"  # of a mask's file, as intervention=mask_files has it
@@ -200,38 +196,6 @@ def _differences(
 
 def _set(where: str, settings: Mapping[str, Any]) -> list[str]:
     return [f"{where}.{key}={quoted(value)}" for key, value in settings.items()]
-
-
-def published_words(
-    model: str, name: str, weights: bool, size: int | None, like: OpenedNetwork, checkpoint: str = ""
-) -> list[str]:
-    """Words of dovision-view that open another network for the current pictures.
-
-    Args:
-        model: one of PUBLISHED, or "checkpoint".
-        name: of the network, as the library has it.
-        weights: whether it has the library's weights.
-        size: height and width of the images, in pixels; None: what suits the network.
-        like: the network that is open.
-        checkpoint: the file, if it is one.
-    """
-    root = unlabelled_root(like)
-    words = ["dataset=image_folder"] + ([] if root is None else [f"dataset.root={quoted(root)}"])
-    if model == "checkpoint":
-        if is_foreign(Path(checkpoint)):
-            raise ValueError(
-                f"{checkpoint} must be a checkpoint of dovision on this page, got another program's. Start with the "
-                "network that it is of: dovision-view model=... checkpoint=..."
-            )
-        shape = [checks.positive_int("shape", side) for side in read_checkpoint(checkpoint)["model"]["shape"]]
-        shape[1:] = shape[1:] if size is None else [size, size]
-        return [*words, f"dataset.shape={quoted(shape)}", f"checkpoint={quoted(checkpoint)}"]
-    side = size or 224
-    words += [f"dataset.shape=[{1 if model == 'xrv_model' else 3},{side},{side}]", f"model={model}"]
-    words += [f"model.name={quoted(name)}"] if name and model != "efficientnet_lite0" else []
-    if model == "torchvision_model":
-        return [*words, f"model.weights={'DEFAULT' if weights else 'null'}"]
-    return [*words, f"model.pretrained={str(weights).lower()}"]
 
 
 def unlabelled_root(network: OpenedNetwork) -> Any:

@@ -22,7 +22,7 @@ from dovision.view.worker import Overtaken, Worker
 
 log = logging.getLogger(__name__)
 _ATTACK = "attack"
-_OPENING = ("network", "sample", "picture", "beside")  # the questions that end an attack
+_OPENING = ("sample", "picture")  # the questions that end an attack
 _MEDIA = {"save": "application/zip", "thumbnail": "image/png"}  # of answers that are no JSON
 _LONGEST = 1000  # characters of an error
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

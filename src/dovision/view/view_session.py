@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from dovision import checks
@@ -22,34 +20,14 @@ from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io import images
-from dovision.measurement import opened_network
 from dovision.measurement.opened_network import OpenedNetwork
 from dovision.notebook.drawing import image_bytes
 from dovision.results.display_names import component_name
-from dovision.results.finding import finer_text
-from dovision.types import Batch, Box, Task
+from dovision.types import Batch, Box
 from dovision.view.choices import chosen_component, numbers_of, offered
 from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows
-from dovision.view.pictures import (
-    Panel,
-    archive,
-    link,
-    map_link,
-    mask_of,
-    picture_of,
-    png,
-    runs_of,
-    table_of,
-)
-from dovision.view.reproduction import (
-    MASKS,
-    PUBLISHED,
-    ImageOrigin,
-    evaluate_command,
-    notebook_cell,
-    published_words,
-    unlabelled_root,
-)
+from dovision.view.pictures import archive, link, map_link, mask_of, png, runs_of, table_of
+from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, notebook_cell, unlabelled_root
 
 _HELD = 8  # images, the last ones
 _CONTROLS = 20  # matched controls of what is set, so that an effect beyond all of them is one of 21
@@ -63,7 +41,6 @@ class OpenedImage:
     """Image shown on the page, and its origin."""
 
     effects: ImageEffects
-    network: OpenedNetwork
     name: str
     sample: int | None = None  # its number in the split; None: of a file that was dropped
     picture: bytes | None = None  # the content of that file
@@ -77,8 +54,7 @@ class ViewSession:
     """State of the page: the open network and image, and their effects.
 
     Args:
-        network: the first one.
-        open_words: opens the network that dovision-view would open, given these words.
+        network: in front of which images are opened.
         pause: called before each pass of an attack; what it raises ends the attack.
         begin: begins work in the background, by its name.
     """
@@ -86,12 +62,10 @@ class ViewSession:
     def __init__(
         self,
         network: OpenedNetwork,
-        open_words: Callable[[Sequence[str]], OpenedNetwork],
         pause: Callable[[], None] = lambda: None,
         begin: Callable[[str, Iterator[Any]], None] = lambda name, steps: None,
     ) -> None:
         self.network = network
-        self.open_words = open_words
         self.pause = pause
         self.begin = begin
         self._numbers = itertools.count(1)
@@ -104,9 +78,7 @@ class ViewSession:
             "choices": lambda question: self.choices(),
             "sites": lambda question: self.sites(),
             "units": lambda question: self.units(question["site"]),
-            "network": self.open_network,
             "sample": lambda question: self.open_sample(question["sample"]),
-            "beside": self.beside,
             "effect": self.effect,
             "attack": self.attacked,
             "texts": self.texts,
@@ -129,7 +101,6 @@ class ViewSession:
             **{f"{group}s": of_names for group, of_names in settings.items()},
             "samples": [{"sample": sample, "name": name} for sample, name in enumerate(names[:_THUMBNAILS])],
             "images": len(names),
-            "run": None if network.run is None else str(network.run),
         }
 
     def sites(self) -> dict[str, Any]:
@@ -141,42 +112,6 @@ class ViewSession:
         counted = (text.split() for text in self.network.site(site).units.split(", "))
         return {unit.removesuffix("s"): int(count) for count, unit in counted}
 
-    def open_network(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Open a published network, a checkpoint or a run, and return its choices.
-
-        With `beside`, the number of an image, that image is opened in front of it, and the first network stays open.
-        """
-        model = checks.choice("model", _text(question, "model"), (*PUBLISHED, "checkpoint", "run"))
-        if model == "run":
-            network = opened_network.of_run(Path(_text(question, "path")))
-        else:
-            file = _text(question, "path") if model == "checkpoint" else ""
-            name, weights = str(question.get("name") or ""), question.get("weights") is not False
-            words = published_words(model, name, weights, question.get("size"), self.network, file)
-            network = self.open_words(words)
-        if question.get("beside") is not None:
-            return self._in_front_of(network, self.image({"image": question["beside"]}))
-        self.network = network
-        self.images.clear()
-        self._background.clear()
-        return self.choices()
-
-    def beside(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Open an image, also in front of the network of the image `beside`."""
-        return self._in_front_of(self.image({"image": question["beside"]}).network, self.image(question))
-
-    def _in_front_of(self, network: OpenedNetwork, image: OpenedImage) -> dict[str, Any]:
-        if image.picture is not None:
-            return self.open_picture(image.picture, image.name, network)
-        if network.shape != image.network.shape:
-            raise ValueError(
-                f"two networks beside each other must take images of one shape, got {list(image.network.shape)} and "
-                f"{list(network.shape)}. Drop a picture on the page, which is fitted to each, or set the pixels a side."
-            )
-        batch = image.effects.batch._replace(label=network.classifier.task.unknown(1))
-        effects = ImageEffects(network.classifier, batch)
-        return self._opened(replace(image, effects=effects, network=network, coded=None))
-
     def open_sample(self, sample: int) -> dict[str, Any]:
         """Open an image of the network's data."""
         network, batch = self.network, self._sample(sample)
@@ -185,21 +120,21 @@ class ViewSession:
             batch = batch._replace(sample=torch.zeros(1, dtype=torch.int64))
         whole = (int(row["height"]), int(row["width"])) if "height" in row else None
         effects = ImageEffects(network.classifier, batch)
-        return self._opened(OpenedImage(effects, network, str(row["name"]), sample=sample, whole=whole))
+        return self._opened(OpenedImage(effects, str(row["name"]), sample=sample, whole=whole))
 
-    def open_picture(self, data: bytes, name: str, network: OpenedNetwork | None = None) -> dict[str, Any]:
-        """Open an image file that was dropped on the page, in front of a network, by default the first."""
+    def open_picture(self, data: bytes, name: str) -> dict[str, Any]:
+        """Open an image file that was dropped on the page."""
         try:
             decoded = images.decode(data)
         except images.BadFile as error:
             raise ValueError(f"{name or 'the file'} must be a whole image, but is {error}.") from error
-        network = network or self.network
+        network = self.network
         channels, *size = network.shape
         image = to_batch(decoded, (size[0], size[1]), channels, network.images.resize)
         number = torch.zeros(1, dtype=torch.int64)
         effects = ImageEffects(network.classifier, Batch(image, network.classifier.task.unknown(1), number, number))
         whole = images.upright_size(data)
-        return self._opened(OpenedImage(effects, network, name or "picture", picture=data, whole=whole))
+        return self._opened(OpenedImage(effects, name or "picture", picture=data, whole=whole))
 
     def thumbnail(self, sample: int) -> bytes:
         """PNG of an image of the network's data."""
@@ -221,33 +156,29 @@ class ViewSession:
     def texts(self, question: Mapping[str, Any]) -> dict[str, str]:
         """Command and notebook cell that repeat the measurement; arguments as of `intervention`."""
         image = self.image(question)
-        source = ImageOrigin(image.network, image.name, image.sample, image.picture is not None)
+        source = self._origin(image)
         target = image.effects.task.classes[self.target(question, image)]
         command = evaluate_command(source, question, image.attack)
         return {"command": command, "cell": notebook_cell(source, question, image.attack, target)}
 
     def saved(self, question: Mapping[str, Any]) -> bytes:
-        """Zip file of picture, numbers, region, command and notebook cell."""
+        """Zip file of numbers, region, dropped picture, command and notebook cell."""
         image, texts = self.image(question), self.texts(question)
         task, target = image.effects.task, self.target(question, image)
-        source = ImageOrigin(image.network, image.name, image.sample, image.picture is not None)
+        source = self._origin(image)
         contents: dict[str, bytes | str] = {"command.sh": texts["command"] + "\n", "cell.py": texts["cell"]}
-        panels = [Panel(f"x: P = {_probability(task, image.effects.control, target)}", _pixels(image))]
         if question.get("mask") or question.get("unit"):
             effect = self._measured_effect(question, image)
             contents["numbers.csv"] = table_of(class_rows(task, effect.control, effect.treated, target))
             if effect.image is not None:
                 region = mask_of(str(question["mask"]), *effect.image.shape[1:])
                 contents[f"{MASKS}/{source.mask_file}"] = png(region.astype(np.uint8) * 255)
-                title = f"do(u): P = {_probability(task, effect.treated, target)}"
-                panels.append(Panel(title, image_bytes(effect.image), region=region))
-        maps = self._map_panels(question, image)
-        sizes = (float(abs(panel.evidence).max()) for panel in maps if panel.evidence is not None)
-        limit = max(sizes, default=0) or 1.0
-        contents["picture.png"] = picture_of([*panels, *maps], limit, task.classes[target], texts["command"])
         if image.picture is not None and source.file is not None:
             contents[source.file] = image.picture
         return archive(contents)
+
+    def _origin(self, image: OpenedImage) -> ImageOrigin:
+        return ImageOrigin(self.network, image.name, image.sample, image.picture is not None)
 
     def intervention(self, question: Mapping[str, Any], image: OpenedImage, controls: int = 0) -> Intervention:
         """Intervention of a request: a unit set to a value, a grid, or a painted brush region, with matched controls.
@@ -361,22 +292,10 @@ class ViewSession:
         return {"": made(chosen, _CONTROLS)} | {name: made(component) for name, component in others.items()}
 
     def target(self, question: Mapping[str, Any], image: OpenedImage) -> int:
-        """Number of the class to show; by default, and for a second network, the prediction on the clean image."""
-        if question.get("target") is not None and image.network is self.network:
+        """Number of the class to show, by default the prediction on the clean image."""
+        if question.get("target") is not None:
             return image.effects.task.number_of(int(question["target"]))
         return (image if image.clean is None else self.images[image.clean]).effects.predicted
-
-    def _map_panels(self, question: Mapping[str, Any], image: OpenedImage) -> list[Panel]:
-        """Maps of an image, and of its clean version if attacked, as measured so far."""
-        panels, target = [], self.target(question, image)
-        for number in (image.clean, int(question["image"])):
-            if number is not None and number in self.images and ("map", number) in self._background:
-                (of_grid,) = self._background["map", number][1].values()
-                shown = self.images[number]
-                title = "clean" if shown.attack is None else f"{shown.attack['name']}, ε = {shown.attack['eps']}"
-                painted = of_grid.painted(str(question.get("scale", "probability")), target)
-                panels.append(Panel(f"map, {title}", _pixels(shown), painted))
-        return panels
 
     def image(self, question: Mapping[str, Any]) -> OpenedImage:
         """Image that a request refers to.
@@ -399,7 +318,7 @@ class ViewSession:
     def _effects_at(self, question: Mapping[str, Any], image: OpenedImage) -> ImageEffects:
         """Effects on the classifier that has the site of the question's unit."""
         unit = question.get("unit")
-        classifier = image.network.with_site(str(unit["site"])) if unit else image.effects.classifier
+        classifier = self.network.with_site(str(unit["site"])) if unit else image.effects.classifier
         if classifier is image.effects.classifier:
             return image.effects
         image.coded = image.coded or ImageEffects(classifier, image.effects.batch)
@@ -417,13 +336,12 @@ class ViewSession:
     def _shown(self, number: int, image: OpenedImage) -> dict[str, Any]:
         effects = image.effects
         clean = effects.control if image.clean is None else self.images[image.clean].effects.control
-        shape, resize = image.network.shape, image.network.images.resize
+        shape, resize = self.network.shape, self.network.images.resize
         fit = None if image.whole is None else central_fit(*image.whole, shape, resize)
         return {
             "image": number,
             "name": image.name,
             "sample": image.sample,
-            "network": image.network.title,
             "regions": [] if image.sample is None else _regions(self.network, image.sample),
             "picture": link(image_bytes(effects.batch.image[0])),
             "height": effects.batch.image.shape[2],
@@ -447,20 +365,5 @@ def _regions(network: OpenedNetwork, sample: int) -> list[dict[str, str]]:
     return [{"name": name, "mask": runs_of(mask)} for name, mask in named if mask.any()]
 
 
-def _text(question: Mapping[str, Any], key: str) -> str:
-    text = str(question.get(key) or "").strip()
-    if not text:
-        raise ValueError(f"{key} must be given, got nothing.")
-    return text
-
-
 def _dicts(rows: list[ClassRow]) -> list[dict[str, Any]]:
     return [row._asdict() for row in rows]
-
-
-def _pixels(image: OpenedImage) -> npt.NDArray[np.uint8]:
-    return image_bytes(image.effects.batch.image[0])
-
-
-def _probability(task: Task, logits: torch.Tensor, target: int) -> str:
-    return finer_text(float(task.probability(logits)[target]), ".3f")

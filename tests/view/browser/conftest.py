@@ -18,9 +18,9 @@ def open_view(browser: Any, opened: Any, serve: Callable[..., str]) -> Iterator[
     worker, contexts = Worker(), []
     errors: list[str] = []
     requested: list[str] = []
-    address = serve(ViewSession(opened, pytest.fail, worker.pause, worker.begin), worker)
+    address = serve(ViewSession(opened, worker.pause, worker.begin), worker)
 
-    def open_page(**settings: Any) -> Any:
+    def open_page(more: bool = True, **settings: Any) -> Any:
         context = browser.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
@@ -28,7 +28,9 @@ def open_view(browser: Any, opened: Any, serve: Callable[..., str]) -> Iterator[
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: requested.append(request.url))
         page.goto(f"{address}/")
-        page.wait_for_selector("#clean-caption[data-done=true]")
+        page.wait_for_selector("#clean-caption[data-done=true]", state="attached")
+        if more:
+            page.locator("#more > summary").click()
         return page
 
     yield open_page

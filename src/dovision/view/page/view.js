@@ -4,7 +4,7 @@ const picked = (name) => document.querySelector(`input[name="${name}"]:checked`)
 const pick = (name, value) => { document.querySelector(`input[name="${name}"][value="${value}"]`).checked = true; };
 
 const state = {
-  clean: null, attacked: null, beside: null, // answers about the images
+  clean: null, attacked: null, // answers about the images
   mask: null, height: 0, width: 0, // of the region, a byte a pixel
   rows: [], target: null, choices: null, sites: null, asking: false, again: false, cursor: null, seen: null, did: null, maps: {}, turn: 0,
   bands: {}, around: 0, past: [], at: -1, // effects of matched controls by class; the states so far, and the number of the one shown
@@ -79,27 +79,16 @@ function openedText() {
   const from = whole ? ` ${cropped ? "of the middle " : ""}of ${whole[1]} × ${whole[0]}` : "";
   return `${name} · ${width} × ${height} pixels${from} · ${state.choices.classes.length.toLocaleString("en")} classes`;
 }
-const aside = () => state.clean && $("aside").checked; // whether what is opened goes beside what is open
-async function openSample(sample, beside = aside()) {
+async function openSample(sample) {
   const found = await waiting("opening…", () => ask("sample", { sample }));
-  if (found) await (beside ? showBeside(found) : showImage(found));
+  if (found) await showImage(found);
 }
 async function openFile(file) {
   if (!file) return;
   const found = await waiting(`opening ${file.name}…`, () => ask(`picture?name=${encodeURIComponent(file.name)}`, file));
-  if (found) await (aside() ? showBeside(found) : showImage(found));
-}
-async function openNetwork(event) {
-  event.preventDefault();
-  const size = $("size").value ? Number($("size").value) : null;
-  const asked = { model: $("model").value, name: $("name").value, path: $("path").value, size, beside: aside() ? state.clean.image : null };
-  const found = await waiting("opening the network; weights that are not here yet are downloaded…", () => ask("network", asked));
-  if (found && aside()) showBeside(found);
-  else if (found) { closeBeside(); showChoices(found); await openSample(0, false); }
+  if (found) await showImage(found);
 }
 async function showImage(found) {
-  const { beside } = state;
-  if (beside && beside.network !== found.network) waiting("", () => ask("beside", { image: found.image, beside: beside.image })).then((also) => (also ? showBeside(also) : closeBeside()));
   attacks += 1; state.clean = found; state.attacked = null; state.target = null;
   $("attacked-choice").hidden = $("attacked-figure").hidden = true; pick("shown", "clean");
   $("eps").value = "0/255"; $("eps-slider").value = 0; $("attack-state").textContent = "";
@@ -117,32 +106,7 @@ function cleared() {
   state.turn += 1; state.again = false; // what waits to be asked is gone
   state.mask?.fill(0); state.seen = state.did = null; draw(); showTexts(); forgetAround(); showRows(image().rows);
   $("sentence").textContent = image() === state.attacked ? attackSentence() : "Brush over the image: what does the network use?";
-  remember(""); measureBeside();
-}
-
-function showBeside(found) {
-  state.beside = found; $("opened").textContent = openedText();
-  for (const id of ["beside", "beside-figure"]) $(id).hidden = false;
-  $("beside-head").textContent = `Beside: ${found.network}, ${found.name}`;
-  $("beside-picture").src = found.picture; $("beside-map").removeAttribute("src");
-  measureBeside(); beginMaps();
-}
-function closeBeside() { state.beside = null; for (const id of ["beside", "beside-figure"]) $(id).hidden = true; }
-async function measureBeside() { // what is set in the image, set in the one beside it
-  const { beside, did } = state;
-  if (!beside) return;
-  let found = { rows: beside.rows, seen: null };
-  try { if (did) found = await ask("effect", { ...asked(), image: beside.image, target: null, ...(picked("kind") === "region" && { mask: runs(resized(beside)) }) }); }
-  catch (error) { $("beside-sentence").textContent = error.message; return; }
-  if (beside !== state.beside || did !== state.did) return;
-  const name = targetRow(state.rows).name, row = found.rows.find((each) => each.name === name) ?? found.rows.find((each) => each.number === beside.predicted);
-  $("beside-seen").src = found.seen ?? beside.picture;
-  $("beside-sentence").textContent = did ? inWords(row, did) : `P(${row.name}) = ${numberText(row.treated)}.`;
-  const most = Math.max(.05, ...found.rows.map((each) => Math.abs(each.effect)));
-  $("beside-rows").replaceChildren(...found.rows.map((each) => { const item = document.createElement("li"); item.append(each.name, bar(each.effect, most), `${numberText(each.control)} to ${numberText(each.treated)}`); return item; }));
-}
-function resized({ height, width }) { // the region, in the pixels of another image
-  return Uint8Array.from({ length: height * width }, (_, at) => state.mask[Math.floor(Math.floor(at / width) * state.height / height) * state.width + Math.floor(at % width * state.width / width)]);
+  remember("");
 }
 
 /* ---- drawing ---- */
@@ -156,7 +120,8 @@ function picture(link, then) {
   if (found.complete && found.naturalWidth) then(found); else found.addEventListener("load", () => then(found), { once: true });
 }
 function draw() {
-  const context = $("image").getContext("2d"), link = state.seen ?? image().picture;
+  const context = $("image").getContext("2d"), link = image().picture;
+  $("treated").src = state.seen ?? link;
   picture(link, (made) => {
     const map = $("over").checked && state.maps[image().image]?.picture;
     context.filter = map ? getComputedStyle(document.documentElement).getPropertyValue("--underlay") : "none";
@@ -293,7 +258,7 @@ async function measure() { // one question at a time; the newest state of the br
 }
 
 /* ---- controls, other fills and values, units in order of their effects ---- */
-function settled() { remember($("sentence").textContent); around(); measureBeside(); }
+function settled() { remember($("sentence").textContent); around(); }
 function forgetAround() { state.around += 1; state.bands = {}; $("null").textContent = ""; $("others").replaceChildren(); }
 async function repeat(question, body, isCurrent, show) { // until all of it is measured, or something else is asked
   try {
@@ -341,7 +306,7 @@ function rank() {
 
 /* ---- states: undo, redo, a link, a yaml ---- */
 function stated() {
-  const { unit } = picked("kind") === "unit" && state.units ? asked() : {}, { name, sample, network } = state.clean;
+  const { unit } = picked("kind") === "unit" && state.units ? asked() : {}, { name, sample } = state.clean, { network } = state.choices;
   const attack = state.attacked && { ...chosen($("attack"), $("attack-settings")), eps: $("eps").value };
   const region = state.mask.some(Boolean) ? runs() : null, target = state.target, scale = picked("scale");
   const given = { network, name, sample, region, fill: fill(), unit, attack, shown: picked("shown"), target, scale, rows: Number($("grid").value) };
@@ -448,7 +413,7 @@ function inWords(row, did) {
 
 /* ---- maps and attack ---- */
 let maps = 0;
-const shownImages = () => ["clean", "attacked", "beside"].filter((name) => state[name]);
+const shownImages = () => ["clean", "attacked"].filter((name) => state[name]);
 function beginMaps() {
   const turn = ++maps, images = shownImages().map((name) => state[name].image);
   showTexts();
@@ -462,7 +427,7 @@ function showMaps(found) {
     $(`${name}-map`).src = map.picture;
     const row = own.rows.find((each) => each.name === map.target), done = map.values.filter((value) => value !== null).length, left = done < map.values.length;
     const caption = $(`${name}-caption`), bar = document.createElement("progress");
-    caption.textContent = map.problem || `${{ clean: "Clean", attacked: `Attacked, ε = ${$("eps").value}`, beside: "Beside" }[name]}: effect on ${map.target}${row ? `, P = ${numberText(row.treated)}` : ""}`;
+    caption.textContent = map.problem || `${{ clean: "Clean", attacked: `Attacked, ε = ${$("eps").value}` }[name]}: effect on ${map.target}${row ? `, P = ${numberText(row.treated)}` : ""}`;
     const sizes = map.values.map((value) => Math.abs(value ?? 0));
     if (!left && picked("scale") === "probability" && Math.max(...sizes) < 5e-4) caption.append(": no cell moves it by 0.001; log-odds show more.");
     if (left && !map.problem) { Object.assign(bar, { value: done, max: map.values.length }); bar.setAttribute("aria-label", "cells measured"); caption.append(bar); }
@@ -476,7 +441,7 @@ function readCell(name, event) { // the effect of the cell under the pointer
   if (!map) return;
   const side = Math.round(Math.sqrt(map.values.length)), at = (share, count) => cellAt(Math.floor(share * count), count, side);
   const row = at((event.clientY - frame.top) / frame.height, state.height), column = at((event.clientX - frame.left) / frame.width, state.width);
-  if (event.type === "click") { if (name !== "beside" && state[name] !== image()) { pick("shown", name); shownAnother(); } setCell(row, column, side); return; }
+  if (event.type === "click") { if (state[name] !== image()) { pick("shown", name); shownAnother(); } setCell(row, column, side); return; }
   const value = map.values[row * side + column];
   $("cell-value").textContent = `r${row}c${column}, ${name}: ${value === null ? "not measured yet" : signedText(value)}`;
 }
@@ -567,13 +532,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(
   event.preventDefault(); for (const each of [$("drop"), $("canvases")]) each.classList.toggle("dragged", kind === "dragover");
   if (kind === "drop") openFile(event.dataTransfer.files[0]);
 });
-$("network-form").onsubmit = openNetwork;
-$("model").onchange = () => {
-  const kind = $("model").value, path = kind === "checkpoint" || kind === "run";
-  $("path-label").hidden = !path; $("name-label").hidden = path || kind === "efficientnet_lite0"; $("size-label").hidden = kind === "run";
-  $("name").value = { torchvision_model: "resnet50", timm_model: "resnet50", xrv_model: "densenet121-res224-all" }[kind] ?? $("name").value;
-};
-for (const name of ["clean", "attacked", "beside"]) { const pane = $(`${name}-figure`).querySelector(".pane"); pane.onpointermove = pane.onclick = (event) => readCell(name, event); }
+for (const name of ["clean", "attacked"]) { const pane = $(`${name}-figure`).querySelector(".pane"); pane.onpointermove = pane.onclick = (event) => readCell(name, event); }
 $("clear").onclick = cleared;
 $("fill").onchange = () => { settingsOf($("fill-settings"), state.choices.fills[$("fill").value]); if (state.mask.some(Boolean)) measure(); beginMaps(); };
 $("fill-settings").onchange = () => { if (state.mask.some(Boolean)) measure(); beginMaps(); };
@@ -586,7 +545,6 @@ $("eps").onchange = () => { $("eps-slider").value = Math.round(255 * fraction($(
 for (const each of document.getElementsByName("scale")) each.onchange = () => { forgetAround(); showRows(state.rows); if (state.did) { sentence(state.rows); settled(); } rank(); beginMaps(); };
 for (const each of document.getElementsByName("shown")) each.onchange = shownAnother;
 for (const each of document.getElementsByName("kind")) each.onchange = async () => { await showKind(); if (picked("kind") === "unit") { state.seen = state.did = null; draw(); measure(); } else if (state.mask.some(Boolean)) measure(); else cleared(); };
-$("beside-close").onclick = closeBeside;
 $("undo").onclick = () => goTo(state.at - 1); $("redo").onclick = () => goTo(state.at + 1);
 document.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase(), steps = { z: event.shiftKey ? 1 : -1, y: 1 }[key];
