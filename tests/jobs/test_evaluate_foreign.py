@@ -108,7 +108,6 @@ def test_a_result_is_not_taken_for_that_of_other_weights_or_names(measured, run_
         (resnet(0, classes=9), [], "checkpoint .*own.pt must have the shapes of the model's tensors.*fc.weight"),
         (nn.Linear(2, 2), [], "must have the 122 tensors of the model, but lacks"),
         (resnet(0), ["model.new_head=true"], "model.new_head=true draws a head, but checkpoint=FILE brings its own"),
-        (resnet(0), ["checkpoint_mapping=none.yaml"], "checkpoint_mapping must be a file that exists, got none.yaml"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_the_start(tmp_path, run_command, capsys, network, more, message):

@@ -33,7 +33,6 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "augmentation": ([[CHECKPOINT]], [[]]),
     "model": ([[CHECKPOINT]], [[], [CHECKPOINT, "model._target_=collections.Counter"]]),
     "trust_checkpoint": ([[]], [[CHECKPOINT]]),
-    "checkpoint_mapping": ([[], [CHECKPOINT]], [[f"checkpoint={__file__}"]]),  # a file that dovision has not written
     "explanation": ([[]], [["explainer=[random_map]"]]),
     "detection": ([[]], [["detector=[entropy]"]]),
     "detection.adaptive": ([[], ["detector=[entropy]"]], [ADAPTIVE]),

@@ -174,7 +174,6 @@ class TrainSettings(SitesSettings):
     name: str
     output_root: Folder
     checkpoint: Folder | None
-    checkpoint_mapping: Folder | None
     trust_checkpoint: StrictBool
     num_workers: Workers
     tags: Names

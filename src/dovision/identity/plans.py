@@ -24,7 +24,7 @@ OF_TESTS = "dovision.measurement."  # begins the targets of callbacks that no fi
 _SURROUNDINGS = ("measurement", "torch", "settings", "components", "files")
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
 _OF_DATA_AND_WEIGHTS = (
-    *("dataset", "checkpoint", "checkpoint_mapping", "model", "autoencoder", "training", "augmentation", "callbacks"),
+    *("dataset", "checkpoint", "model", "autoencoder", "training", "augmentation", "callbacks"),
     *("ckpt_path", "trainer", "name"),  # which is no file, even where a run lies in a folder of that name
 )
 Digest = Callable[[Path], str]
@@ -188,8 +188,7 @@ def reads_code(settings: TrainSettings) -> bool:
 def _classifier_key(settings: TrainSettings, data: str, digest: Digest) -> NetworkKey:
     model = {"model": settings.model}
     if settings.foreign_checkpoint is not None:
-        named = {"checkpoint": settings.checkpoint, "checkpoint_mapping": settings.checkpoint_mapping}
-        weights = {FOREIGN_WEIGHTS: {name: digest(path) for name, path in named.items() if path is not None}}
+        weights = {FOREIGN_WEIGHTS: {"checkpoint": digest(settings.foreign_checkpoint)}}
         return _key(settings, CLASSIFIER, model, digest, {"fit": False, **weights})
     if settings.checkpoint is not None:
         return NetworkKey(CLASSIFIER, settings.checkpoint, _weights(settings.checkpoint, digest))

@@ -323,8 +323,6 @@ def _check_files(settings: TrainSettings) -> None:
                 sealed.require(file)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{key}: {error}") from None
-    if settings.checkpoint_mapping is not None and not settings.checkpoint_mapping.is_file():
-        raise FileNotFoundError(f"checkpoint_mapping must be a file that exists, got {settings.checkpoint_mapping}.")
 
 
 def _check_optimized(settings: TrainSettings) -> None:

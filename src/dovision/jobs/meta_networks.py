@@ -28,7 +28,7 @@ def network_key(settings: SitesSettings) -> list[Any]:
         return [*key, dict(settings.model)]
     key += [str(settings.checkpoint), stat_files([settings.checkpoint]).digest]
     given = settings.foreign_checkpoint is None
-    return key if given else [*key, dict(settings.model), str(settings.checkpoint_mapping)]
+    return key if given else [*key, dict(settings.model)]
 
 
 def meta_classifier(settings: SitesSettings) -> Classifier:
@@ -48,7 +48,7 @@ def meta_classifier(settings: SitesSettings) -> Classifier:
         return _fitted(settings, settings.checkpoint)
     classifier = _unfitted(settings)
     check_order(settings.model, classifier)
-    matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
+    matched(settings.foreign_checkpoint, classifier.network.state_dict())
     return classifier
 
 

@@ -64,11 +64,6 @@ CONSUMERS = (
         ),
         "a classifier to fit (checkpoint=null), since a checkpoint names its own model",
     ),
-    Consumer(
-        ("checkpoint_mapping",),
-        lambda settings: settings.foreign_checkpoint is not None,
-        "a checkpoint of another program (checkpoint=FILE)",
-    ),
     Consumer(("trust_checkpoint",), lambda settings: settings.checkpoint is not None, "checkpoint=FILE"),
     Consumer(("explanation",), lambda settings: bool(settings.explainer), "explainer=[NAME,...]"),
     Consumer(("detection",), lambda settings: bool(settings.detector), "detector=[NAME,...]"),

@@ -7,13 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
 from dovision import checks
 from dovision.io import sealed
-from dovision.io.text_files import read_yaml
 from dovision.models._published import has_numbers
 
 log = logging.getLogger(__name__)
@@ -23,40 +22,18 @@ _ALONE = "Save its weights alone: read it where you trust it, with weights_only=
 _State = Mapping[str, Tensor]
 
 
-class Remedies(NamedTuple):
-    """Remedies for mismatching tensors; {there} and {here} stand for names, {count} for classes of a head."""
-
-    names: str
-    extra: str
-    leave_out: str
-    head: str
-
-
-_HEAD = (
+HEAD = (
     "If it is the head, of {count} classes, name these in dataset.classes, in its order, or fit another in its place: "
     "checkpoint=null model.weights=FILE model.new_head=true (torchvision_model, timm_model)."
-)
-OF_CHECKPOINT = Remedies(
-    "Choose the model that it was saved from, or give its names in a file, checkpoint_mapping=FILE",
-    ' (a line as "{there}": {here})',
-    'Leave one out by checkpoint_mapping=FILE, a yaml with the line "{there}*": null.',
-    _HEAD,
-)
-OF_MODEL_WEIGHTS = Remedies(  # to which no mapping can be given
-    "Choose the model that it was saved from, or save it with the names of this one",
-    "",
-    "Save a file without {there}*.",
-    _HEAD,
 )
 
 
 def matched(
     path: str | Path,
     wanted: _State,
-    mapping: Path | None = None,
     new_head: Sequence[str] = (),
     ignored: Sequence[str] = (),
-    remedies: Remedies = OF_CHECKPOINT,
+    head: str = HEAD,
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Rename a file's tensors to those of a network, and describe what was done.
 
@@ -66,11 +43,9 @@ def matched(
     Args:
         path: of torch.save (.pt, .pth, .ckpt), or .safetensors.
         wanted: what `network.state_dict()` gives; may be on the meta device.
-        mapping: a yaml of their name: our name, in which `*` stands for any text, and null leaves a tensor out; of
-            several patterns the first counts, and names that have none stay as they are.
         new_head: names of layers of which the tensors are not taken from the file.
         ignored: names of tensors of the file that are no weights.
-        remedies: what to do about a file of other tensors.
+        head: what to do about a head of other classes; {count} stands for their number.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -78,18 +53,15 @@ def matched(
     """
     steps: list[str] = []
     state = {name: tensor for name, tensor in _tensors(path, steps).items() if name not in ignored}
-    fixed: set[str] = set()
-    if mapping is not None:
-        state, fixed = _mapped(path, state, mapping, steps)
-    state = _without_prefix(path, state, wanted, fixed, steps, remedies)
+    state = _without_prefix(path, state, wanted, steps)
     state = _with_names_of_today(path, state, wanted, steps)
     if new_head:
-        head = tuple(f"{layer}." for layer in new_head)
-        state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
-        wanted = {name: tensor for name, tensor in wanted.items() if not name.startswith(head)}
+        layers = tuple(f"{layer}." for layer in new_head)
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(layers)}
+        wanted = {name: tensor for name, tensor in wanted.items() if not name.startswith(layers)}
         steps.append(f"left out the head {' and '.join(new_head)}, which is drawn at random")
-    _check_names(path, state, wanted, remedies)
-    _check_shapes(path, state, wanted, remedies)
+    _check_names(path, state, wanted)
+    _check_shapes(path, state, wanted, head)
     if halved := sorted({str(tensor.dtype) for name, tensor in state.items() if tensor.dtype != wanted[name].dtype}):
         steps.append(f"made {', '.join(halved)} into the model's numbers")
     return state, steps
@@ -100,14 +72,14 @@ def load_weights(
     path: str,
     new_head: Sequence[str] = (),
     ignored: Sequence[str] = (),
-    remedies: Remedies = OF_MODEL_WEIGHTS,
+    head: str = HEAD,
     classes: Sequence[str] = (),
 ) -> None:
     """Load a file's tensors into a network, except a new head; arguments and errors as of `matched`.
 
     The log names the `classes` for which its head is kept, in the order that they are taken to have there.
     """
-    state, steps = matched(path, network.state_dict(), None, new_head, ignored, remedies)
+    state, steps = matched(path, network.state_dict(), new_head, ignored, head)
     steps += [kept_head(classes)] if classes and not new_head else []
     if has_numbers():
         network.load_state_dict(state, strict=False)  # all is there but a new head, and counts of batches
@@ -169,81 +141,14 @@ def _tensors_of(path: str | Path, content: object, unread: Sequence[str], steps:
     return tensors
 
 
-def _mapped(path: str | Path, state: _State, mapping: Path, steps: list[str]) -> tuple[dict[str, Tensor], set[str]]:
-    """Rename tensors by a mapping; returns them and the mapped names."""
-    patterns = _patterns(mapping)
-    renamed: dict[str, Tensor] = {}
-    fixed: set[str] = set()
-    used: Counter[str] = Counter()
-    for name, tensor in state.items():
-        pattern = next((candidate for candidate in patterns if _expression(candidate).fullmatch(name)), None)
-        new = name if pattern is None else _renamed(name, pattern, patterns[pattern])
-        if pattern is not None:
-            used[pattern] += 1
-            fixed |= set() if new is None else {new}
-        if new in renamed:
-            raise ValueError(
-                f"{mapping} must give each tensor of {path} a name of its own, got {new} twice, the second time for "
-                f"{name}. Leave one of them out: {name}: null."
-            )
-        if new is not None:
-            renamed[new] = tensor
-    for pattern in patterns:
-        if not used[pattern]:
-            near = _near(pattern, state) or f" Its names are {checks.listed(list(state), 3)}."
-            raise ValueError(f"{mapping} names {pattern}, which is no tensor of {path}.{near}")
-    left_out = len(state) - len(renamed)
-    steps.append(f"named {len(fixed)} tensors by {mapping.name}" + (f", left out {left_out}" if left_out else ""))
-    return renamed, fixed
-
-
-def _near(pattern: str, state: _State) -> str:
-    """Most similar name, or, for a pattern with the ending *, what precedes its first dot."""
-    stem, dot, _ = pattern.partition(".")
-    beginnings = {name.partition(".")[0] for name in state}
-    near = checks.suggestion(stem, beginnings) if dot and stem not in beginnings else ""
-    return near or checks.suggestion(pattern, state)
-
-
-def _patterns(mapping: Path) -> dict[str, str | None]:
-    content = read_yaml(mapping)
-    for pattern, name in content.items():
-        if not isinstance(pattern, str) or not (name is None or isinstance(name, str)):
-            raise ValueError(
-                f"{mapping} must have lines of their name: our name, or null, got {pattern!r}: {name!r}. "
-                "Put quotes around a name of which YAML makes something else."
-            )
-        if name is not None and name.count("*") > pattern.count("*"):
-            raise ValueError(f"{mapping}: {name} must have at most the * of {pattern}, got {name.count('*')}.")
-    return content
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    return re.compile("(.*)".join(map(re.escape, pattern.split("*"))))
-
-
-def _renamed(name: str, pattern: str, new: str | None) -> str | None:
-    """The new name, with each * of the pattern filled in."""
-    match = _expression(pattern).fullmatch(name)
-    if new is None or match is None:
-        return None
-    first, *rest = new.split("*")
-    return first + "".join(f"{match[number]}{text}" for number, text in enumerate(rest, 1))
-
-
-def _without_prefix(
-    path: str | Path, state: _State, wanted: _State, fixed: set[str], steps: list[str], remedies: Remedies
-) -> dict[str, Tensor]:
+def _without_prefix(path: str | Path, state: _State, wanted: _State, steps: list[str]) -> dict[str, Tensor]:
     """Strip the prefix that most of the network's names share."""
     prefixes: Counter[str] = Counter()
     for name in state:
         words = name.split(".")
-        if name not in fixed:
-            prefixes.update(
-                ".".join([*words[:cut], ""]) if cut else ""
-                for cut in range(len(words))
-                if ".".join(words[cut:]) in wanted
-            )
+        prefixes.update(
+            ".".join([*words[:cut], ""]) if cut else "" for cut in range(len(words)) if ".".join(words[cut:]) in wanted
+        )
     ranked = prefixes.most_common(2)
     if not ranked or prefixes[""] == ranked[0][1]:
         return dict(state)
@@ -252,13 +157,13 @@ def _without_prefix(
         raise ValueError(
             f"the checkpoint {path} has tensors of the model's names under {prefix[:-1]} and under "
             f"{ranked[1][0][:-1]}, so that it is not known which are meant. "
-            f"{remedies.leave_out.format(there=ranked[1][0])}"
+            f"Save a file without {ranked[1][0]}*."
         )
-    renamed = {name if name in fixed else name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    renamed = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     if len(renamed) < len(state):
         raise ValueError(
             f"the checkpoint {path} has some names both with and without {prefix}, so that it is not known which are "
-            f"meant. {remedies.leave_out.format(there=prefix)}"
+            f"meant. Save a file without {prefix}*."
         )
     steps.append(f"took off the prefix {prefix}")
     return renamed
@@ -274,28 +179,27 @@ def _with_names_of_today(path: str | Path, state: _State, wanted: _State, steps:
     return {renamed[name] if name in changed else name: tensor for name, tensor in state.items()}
 
 
-def _check_names(path: str | Path, state: _State, wanted: _State, remedies: Remedies) -> None:
+def _check_names(path: str | Path, state: _State, wanted: _State) -> None:
     lacking = [name for name in wanted if name not in state and not name.endswith(_COUNTS)]
     others = [name for name in state if name not in wanted]
     if not lacking and not others:
         return
     differences = [f"lacks {len(lacking)}: {checks.listed(lacking, 3)}"] if lacking else []
     differences += [f"has {len(others)} others: {checks.listed(others, 3)}"] if others else []
-    line = remedies.extra.format(there=others[0], here=[*lacking, "null"][0]) if others else ""
     raise ValueError(
         f"the checkpoint {path} must have the {len(wanted)} tensors of the model, but {' and '.join(differences)}. "
-        f"{remedies.names}{line}."
+        "Choose the model that it was saved from, or save it with the names of this one."
     )
 
 
-def _check_shapes(path: str | Path, state: _State, wanted: _State, remedies: Remedies) -> None:
+def _check_shapes(path: str | Path, state: _State, wanted: _State, head: str) -> None:
     unlike = [name for name in state if state[name].shape != wanted[name].shape]
     if unlike:
         name = unlike[0]
         raise ValueError(
             f"the checkpoint {path} must have the shapes of the model's tensors, but differs in {len(unlike)}, such as "
             f"{name}, {list(state[name].shape)} where the model has {list(wanted[name].shape)}. "
-            f"{_shape_remedy(state[name], wanted[name], remedies)}"
+            f"{_shape_remedy(state[name], wanted[name], head)}"
         )
     for name, tensor in state.items():
         if tensor.is_floating_point() != wanted[name].is_floating_point():
@@ -305,10 +209,10 @@ def _check_shapes(path: str | Path, state: _State, wanted: _State, remedies: Rem
             )
 
 
-def _shape_remedy(there: Tensor, here: Tensor, remedies: Remedies) -> str:
+def _shape_remedy(there: Tensor, here: Tensor, head: str) -> str:
     """Remedy for a shape mismatch: in a head, in a first convolution, or due to another network."""
     if there.shape[1:] == here.shape[1:]:
-        return remedies.head.format(count=len(there))
+        return head.format(count=len(there))
     if there.dim() == here.dim() == 4 and len(there) == len(here) and there.shape[2:] == here.shape[2:]:
         return f"Set dataset.shape to images of {there.shape[1]} channels, as it was fitted to."
     return "Choose the model that it was saved from."

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._foreign_weights import OF_MODEL_WEIGHTS, load_weights
+from dovision.models._foreign_weights import load_weights
 from dovision.models._published import (
     choose_outputs,
     fetching,
@@ -96,7 +96,7 @@ def xrv_model(
     network = _random(name, len(entry["labels"]))
     if weights is not None:
         whole = f"If it is the head, save all its {len(entry['labels'])} outputs, as {name} has them, for any classes."
-        load_weights(network, weights, ignored=[_POINTS], remedies=OF_MODEL_WEIGHTS._replace(head=whole))
+        load_weights(network, weights, ignored=[_POINTS], head=whole)
     elif pretrained and has_numbers():
         network.load_state_dict(_weights(library, name))
         if untrained:

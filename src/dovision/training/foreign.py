@@ -19,16 +19,13 @@ from dovision.models.hf_model import ChosenLogits
 log = logging.getLogger(__name__)
 
 
-def given_network(
-    model: Component, weights: Path | None, mapping: Path | None, origin: Mapping[str, str]
-) -> Classifier:
+def given_network(model: Component, weights: Path | None, origin: Mapping[str, str]) -> Classifier:
     """Make the configured model with its own weights, or with another program's.
 
     Args:
         model: as configured.
         weights: the other program's checkpoint; None: the model's own weights.
-        mapping: a file of names in the model by names in that checkpoint; None: found by shape and order.
-        origin: hashes of both files, by `checkpoint` and `checkpoint_mapping`.
+        origin: hash of the file, as `checkpoint`.
 
     Raises:
         ValueError: the file does not fit to the model, the order of its head is not known, or the file is another one
@@ -38,9 +35,8 @@ def given_network(
         return model.make()
     classifier = unread(model)
     check_order(model, classifier)
-    state, steps = matched(weights, classifier.network.state_dict(), mapping)
-    named = {"checkpoint": weights, "checkpoint_mapping": mapping}
-    if {name: files.sha256(file) for name, file in named.items() if file is not None} != origin:
+    state, steps = matched(weights, classifier.network.state_dict())
+    if {"checkpoint": files.sha256(weights)} != origin:
         raise ValueError(f"{weights} must stay as it is while it is read. Run the command again.")
     classifier.network.load_state_dict(state)
     steps.append(kept_head(classifier.task.classes))

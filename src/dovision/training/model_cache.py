@@ -128,7 +128,7 @@ class Networks:
 def _given(settings: TrainSettings, origin: Mapping[str, str]) -> FitResult:
     """Network of weights that nothing fits, and its record."""
     weights = settings.foreign_checkpoint
-    network = laid_out(given_network(settings.model, weights, settings.checkpoint_mapping, origin))
+    network = laid_out(given_network(settings.model, weights, origin))
     return network, {"scores": {}, "limits": {}, **({FOREIGN_WEIGHTS: origin} if origin else {})}
 
 
