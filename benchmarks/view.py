@@ -25,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 import dovision as dv
 from dovision.config.settings import example_photograph
 from dovision.identity.plans import CLASSIFIER
-from dovision.jobs.view import listening, open_words
+from dovision.jobs.view import listening
 from dovision.measurement.opened_network import OpenedNetwork
 from dovision.training.model_cache import FittedModel
 from dovision.view.server import application
@@ -113,7 +113,7 @@ def main() -> None:
         for name in asked.networks:
             network, worker, own = opened(name), Worker(), listening("127.0.0.1", 0)
             alone = worker.ask(functools.partial(plain_pass, network))
-            app = application(ViewSession(network, open_words, worker.pause, worker.begin), worker, "token")
+            app = application(ViewSession(network, worker.pause, worker.begin), worker, "token")
             server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [own]})
             thread.start()

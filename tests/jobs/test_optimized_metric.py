@@ -64,7 +64,7 @@ def test_a_sweeper_gets_the_number_of_each_job_also_of_one_that_is_completed_alr
 def test_a_job_that_fails_returns_nan_and_one_without_a_metric_nothing(copy, dovision_evaluate, tiny, monkeypatch):
     command = (f"output_root={copy}",)
     with monkeypatch.context() as context:
-        context.setattr("dovision.measurement.callbacks.write_boxes", lambda *_: 1 / 0)
+        context.setattr("dovision.jobs.evaluation_callbacks.write_boxes", lambda *_: 1 / 0)
         assert dovision_evaluate(*command, "optimized_metric=accuracy/clean", *TINY) == 1
     assert all(math.isnan(number) for (number,) in tiny)
     tiny.clear()

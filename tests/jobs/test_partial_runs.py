@@ -78,7 +78,7 @@ def test_maps_that_are_lost_beside_resumed_effects_make_a_run_partial(
 ):
     command = (f"output_root={copy}", "explainer=[center_map]", *BATCHES)
     with monkeypatch.context() as context:
-        context.setattr("dovision.measurement.callbacks.write_boxes", lambda *_: 1 / 0)
+        context.setattr("dovision.jobs.evaluation_callbacks.write_boxes", lambda *_: 1 / 0)
         assert dovision_evaluate(*command) == 1
     assert only_run(copy).state == "failed"
     limited()

@@ -22,10 +22,10 @@ from dovision.identity import code as code_of
 from dovision.identity import digests, shared
 from dovision.identity.shared import Shared
 from dovision.io import sealed
+from dovision.jobs import evaluation_callbacks
 from dovision.jobs.evaluate import main
 from dovision.jobs.job import Job, RunStatus, status_of
 from dovision.jobs.train import main as train
-from dovision.measurement import callbacks
 from dovision.models import checkpoint
 from dovision.results.run_directory import DONE, RunDirectory
 from dovision.results.run_files import digested_files
@@ -380,8 +380,8 @@ def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(cond
         an_image(condition.root, monkeypatch)
 
     monkeypatch.setattr(digests, "SETTLED", -60.0)
-    written = callbacks.write_objects
-    monkeypatch.setattr(callbacks, "write_objects", changed)
+    written = evaluation_callbacks.write_objects
+    monkeypatch.setattr(evaluation_callbacks, "write_objects", changed)
     assert run_command(main, *SMALL, *HERE, "rerun=all", "evaluation.checkpoint_every=1") == 1
     record = RunDirectory(condition.folder).read_record()
     assert (record["state"], record["exception"]["message"].partition(", got ")[2][:10]) == ("failed", "other data")

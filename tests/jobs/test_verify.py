@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -252,9 +251,8 @@ def with_a_key_less(run):
 def test_what_a_forger_adds_or_takes_away_is_named(copied, tmp_path, forge, sentence):
     recomputed = shutil.copytree(copied, tmp_path / "recomputed")
     forge(copied)
-    settings = SimpleNamespace(detector=True, detection=SimpleNamespace(reference=None))
     found = agreement(copied, recomputed)
-    found.of_derived(tmp_path, settings)
+    found.of_derived(tmp_path, True, None)
     assert sentence in "\n".join(found.sentences)
 
 

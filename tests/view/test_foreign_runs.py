@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from dovision.io.text_files import read_json, write_json
-from dovision.measurement import opened_network
+from dovision.jobs import recorded_runs
 from dovision.results.run_files import digests
 from dovision.results.run_record import read_run
 from dovision.results.schemas import DIGESTS, with_digest
@@ -39,9 +39,9 @@ def record_anew(run):
 
 
 def test_a_configuration_of_another_digest_is_refused(run):
-    assert opened_network.of_run(run).title == "run"
+    assert recorded_runs.of_run(run).title == "run"
     edit(run, lambda config: config["dataset"].update(seed=7))
-    for look in (opened_network.of_run, read_run):
+    for look in (recorded_runs.of_run, read_run):
         with pytest.raises(ValueError, match=r"config.yaml must be as the run has left it, but has other content"):
             look(run)
 
@@ -55,10 +55,10 @@ def test_a_component_of_the_user_needs_a_word_of_the_command(run, tmp_path, monk
     with pytest.raises(
         ValueError, match="dataset._target_ in .* is 'mine.Mine', which is none of dovision's"
     ) as refused:
-        opened_network.of_run(run)
+        recorded_runs.of_run(run)
     assert f"dovision-view run={run} trust_checkpoint=true" in str(refused.value)
     assert "mine" not in sys.modules
-    assert type(opened_network.of_run(run, trusted=True).images).__module__ == "dovision.datasets.digits"
+    assert type(recorded_runs.of_run(run, trusted=True).images).__module__ == "dovision.datasets.digits"
     assert "mine" in sys.modules
 
 
@@ -73,6 +73,6 @@ def of_another_version(config):
 def test_a_run_with_the_keys_of_another_version_is_opened(run):
     edit(run, of_another_version)
     record_anew(run)
-    network = opened_network.of_run(run)
+    network = recorded_runs.of_run(run)
     assert (network.title, network.split) == ("run", "val")
     assert network.settings.evaluation.num_thumbnails == 8

@@ -15,7 +15,7 @@ from dovision.config.component_names import check_stored, package_targets
 from dovision.config.inferred_settings import with_inferred_settings
 from dovision.config.sources import configuration_folder
 from dovision.io.text_files import write_json
-from dovision.measurement import opened_network
+from dovision.jobs import recorded_runs
 from dovision.models.checkpoint import read_checkpoint, rebuilt, save_checkpoint
 from dovision.results.run_record import read_sweep, survey
 from dovision.results.schemas import with_digest
@@ -73,7 +73,7 @@ def test_a_run_directory_calls_nothing(tmp_path, monkeypatch, target):
     for config in config_places(node):
         write_run(folder, config)
         with pytest.raises(ValueError, match="none of dovision's components") as refused:
-            opened_network.of_run(folder)
+            recorded_runs.of_run(folder)
         text = str(refused.value)
         assert target in text
         assert str(folder / ".hydra" / "config.yaml") in text
@@ -107,7 +107,7 @@ def test_a_run_directory_calls_nothing(tmp_path, monkeypatch, target):
 def test_a_run_directory_that_is_none_is_refused_in_a_sentence(tmp_path, config, facts):
     write_run(tmp_path, config, **facts)
     with pytest.raises((ValueError, OSError)) as refused:
-        opened_network.of_run(tmp_path)
+        recorded_runs.of_run(tmp_path)
     assert len(str(refused.value)) > 10
 
 
@@ -119,7 +119,7 @@ def test_yaml_makes_plain_types_alone(tmp_path, monkeypatch, text):
     write_run(tmp_path, {})
     (tmp_path / ".hydra" / "config.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"config.yaml must hold the run's config"):
-        opened_network.of_run(tmp_path)
+        recorded_runs.of_run(tmp_path)
     assert not (tmp_path / "canary").exists()
 
 
@@ -140,7 +140,7 @@ def test_a_run_directory_refers_to_nothing(tmp_path, monkeypatch, text, node):
     monkeypatch.setenv("SECRET", "hunter2")
     write_run(tmp_path, {"dataset": {"_target_": "dovision.datasets.digits.Digits", "classes": node(text)}})
     with pytest.raises(ValueError, match="which refers to a value elsewhere") as refused:
-        opened_network.of_run(tmp_path)
+        recorded_runs.of_run(tmp_path)
     assert "hunter2" not in str(refused.value)
 
 

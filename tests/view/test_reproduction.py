@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 
 import dovision as dv
-from dovision.jobs import evaluate
-from dovision.measurement import opened_network
+from dovision.jobs import evaluate, recorded_runs
 from dovision.results.run_record import read_run
 from dovision.results.tables import read_effects
 from dovision.view.view_session import ViewSession
@@ -29,7 +28,7 @@ def run(fitted):
 
 @pytest.fixture
 def session(run):
-    return ViewSession(opened_network.of_run(run))
+    return ViewSession(recorded_runs.of_run(run))
 
 
 @pytest.fixture

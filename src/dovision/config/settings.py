@@ -31,8 +31,6 @@ from dovision.config.inferred_settings import with_inferred_settings, with_wrapp
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 from dovision.io.sealed import is_foreign
 
-WITHOUT_AUTOENCODER = "without_autoencoder"
-REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
 MEASURING = ("effects", "maps", "detection")  # callbacks that an evaluation has, and completes
 _MOST_WORKERS = 1024  # threads of a process, processes of a loader
 _MISSING = "???"  # a value that must be given

@@ -11,12 +11,12 @@ from dovision.functional.norms import condition_name
 from dovision.interventions.mask_files import check_units
 from dovision.io.outcomes import PartialRun
 from dovision.io.progress import DISPLAY
+from dovision.jobs import evaluation_callbacks as callbacks
 from dovision.jobs import session
 from dovision.jobs.headlines import print_headlines
 from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job, open_run
 from dovision.jobs.train import fitted_network
-from dovision.measurement import callbacks
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.refuters import refutable
 from dovision.results import reported, resumable_writer, tables

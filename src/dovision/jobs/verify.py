@@ -21,15 +21,25 @@ from dovision.io.files import sha256
 from dovision.io.outcomes import JobFailed
 from dovision.io.process_state import isolated
 from dovision.io.progress import DISPLAY
+from dovision.jobs.evaluation_callbacks import (
+    EvaluationInputs,
+    effect_evaluation,
+    evaluation_data,
+    map_evaluation,
+    run_detection,
+    write_objects,
+)
 from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
-from dovision.measurement.callbacks import EvaluationInputs
-from dovision.measurement.opened_network import recorded_images, recorded_networks, recorded_run, recorded_settings
-from dovision.measurement.recomputation import FORGED, Agreement, ImageShare, measure_again
+from dovision.jobs.recorded_runs import recorded_images, recorded_networks, recorded_run, recorded_settings
+from dovision.measurement.callback import ClassifierUnderTest
+from dovision.measurement.recomputation import FORGED, Agreement, ImageShare, Remainder
+from dovision.results.detection_tables import TEST, VAL
 from dovision.results.run_files import LOCK, RUN, RUN_FILES, digest_differences
 from dovision.results.run_record import CONFIG, Run
 from dovision.results.schemas import DIGESTS
 from dovision.training.model_cache import FittedModel
+from dovision.training.trainer import make_trainer
 
 _MACHINE = ("device", "instructions", "threads", "measurement")  # entries of run.json
 
@@ -73,10 +83,10 @@ def verify_run(command: Job) -> None:
         inputs = EvaluationInputs(Path(folder), images, samples, classifier, recorded=run.folder)
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
         share = ImageShare(images, job.evaluation.batch_size, settings.share, seed)
-        measured, remainder = measure_again(job, inputs, share)
+        measured, remainder = _measure_again(job, inputs, share)
         agreement = Agreement(run.folder, settings.tolerance, settings.attacked_tolerance)
         agreement.of_tables(Path(folder), remainder)
-        agreement.of_derived(Path(folder), job)
+        agreement.of_derived(Path(folder), bool(job.detector), job.detection.reference)
     print(
         f"{measured} of {len(samples)} images measured again (share {settings.share:g}, seed {seed}): rows forged in "
         f"{FORGED:.0%} of the batches are found with probability {share.power:.2f}"
@@ -91,6 +101,31 @@ def verify_run(command: Job) -> None:
         raise JobFailed(str(run.folder))
     if len(compared) < len(table):
         raise RowsUnchecked(str(run.folder))
+
+
+def _measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, share: ImageShare) -> tuple[int, Remainder]:
+    """Write tables of a share of a run's images as its evaluation does; return how many, and the samples left out.
+
+    Detectors are fitted to, and score, what the run has recorded of all images; of the share it is read again.
+    """
+    evaluation, images = settings.evaluation, inputs.images
+    samples = share.drawn(inputs.samples)
+    intervention = settings.intervention.make()
+    intervention.bind(images, evaluation.split)
+    effects = effect_evaluation(settings, inputs, intervention, settings.attack.make())
+    maps = map_evaluation(settings, inputs)
+    trainer = make_trainer(settings.trainer, [effects, *maps], enable_checkpointing=False)
+    data = evaluation_data(settings, images, samples)
+    trainer.test(ClassifierUnderTest(inputs.classifier), datamodule=data, verbose=False)
+    write_objects(inputs.folder, images, evaluation.split, samples, bool(maps))
+    remainder = Remainder({*inputs.samples}.difference(samples))
+    if not settings.detector:  # a dataset may then lack a validation split
+        return len(samples), remainder
+    run_detection(settings, inputs, (), share)
+    most = settings.detection
+    firsts = [(VAL, most.val_images), (TEST, most.test_images), (TEST, most.adaptive.images)]
+    undrawn = ({*(first := share.first(*of))}.difference(share.drawn(first)) for of in firsts)
+    return len(samples), Remainder(remainder.evaluated, *undrawn)
 
 
 def _settings_of(run: Run, settings: VerifySettings) -> EvaluateSettings:

@@ -16,8 +16,8 @@ from dovision.io.progress import DISPLAY
 from dovision.io.signals import Stopped
 from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
+from dovision.jobs.recorded_runs import of_run, of_settings
 from dovision.jobs.train import fitted_network
-from dovision.measurement import opened_network
 from dovision.measurement.opened_network import OpenedNetwork
 from dovision.training.model_cache import Networks
 from dovision.view.questions import read_state
@@ -75,10 +75,10 @@ def open_network(settings: ViewSettings) -> OpenedNetwork:
         FileNotFoundError, ValueError: as of `of_run`, or as dovision-evaluate refuses such settings.
     """
     if settings.run is not None:
-        return opened_network.of_run(settings.run, settings.split, settings.trust_checkpoint)
+        return of_run(settings.run, settings.split, settings.trust_checkpoint)
     networks = Networks(Shared(), settings, settings.output_root)
     fitted = {name: fitted_network(settings, networks, name) for name in [*networks.plan.network_keys]}
-    return opened_network.of_settings(settings, networks.images, fitted)
+    return of_settings(settings, networks.images, fitted)
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -18,8 +18,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.attacks.gradients import dead_gradients
 from dovision.attacks.none import NoAttack
-from dovision.config.row_choices import ALL_ROWS, NAMED_ROWS, ROW_CHOICES
-from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
+from dovision.config.row_choices import ALL_ROWS, NAMED_ROWS, REFERENCES, ROW_CHOICES, WITHOUT_AUTOENCODER
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.logit_checks import measurable

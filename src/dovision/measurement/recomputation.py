@@ -14,11 +14,7 @@ from scipy.stats import hypergeom
 from torch.utils.data import DataLoader, Subset
 
 from dovision.config.errors import error_text
-from dovision.config.settings import EvaluateSettings
 from dovision.config.sources import leaves
-from dovision.measurement import callbacks
-from dovision.measurement.callback import ClassifierUnderTest
-from dovision.measurement.callbacks import EvaluationInputs
 from dovision.results.detection_summary import DETECTION, detection, read_detection
 from dovision.results.detection_tables import ADAPTIVE_ATTACKS, ADAPTIVE_STEPS, COMPARISON, SCORES, TEST, VAL
 from dovision.results.detector_comparison import detector_differences, read_comparison
@@ -29,7 +25,6 @@ from dovision.results.schemas import SUMMARY, read_summary
 from dovision.results.summary import write_summary
 from dovision.results.tables import CLEAN, RunTable, read_groups, read_schema, read_table
 from dovision.training.data_module import ImageDataModule
-from dovision.training.trainer import make_trainer
 from dovision.types import Batch
 
 FORGED = 0.05  # share of the batches whose forgery the power is stated for
@@ -94,31 +89,6 @@ class Remainder(NamedTuple):
         return rows
 
 
-def measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, chosen: ImageShare) -> tuple[int, Remainder]:
-    """Write tables of a share of a run's images as its evaluation does; return how many, and the samples left out.
-
-    Detectors are fitted to, and score, what the run has recorded of all images; of the share it is read again.
-    """
-    evaluation, images = settings.evaluation, inputs.images
-    samples = chosen.drawn(inputs.samples)
-    intervention = settings.intervention.make()
-    intervention.bind(images, evaluation.split)
-    effects = callbacks.effect_evaluation(settings, inputs, intervention, settings.attack.make())
-    maps = callbacks.map_evaluation(settings, inputs)
-    trainer = make_trainer(settings.trainer, [effects, *maps], enable_checkpointing=False)
-    data = callbacks.evaluation_data(settings, images, samples)
-    trainer.test(ClassifierUnderTest(inputs.classifier), datamodule=data, verbose=False)
-    callbacks.write_objects(inputs.folder, images, evaluation.split, samples, bool(maps))
-    remainder = Remainder({*inputs.samples}.difference(samples))
-    if not settings.detector:  # a dataset may then lack a validation split
-        return len(samples), remainder
-    callbacks.run_detection(settings, inputs, (), chosen)
-    most = settings.detection
-    firsts = [(VAL, most.val_images), (TEST, most.test_images), (TEST, most.adaptive.images)]
-    undrawn = ({*(first := chosen.first(*of))}.difference(chosen.drawn(first)) for of in firsts)
-    return len(samples), Remainder(remainder.evaluated, *undrawn)
-
-
 class Agreement:
     """Agreement of a run's tables with others.
 
@@ -157,17 +127,23 @@ class Agreement:
             if read_schema(path).metadata != read_schema(recomputed / table).metadata:
                 self.sentences.append(f"{table.path}: its metadata, such as the names of classes, differ")
 
-    def of_derived(self, folder: Path, settings: EvaluateSettings) -> None:
-        """Compare the summary and results of detection with those of the recorded tables; `folder` takes the former."""
+    def of_derived(self, folder: Path, detects: bool, reference: str | None) -> None:
+        """Compare the summary and results of detection with those of the recorded tables; `folder` takes the former.
+
+        Args:
+            folder: for the summary.
+            detects: whether the run has detectors.
+            reference: the detector that the others are compared with.
+        """
         try:
             write_summary(self.recorded, folder)
             summaries = (
                 pd.DataFrame(leaves(read_summary(of)), columns=["", "value"]) for of in (self.recorded, folder)
             )
             pairs = {SUMMARY: [summary.set_index("") for summary in summaries]}
-            if settings.detector:
+            if detects:
                 pairs[DETECTION] = [read_detection(self.recorded), detection(self.recorded)]
-            if settings.detector and (reference := settings.detection.reference) is not None:
+            if detects and reference is not None:
                 again = detector_differences(self.recorded, reference)
                 pairs[COMPARISON.path] = [read_comparison(self.recorded), again]
         except (OSError, ValueError, KeyError) as error:  # such as without a table, or with one that was edited
