@@ -11,17 +11,7 @@ from torch import Tensor
 from dovision import checks
 
 
-class _Arguments:
-    _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
-
-    def __new__(cls, *positional: Any, **keywords: Any) -> Any:
-        checks.arguments(cls.__init__, (None, *positional), keywords)
-        self = super().__new__(cls)
-        self.__dict__["_arguments"] = positional, keywords
-        return self
-
-
-class PastableRepr(_Arguments):
+class PastableRepr:
     """Check arguments by the annotations of `__init__`, and give objects the `repr` of the call that makes them.
 
     Example:
@@ -32,8 +22,21 @@ class PastableRepr(_Arguments):
         PixelGrid(rows=7, columns=7, fill=Constant(value=0.5))
     """
 
-    def __init__(self) -> None:  # the signature of a class without one of its own
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    def __new__(cls, *positional: Any, **keywords: Any) -> Any:
+        checks.arguments(cls.__init__, (None, *positional), keywords)
+        self = super().__new__(cls)
+        self.__dict__["_arguments"] = positional, keywords
+        return self
+
+    def __init__(self) -> None:
         super().__init__()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "__init__" not in vars(cls):  # Python 3.10 takes an inherited __new__ for the signature of such a class
+            cls.__init__ = cls.__init__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         positional, named = self._arguments
