@@ -93,7 +93,7 @@ def test_the_quickstart_runs():
     assert sum("image/png" in data for data in shown) == 2  # of plot(...)
     pages = [data["text/html"] for data in shown if "text/html" in data]
     assert sum('src="data:image/png' in page for page in pages) == 4  # of results as they are
-    assert any("epsilon 0.1 succeeds on" in page for page in pages)
+    assert any("epsilon 0.1 turned " in page for page in pages)
 
 
 def test_the_quickstart_is_stored_as_one_run_from_its_first_cell_to_its_last():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from dovision.results.comparison_findings import comparison_findings
 
@@ -12,41 +13,29 @@ def rows(*values, panel="accuracy"):
     return pd.DataFrame([(panel, f"fill {number}", *value) for number, value in enumerate(values)], columns=names)
 
 
-def test_one_result_is_above_below_or_not_shown_to_differ():
-    for value, words in (
-        ((0.2, 0.1, 0.3, 40), "higher with fill 0 (+0.200 [+0.100, +0.300], n = 40 images)"),
-        ((-0.2, -0.3, -0.1, 40), "lower with fill 0 (-0.200 [-0.300, -0.100], n = 40 images)"),
-        ((0.2, -0.1, 0.5, 4), "not shown to differ with fill 0 (+0.200 [-0.100, +0.500], n = 4 images)"),
-        ((0.2, None, None, 1), "not shown to differ with fill 0 (+0.200 [no interval], n = 1 image)"),
-    ):
-        (found,) = comparison_findings(rows(value), "black", "images")
-        assert found.text == f"Compared with black, accuracy is {words}."
-        assert (found.number.value, found.number.n) == (value[0], value[3])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ((0.2, 0.1, 0.3, 40), "Accuracy is higher with fill 0 than with black, by 0.20."),
+        ((-0.2, -0.3, -0.1, 40), "Accuracy is lower with fill 0 than with black, by 0.20."),
+        ((0.2, -0.1, 0.5, 4), "Accuracy is not shown to differ with fill 0 and with black."),
+        ((0.2, None, None, 1), "Accuracy is not shown to differ with fill 0 and with black."),
+        ((0.0, 0.0, 0.0, 12), "No number differs between fill 0 and black."),
+    ],
+)
+def test_one_result_is_above_below_or_not_shown_to_differ(value, text):
+    (found,) = comparison_findings(rows(value), "black", "images")
+    assert (found.text, found.number.value) == (text, value[0])
 
 
-def test_of_several_the_largest_difference_has_its_number_and_the_verdicts_name_all():
+def test_of_several_the_largest_difference_has_the_sentence_and_all_are_in_the_detail():
     (found,) = comparison_findings(rows((0.1, 0.05, 0.15, 9), (-0.2, -0.3, -0.1, 9), (0, -1, 1, 9)), "black", "maps")
-    assert found.text == (
-        "Compared with black, accuracy is higher with fill 0, lower with fill 1, not shown to differ with fill 2 "
-        "(largest difference: fill 1, -0.200 [-0.300, -0.100], n = 9 maps; each interval by itself)."
-    )
-    assert found.logged()["finding/accuracy_minus_black"] == -0.2
-
-
-def test_a_verdict_names_four_and_counts_the_others():
-    (found,) = comparison_findings(rows(*[(0.1, 0.05, 0.15, 9)] * 6), "black", "images")
-    assert "higher with fill 0; fill 1; fill 2; fill 3; 2 more (largest" in found.text
-
-
-def test_numbers_that_are_all_equal_come_last_or_are_said_to_be_equal():
-    equal = rows((0.0, 0.0, 0.0, 12))
-    (found,) = comparison_findings(equal, "black", "images")
-    assert found.text == "Compared with black, no number differs (accuracy; n = 12 images)."
-    (found,) = comparison_findings(pd.concat([equal, rows((1.0, 0.5, 1.5, 12), panel="energy")]), "black", "images")
-    assert "energy is higher" in found.text
+    assert found.text == "Accuracy is lower with fill 1 than with black, by 0.20."
+    assert found.logged()["finding/compared_accuracy_fill_1"] == -0.2
+    assert found.detail[0] == ("fill 0", "+0.100 [+0.050, +0.150], n = 9 maps")
 
 
 def test_three_metrics_have_a_sentence_and_no_difference_has_none():
     many = pd.concat([rows((0.1, 0.05, 0.15, 9), panel=name) for name in "abcde"])
-    assert [each.text[21] for each in comparison_findings(many, "black", "images")] == ["a", "b", "c"]
+    assert [each.text[0] for each in comparison_findings(many, "black", "images")] == ["A", "B", "C"]
     assert comparison_findings(rows((None, None, None, 0)), "black", "images") == []

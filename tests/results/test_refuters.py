@@ -71,13 +71,14 @@ def test_a_headline_that_is_not_shown_is_not_refuted(tmp_path):
     assert found.loc[PLACEBO, ["passed", "reason"]].tolist() == [None, NOT_SHOWN]
 
 
-def test_the_sentence_names_what_a_headline_fails_and_the_table_has_all(tmp_path):
+def test_the_text_names_what_a_headline_fails_and_the_table_has_all(tmp_path):
     written(tmp_path, as_it_is=3.0, placebo_region=3.0, random_weights=0.0)
     run = Run(tmp_path, "", "completed", {}, {}, {"refutations": refutations(tmp_path).to_dict("records")})
-    assert verdict(run, "zone_effect", "r0c1", "cat") == ""
-    text = verdict(run, "zone_effect", "r0c0", "cat")
-    assert text.startswith(" It does not stand: of 1 refuters it fails placebo region (")
-    assert text.endswith("; not run or not decided: unseen fill.")
+    assert verdict(run, "zone_effect", "r0c1", "cat") == (False, "")
+    fails, text = verdict(run, "zone_effect", "r0c0", "cat")
+    assert fails
+    assert text.startswith("placebo region failed (")
+    assert "random weights not decided" in text
     table = verdict_table(refutations(tmp_path))
     assert set(table.index) == {"r0c0 on cat"}
     assert table["verdict"].tolist() == ["shown", "failed", "not decided"]
@@ -104,7 +105,7 @@ def test_a_network_that_reads_content_passes_what_content_passes():
     assert passed[PLACEBO]
     assert passed[RANDOM_WEIGHTS] is None  # a sanity check
     assert passed[OTHER_FILL] is False  # the mean of an image is about what the corner has
-    assert "It does not stand: of 2 refuters it fails unseen fill (" in found.findings[0]
+    assert found.findings[0].startswith("Not shown to use the ")  # as it fails one
 
 
 def test_refuters_of_masks_judge_the_size_inside_minus_that_of_moved_masks():

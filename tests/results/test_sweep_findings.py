@@ -13,7 +13,7 @@ from dovision.results.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
 from dovision.results.finding import HEADLINE_METRICS
 from dovision.results.map_findings import PRIMARY
 from dovision.results.run_record import Run
-from dovision.results.sweep_findings import MOVED_BY, by_factors, can_move, pivots, sweep_numbers, sweep_sentences
+from dovision.results.sweep_findings import MOVED_BY, by_factors, can_move, pivots, sweep_findings, sweep_numbers
 
 CLEAN_NUMBERS = dict.fromkeys(("success_rate", "robust_accuracy", "mean_abs_expected_effect", "auroc", "success_8bit"))
 CLEAN_NUMBERS |= {"accuracy": {"estimate": 0.9, "low": 0.8, "high": 1.0}, "images": 40}
@@ -107,27 +107,23 @@ def test_a_factor_of_many_levels_has_rows_and_so_have_jobs(runs):
     twice = [replace(one, label=f"{one.label} ({name})") for one in many[:2] for name in "ab"]
     (table,) = pivots(by_factors(twice))
     assert (table.factors, table.across) == (["job"], "width")
-    assert "ranges from 0.020 [0.010, 0.030] (job  (a)) to 0.030" in sweep_sentences(by_factors(twice))[0]
+    assert texts(twice)[0] == "Attack success is 0.02 to 0.03 over all settings."
 
 
-def test_epsilons_have_their_norm_in_sentences_and_tables(runs):
+def texts(jobs):
+    return [one.text for one in sweep_findings(by_factors(jobs))]
+
+
+def test_sentences_name_the_range_and_the_factor_that_is_shown_to_move_it(runs):
+    """Seeds differ by .071 in standard deviation, so that .4 is more than twice that of a difference, and .2 is not."""
+    assert texts(runs) == ["Attack success is 0.25 to 0.45 over all settings."]
+    levels = itertools.product((4, 8), ("FGSM", "PGD"), (0.1, 0.3), (0, 1))
+    wide = [run(*each, success=2 * each[2] + 0.1 * each[3]) for each in levels]
+    assert texts(wide)[1:] == ["Linf epsilon decides attack success: 0.25 at its lowest, 0.65 at its highest."]
+    for each in wide[::2]:
+        each.config["attack"]["norm"] = "l2"
     (table,) = pivots(by_factors(runs))
     assert (table.across, table.note) == ("epsilon", "Epsilon is of the norm Linf.")
-    assert "attack FGSM, Linf epsilon 0.2)" in sweep_sentences(by_factors(runs))[0]
-    for each in runs[::2]:
-        each.config["attack"]["norm"] = "l2"
-    assert "norm L-infinity, L2 or Linf epsilon 0.2)" in sweep_sentences(by_factors(runs))[0]
-
-
-def test_sentences_name_the_range_and_count_pairs_that_are_alike_in_all_else(runs):
-    first, *others = sweep_sentences(by_factors(runs))
-    assert first.startswith("Of 8 settings, attack success ranges from 0.250 ± 0.071 (width 4, attack FGSM")
-    assert first.endswith("; ± standard deviation over 2 seeds; n = 40 images.")
-    assert others[-1] == (
-        "The estimate of attack success is higher with Linf epsilon 0.2 than with Linf epsilon 0.1 by 0.200 on "
-        "average, and higher in 4 of 4 pairs of settings alike in all else."
-    )
-    assert "is the same with width 4 and with width 8 in all 4 pairs" in others[0]
 
 
 def test_a_number_that_is_the_same_everywhere_has_no_range(runs):
@@ -135,18 +131,21 @@ def test_a_number_that_is_the_same_everywhere_has_no_range(runs):
         for condition in each.summary["conditions"].values():
             if condition["success_rate"] is not None:
                 condition["success_rate"] = {"estimate": 1.0, "low": 0.9, "high": 1.0, "reason": ""}
-    (first, *_) = sweep_sentences(by_factors(runs))
-    assert first.startswith("In all 8 settings, attack success is 1.000 ± 0.000; ± standard deviation over 2 seeds; n")
+    assert texts(runs) == ["Attack success is 1.00 in all settings."]
 
 
-def test_a_level_that_is_above_on_average_alone_is_said_to_be_so(runs):
-    large = [run(width, attack, 0.1, 0, success) for width, attack, success in (
-        (4, "FGSM", 0.5), (8, "FGSM", 0.4), (4, "PGD", 0.5), (8, "PGD", 0.9),
-    )]  # fmt: skip
-    assert (
-        "higher with width 8 than with width 4 by 0.150 on average, and higher in 1 of 2 pairs"
-        in (sweep_sentences(by_factors(large))[1])
-    )
+@pytest.mark.parametrize(
+    ("success", "text"),
+    [
+        ((0.5, 0.4, 0.5, 0.9), []),  # in one pair down, in the other up
+        ((0.5, 0.505, 0.4, 0.41), ["Attack: attack success is higher with FGSM than with PGD, 0.50 against 0.41."]),
+        ((0.5, 0.6, 0.505, 0.605), ["Width decides attack success: 0.50 at its lowest, 0.60 at its highest."]),
+    ],
+)
+def test_a_factor_has_a_sentence_if_all_pairs_agree_and_one_is_apart(success, text):
+    levels = itertools.product(("FGSM", "PGD"), (4, 8))
+    jobs = [run(width, attack, 0.1, 0, one) for (attack, width), one in zip(levels, success, strict=True)]
+    assert texts(jobs)[1:] == text
 
 
 def grid(rows, attack, eps, success, effect):
@@ -175,17 +174,11 @@ def test_attack_success_is_not_cut_by_the_grid_and_clean_images_count_once():
         ("4 x 4", "any"),
         ("8 x 8", "any"),
     ]  # clean images
-    first, of_grid, of_attack, of_epsilon = sweep_sentences(frame)
-    assert first.startswith(
-        "Of 4 settings, attack success ranges from 0.100 [0.090, 0.110] (attack FGSM, Linf epsilon 0.1)"
-    )
-    assert (
-        "effect| is higher with grid 4 x 4 than with grid 8 x 8 by 0.2250 on average, and higher in 5 of 5" in of_grid
-    )
-    assert "attack success is higher with attack PGD" in of_attack
-    assert "in 2 of 2 pairs" in of_attack
-    assert "attack success is higher with Linf epsilon 0.2" in of_epsilon
-    assert "in 2 of 2 pairs" in of_epsilon
+    assert [one.text for one in sweep_findings(frame)] == [
+        "Attack success is 0.10 to 0.40 over all settings.",
+        "Attack: attack success is higher with PGD than with FGSM, 0.30 against 0.15.",
+        "Linf epsilon decides attack success: 0.15 at its lowest, 0.30 at its highest.",
+    ]
 
 
 def score(explainer, mean, metric="energy", cases="all"):
@@ -226,10 +219,9 @@ def test_a_detector_has_its_worst_case():
 @pytest.mark.parametrize("least", [0.3, 0.7])
 def test_a_sweep_of_maps_is_stated_by_their_scores(least):
     jobs = [job(fill, [score("effect_map", mean)]) for fill, mean in (("Mean", least), ("Blur", 0.8))]
-    first, *_ = sweep_sentences(by_factors(jobs))
-    assert first.startswith(f"Of 2 settings, energy inside of effect map ranges from {least:.3f} [")
-    assert first.endswith("n = 24 maps.")
-    assert ("their intervals overlap" in first) == (least == 0.7)
+    first, *others = texts(jobs)
+    assert first == f"Energy inside of effect map is {least:.2f} to 0.80 over all settings."
+    assert len(others) == (least == 0.3)  # at 0.7 the intervals overlap
     assert [table.metric for table in pivots(by_factors(jobs))] == ["energy/effect_map"]
     without = [replace(each, summary=each.summary | {"maps": []}) for each in jobs]
     assert pivots(by_factors(without)) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+from dataclasses import replace
 
 from dovision.config.settings import EvaluateSettings
 from dovision.functional.norms import condition_name
@@ -22,6 +23,8 @@ from dovision.measurement.refuters import refutable
 from dovision.results import reported, resumable_writer, tables
 from dovision.results.headline_numbers import numbers
 from dovision.results.run_directory import RunDirectory
+from dovision.results.run_findings import write_findings
+from dovision.results.run_record import read_run
 from dovision.results.schemas import read_summary
 from dovision.results.summary import write_summary
 from dovision.training import model_cache
@@ -102,6 +105,7 @@ def _evaluate(job: Job) -> None:
                 run.record({reported.REPORTED: compared})
                 for line in reported.comparison_lines(compared):
                     log.info(line)
+            write_findings(replace(read_run(run.path), summary=read_summary(run.path)))
             if failed := run.read_record()["failed_attacks"] if settings.detector else {}:
                 reasons = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
                 raise PartialRun(f"attacks left out of detection: {reasons}")

@@ -26,18 +26,18 @@ from dovision.report.image_overlay import page_variables
 from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import Caption, ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, BestText, inline_svg
-from dovision.results import sentences
 from dovision.results.display_names import METRIC_HEADS, ROWS_NOTE, display_name, metric_head
 from dovision.results.effect_findings import norm_of
 from dovision.results.factors import factor_heads, flattened, level_texts, natural, split
-from dovision.results.finding import HEADLINE_METRICS
+from dovision.results.finding import HEADLINE_METRICS, NOTHING, Finding, finding
 from dovision.results.headline_numbers import result_texts, results_frame
 from dovision.results.reported import REPORTED, comparison
 from dovision.results.run_files import RUN
-from dovision.results.run_findings import by_heading, run_findings
+from dovision.results.run_findings import by_question, run_findings
 from dovision.results.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
 from dovision.results.schemas import DIGESTS, QUALITY
-from dovision.results.sweep_findings import pivots, sweep_sentences
+from dovision.results.sentences import LIMITS
+from dovision.results.sweep_findings import pivots, sweep_findings
 from dovision.results.tables import CLEAN, read_row_choice
 
 _NOT_LISTED = (
@@ -59,7 +59,6 @@ _FIRST_HEAD = "name"  # of a table whose first column has none
 _DRAWN = 100  # rows of a table that the page has; its CSV and its LaTeX have all
 _FEW = 4  # jobs that are named in a note
 _OFFERED = 12  # levels of a factor up to which each is offered as a filter
-_SLOW = 3  # times the median time, from which on a job is named
 FIGURES, PICTURES, NUMBERS = 1_800_000, 1_200_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
 
@@ -176,7 +175,7 @@ def render_page(
         useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
         mixed=mixed({run.label: run.record for run in completed}),
         setup=setup_sentence(completed),
-        findings=_findings(completed, numbers, {shown.name for shown in carried}) | _limits(runs),
+        findings=_findings(runs, numbers),
         lead=lead,
         lead_name=lead_name,
         lead_folder=next((one.folder for one in details for shown in one.shown if shown.name == lead_name), "figures"),
@@ -210,31 +209,15 @@ def rerun_command(run: Run) -> str:
     return shlex.join(["dovision-evaluate", *run.overrides])
 
 
-def _findings(runs: Sequence[Run], numbers: pd.DataFrame, shown: Container[str]) -> dict[str, list[tuple[str, str]]]:
-    """Findings of a sweep by factor, or of a single run by heading: sentences, with the name of a figure or ""."""
-    if texts := sweep_sentences(numbers):
-        return {"": [(text, "") for text in texts]}
-    of = f"{runs[0].label}: " if len(runs) > 1 else ""  # of the first run alone, which is named where there are others
-    sections = by_heading(run_findings(runs[0])) if runs else {}
-    return {
-        f"{of}{heading}": [
-            (one.text, f"run0-{one.figure}" if f"run0-{one.figure}" in shown else "") for one in of_section
-        ]
-        for heading, of_section in sections.items()
-    }
-
-
-def _limits(runs: Sequence[Run]) -> dict[str, list[tuple[str, str]]]:
-    """Sentences on a sweep's jobs that have no numbers, and on the slowest, by their heading."""
-    texts = []
-    if failed := [run for run in runs if run.state != "completed"]:
-        named = "; ".join(f"{run.label} ({run.state})" for run in failed[:_FEW]) + "; ..." * (len(failed) > _FEW)
-        texts.append(sentences.NOT_COMPLETED.format(count=len(failed), jobs=len(runs), named=named))
-    seconds = pd.Series({run.label: run.record.get("wall_seconds") for run in runs}, dtype=float).dropna()
-    if len(seconds) > 1 and seconds.max() > _SLOW * seconds.median():
-        slowest = {"job": seconds.idxmax(), "seconds": seconds.max(), "median": seconds.median()}
-        texts.append(sentences.SLOW.format(**slowest))
-    return {sentences.HEADINGS[sentences.LIMITS]: [(text, "") for text in texts]} if texts and len(runs) > 1 else {}
+def _findings(runs: Sequence[Run], numbers: pd.DataFrame) -> dict[str, list[Finding]]:
+    """Findings by question: of a sweep by factor, or of a single run; and of what is not completed."""
+    completed = [run for run in runs if run.state == "completed"]
+    result = sweep_findings(numbers) or (run_findings(completed[0]) if completed else [])
+    if len(runs) > 1 and (failed := [run for run in runs if run.state != "completed"]):
+        hits = f"{len(failed):,} of {len(runs):,}"
+        one = finding(LIMITS, "limit", "not completed", "", NOTHING, hits=hits)
+        result = [*result, one._replace(detail=[(run.label, run.state) for run in failed])]
+    return by_question(result)
 
 
 def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
-from dovision.results import sentences
+from dovision.functional.intervals import Number
 from dovision.results.finding import Finding, direction, finding, in_brackets
+from dovision.results.sentences import BETTER, NOT_SHOWN, UNMOVED
 
 _MOST = 3  # metrics that have a sentence
-_NAMED = 4  # results that a verdict names
+_VERDICTS = {1: "higher", -1: "lower", 0: NOT_SHOWN}
 
 
 def comparison_findings(differences: pd.DataFrame, reference: str, counted: str) -> list[Finding]:
-    """Sentences on the first three metrics that differ; a single one if all are the same.
+    """Findings on the largest difference in each of the first three metrics that differ; a single one if none does.
 
     Args:
         differences: a row a metric (`panel`, its display name) and result (`name`): mean, low, high, and n; of the
@@ -25,31 +24,15 @@ def comparison_findings(differences: pd.DataFrame, reference: str, counted: str)
     rows = differences.dropna(subset="mean")
     differing = rows["mean"].ne(0).groupby(rows["panel"]).transform("any")
     if len(rows) and not differing.any():
-        row, metrics = rows.iloc[0].to_dict(), _listed(list(dict.fromkeys(map(str, rows["panel"]))))
-        count = _count(rows["n"].min(), counted)
-        text = sentences.COMPARED_SAME.format(reference=reference, metrics=metrics, count=count)
-        return [finding(f"minus_{reference}", text, row, row["n"])]
-    panels = rows[differing].groupby("panel", sort=False)
-    return [_of_metric(str(panel), of_metric, reference, counted) for panel, of_metric in panels][:_MOST]
-
-
-def _of_metric(metric: str, rows: pd.DataFrame, reference: str, counted: str) -> Finding:
-    words = sentences.COMPARED_VERDICTS
-    signs = [direction(row) for row in rows.to_dict("records")]
-    named = {way: [str(name) for name, sign in zip(rows["name"], signs, strict=True) if sign == way] for way in words}
-    verdicts = ", ".join(f"{word} {_listed(named[way])}" for way, word in words.items() if named[way])
-    row = rows.loc[rows["mean"].abs().idxmax()].to_dict()
-    number = f"{in_brackets(row)}, {_count(row['n'], counted)}"
-    if len(rows) > 1:
-        number = sentences.COMPARED_LARGEST.format(name=row["name"], number=number)
-    text = sentences.COMPARED_WITH.format(reference=reference, metric=metric, verdicts=verdicts, number=number)
-    return finding(f"{metric}_minus_{reference}", text, row, row["n"])
-
-
-def _count(number: float, counted: str) -> str:
-    return f"n = {int(number):,} {counted if number != 1 else counted.removesuffix('s')}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = [f"{len(names) - _NAMED:,} more"] if len(names) > _NAMED else []
-    return "; ".join([*names[:_NAMED], *more])
+        row = rows.iloc[0].to_dict()
+        return [finding(BETTER, "compared", UNMOVED, str(row["name"]), Number.of(row), reference=reference)]
+    result = []
+    for panel, of_metric in rows[differing].groupby("panel", sort=False):
+        row = of_metric.loc[of_metric["mean"].abs().idxmax()].to_dict()
+        words = {"rival": str(row["name"]), "reference": reference}
+        number = Number.of(row)._replace(n=int(row["n"]))
+        one = finding(BETTER, "compared", _VERDICTS[direction(row)], str(panel), number, **words)
+        others = of_metric.to_dict("records")
+        detail = [(str(of["name"]), f"{in_brackets(of)}, n = {int(of['n']):,} {counted}") for of in others]
+        result.append(one._replace(detail=detail))
+    return result[:_MOST]

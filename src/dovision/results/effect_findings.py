@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from dovision.functional.estimates import MIN_IMAGES
-from dovision.functional.intervals import level_of_selected
-from dovision.results import sentences
+from dovision.functional.intervals import Number, level_of_selected, spread, withheld
 from dovision.results.display_names import GREYS, component_name, component_text
 from dovision.results.finding import (
     Finding,
     direction,
     finding,
     finer_text,
-    images_text,
     in_brackets,
+    interval_text,
     level_text,
-    spread_text,
+    middle,
+    spread_values,
 )
 from dovision.results.headline_effects import (
     OBJECT_TABLES,
@@ -31,13 +33,21 @@ from dovision.results.headline_effects import (
     strongest_mask,
     strongest_objects,
 )
-from dovision.results.headline_numbers import counted_images
-from dovision.results.map_findings import at_chance
-from dovision.results.object_effects import effects_over_objects, object_rows, units_over_objects
+from dovision.results.mask_effects import INSIDE_MINUS, mask_sizes
+from dovision.results.object_effects import effects_over_objects, object_rows, paired, units_over_objects
 from dovision.results.refuter_findings import verdict
 from dovision.results.run_record import Run
-from dovision.results.sentences import ATTACKED, REFUTED, USES
-from dovision.results.tables import CLEAN, has_rows, read_groups, read_samples, read_task
+from dovision.results.sentences import ATTACKED, MOVES, NOT_SHOWN, SHOWN, UNMOVED, USES
+from dovision.results.tables import (
+    CLEAN,
+    SAMPLES,
+    has_rows,
+    read_effects,
+    read_groups,
+    read_samples,
+    read_task,
+    row_groups,
+)
 from dovision.results.thumbnails import samples_in_conditions
 from dovision.results.zone_effects import (
     PREDICTED_CLASS,
@@ -51,21 +61,36 @@ from dovision.results.zone_effects import (
 
 _KEY = ["condition", "kind", "class"]
 _PICTURES = 3  # that have a sentence, of images without labels
+_LEAST = 0.05  # of a probability, that the median effect of what is used exceeds
+_HALF = 0.5  # of the images, in which what is used must lower P; and of P, below which an answer is a guess
+_CLEAR = 0.01  # of a probability, that a cell of one picture takes off at least to be named
 _PAINTED = {"PixelGrid": "cell", "SlidingWindow": "window", "Segments": "segment"}  # words for units
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "spatial": "spatial"}
 _NORM_OF = {"EAD": "l1", "RandomSpatial": "spatial", "Spatial": "spatial"}  # of attacks that have no other
 _ROUNDING = 1 + 1e-4  # of sizes of perturbations, in float32
-_CLEAR = 0.01  # of a probability, that a cell of one picture takes off at least to be named
-_SHARE_NAMED = 0.5  # of the largest effect of a picture, from which on cells in its zone are named with it
-_NUMBERS = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_OVERLAY = "overlay"
+
+
+class Subject(NamedTuple):
+    """What the network may use: an object, a mask or a zone, with its effects and those of its control."""
+
+    form: str  # of its sentence
+    name: str
+    label: str  # the class, in words
+    done: str  # to it, such as "black over it"
+    rows: pd.DataFrame  # sample, group, condition, effect, effect_elsewhere, log_odds_effect (but for masks)
+    units: pd.DataFrame  # sample, unit, class, effect, of clean images
+    beyond: Mapping[str, Number]  # differences to the controls in log-odds, by name
+    detail: Sequence[tuple[str, str]]  # numbers that the fold names
+    level: float
+    refuters: Sequence[tuple[bool, str]]  # of each headline whether it is refuted, and the text
+    sizes: bool = False  # differences are of sizes, and so above 0 whatever the sign of the effect
 
 
 def use_findings(run: Run) -> Iterator[Finding]:
     """Findings on what the network uses.
 
     These are masks or objects where they are known, or else zones of the image, or few of the units; of images without
-    labels, or of fewer than MIN_IMAGES, some cells of each of the first ones.
+    labels, or of fewer than MIN_IMAGES, the strongest cell of each of the first ones.
     """
     if not has_rows(run.folder):
         return
@@ -73,59 +98,189 @@ def use_findings(run: Run) -> Iterator[Finding]:
     if few or not run.summary["labels"]:
         yield from _each_picture(run)
     else:
-        yield from [*_masks(run)] or [*_objects(run)] or [*_zone(run)] or [*_few_units(run)]
+        yield from [_use(run, subject) for subject in subjects(run)] or [*_few_units(run)]
 
 
-def _network(run: Run) -> str:
-    return sentences.NETWORK if at_chance(run) is None else sentences.GUESSING
+def subjects(run: Run, conditions: Sequence[str] = (CLEAN,)) -> list[Subject]:
+    """Subjects of a run's findings, the strongest first."""
+    return [*_mask(run)] or [*_objects(run, conditions)] or [*_zone(run)]
 
 
-def _zone(run: Run) -> Iterator[Finding]:
-    """Finding on the zone whose units lower the true class most, against units elsewhere in the same images."""
-    strongest = strongest_zone(zone_rows(units_by_zone(run.folder), read_groups(run.folder)))
-    if strongest is None:
+def _use(run: Run, subject: Subject) -> Finding:
+    """Finding on a subject. "Uses" needs three: differences to the controls, the share of images, and the median."""
+    clean = subject.rows[subject.rows["condition"] == CLEAN]
+    row = spread(clean["effect"].to_numpy(float), clean["group"].to_numpy(), subject.level)
+    groups = clean.groupby("group")[["effect", "effect_elsewhere"]].mean()
+    sign = int(np.sign(row["median"]))
+    beyond = all(number.sign() == (1 if subject.sizes else sign) for number in subject.beyond.values())
+    refuted = any(fails for fails, _ in subject.refuters)
+    is_used = beyond and row["share_low"] > _HALF and abs(row["median"]) > _LEAST and not refuted
+    hits = f"{row['hits']:,.0f} of {len(groups):,} {'images' if len(groups) == clean['sample'].nunique() else 'groups'}"
+    words = {"done": subject.done, "label": subject.label, "moves": MOVES[sign], "hits": hits}
+    number = Number(row["median"], row["median_low"], row["median_high"], len(groups), "", "few groups")
+    result = finding(
+        USES,
+        subject.form,
+        SHOWN if is_used and sign else NOT_SHOWN if sign else UNMOVED,
+        subject.name,
+        number,
+        middle(groups["effect_elsewhere"]),
+        **words,
+    )
+    share = Number(row["hits"] / max(len(groups), 1), row["share_low"], row["share_high"], len(groups), "", "")
+    detail = [
+        (f"share where P {words['moves']}", f"{hits}, {interval_text(share, '.2f')}"),
+        ("median change of P", interval_text(number, "+.3f")),
+        ("range", f"{finer_text(row['least'], '+.3f')} to {finer_text(row['most'], '+.3f')}"),
+        *subject.detail,
+        *((f"log-odds, {name}", interval_text(beyond, "+.3f")) for name, beyond in subject.beyond.items()),
+        ("level of the intervals", level_text(subject.level)),
+        ("fill", fill_of(run) or "none"),
+        *(("refuters", text) for _, text in subject.refuters if text),
+    ]
+    dots = {"subject": groups["effect"], "control": groups["effect_elsewhere"]}
+    return result._replace(
+        spread={name: spread_values(values) for name, values in dots.items()}
+        | {"axis": f"change of P({subject.label})", "names": [subject.name, "elsewhere in the same images"]},
+        picture=_picture(run, subject.units, row["median"]),
+        detail=detail,
+    )
+
+
+def _picture(run: Run, units: pd.DataFrame, value: float) -> dict[str, Any]:
+    """The unit with a picture whose effect is the nearest to a value: its image, and P before and after."""
+    pictured = units[units["sample"].isin(samples_in_conditions(run.folder, [CLEAN]))]
+    if pictured.empty:
+        return {}
+    row = pictured.loc[(pictured["effect"] - value).abs().idxmin()]
+    effects = read_effects(run.folder, [row["sample"]])
+    of_unit = (effects["condition"] == CLEAN) & (effects["unit"] == row["unit"]) & (effects["class"] == row["class"])
+    (before, after), *_ = effects.loc[of_unit, ["control", "treated"]].to_numpy(float).tolist()
+    numbers = {"label": str(row["class"]), "before": before, "after": after}
+    return {"sample": int(row["sample"]), "condition": CLEAN, "unit": str(row["unit"]), **numbers}
+
+
+def _mask(run: Run) -> Iterator[Subject]:
+    """The mask of the largest effect, against its outside and the mask moved elsewhere."""
+    if not run.summary.get("mask_contrasts") or (strongest := strongest_mask(run.folder)) is None:
+        return
+    row, level, _ = strongest
+    others = {other: name for name, other in INSIDE_MINUS.items() if not pd.isna(row[other])}
+    rows = mask_sizes(run.folder)
+    rows = rows[(rows["condition"] == CLEAN) & (rows["mask"] == row["mask"]) & (rows["class"] == row["class"])]
+    elsewhere = rows["effect_moved" if "moved" in others else "effect_outside"]
+    rows = rows.assign(unit=rows["mask"], effect_elsewhere=elsewhere)
+    beyond = {f"size minus that {other}": Number.of(row, f"{name}_log_odds") for other, name in others.items()}
+    mean = [(f"mean size on P minus that {other}", in_brackets(row, name)) for other, name in others.items()]
+    refuters = [verdict(run, f"{OF_MASK}{name}", row["mask"], row["class"]) for name in others.values()]
+    words = (str(row["mask"]), str(row["class"]), f"{_over(run)} it")
+    yield Subject("object", *words, rows, rows, beyond, mean, level, refuters, sizes=True)
+
+
+def _objects(run: Run, conditions: Sequence[str]) -> Iterator[Subject]:
+    """True or painted objects, or units that cover objects; none of a kind with too few images for an interval."""
+    table, strongest, candidates = strongest_objects(run.folder, run.summary)
+    if not strongest:
+        return
+    level = level_of_selected(len(strongest), candidates)
+    wide = OBJECT_TABLES.get(table, effects_over_objects)(run.folder, level).to_dict("records")
+    row_by_key = {itemgetter(*_KEY)(row): row for row in wide}
+    if table:
+        rows = object_rows(run.folder)
+        rows = rows.rename(columns={"object": "unit"}) if table == "object_effects" else _box_rows(rows)
+    else:
+        rows = pd.concat([units_over_objects(run.folder, condition) for condition in conditions])
+    done = {"object_effects": "without it", "contrasts": f"{_over(run)} its box", "": f"{_over(run)} it"}[table]
+    for key in map(itemgetter(*_KEY), strongest):
+        row = row_by_key[key]
+        _, name, label = key
+        of_object = rows[(rows["kind"] == name) & (rows["class"] == label)]
+        if "effect_elsewhere" not in of_object:
+            of_object = of_object.assign(effect_elsewhere=np.nan)
+        beyond = {"beyond the control": Number.of(row, "log_odds")} if table else {}
+        beyond |= {} if table else {"beyond units that touch no object": Number.of(row, "log_odds_beyond")}
+        mean = [("mean change of P", in_brackets(row, "difference" if table == "contrasts" else "mean"))]
+        mean += [("log-odds", in_brackets(row, "log_odds"))]
+        refuters = [verdict(run, f"{OF_OBJECT}{name}", name, label)]
+        clean = of_object[of_object["condition"] == CLEAN]
+        yield Subject("object", name, label, done, of_object, clean, beyond, mean, level, refuters)
+
+
+def _box_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Effects of boxes on their own class, with the mean effect of their control boxes."""
+    rows = paired(rows).rename(columns={"object": "unit", "box": "effect", "control": "effect_elsewhere"})
+    rows = rows[rows["label"].isna() | (rows["label"] == rows["class"])]
+    return rows.assign(log_odds_effect=rows["log_odds"])
+
+
+def _zone(run: Run) -> Iterator[Subject]:
+    """The zone whose units lower the true class most, against units elsewhere in the same images."""
+    units = units_by_zone(run.folder)
+    rows = zone_rows(units, read_groups(run.folder))
+    if (strongest := strongest_zone(rows)) is None:
         return
     zone, means = strongest
-    row, *others = means.to_dict("records")
-    values = {"network": _network(run), "zone": zone, "unit": _unit(run), "done": _done(run)}
-    values |= {"label": _label(run, row["of"]), "odds": _odds_of(run, row["of"]), "where": _where(zone)}
-    if not (row["log_odds_effect"] or row["log_odds_beyond"]):
-        text = sentences.NOTHING.format(**values, count=images_text(row["images"]))
-        yield finding(OF_ZONE, text, row, row["images"], "log_odds_effect", USES, _OVERLAY)
-        return
-    shown = direction(row, "log_odds_effect") < 0 and direction(row, "log_odds_beyond") < 0
-    values |= {"size": _size(row, "log_odds_effect") if shown else in_brackets(row, "log_odds_effect")}
-    values |= {"beyond": _size(row, "log_odds_beyond") if shown else in_brackets(row, "log_odds_beyond")}
-    counted = images_text(row["images"], row["clusters"])
-    values |= {"count": sentences.STRONGEST_ZONE.format(level=level_text(row["level"])) + counted}
-    values |= {"spread": spread_text(row, values["label"])}
-    effects = [
-        {"there": in_brackets(of, "effect"), "elsewhere": finer_text(of["effect_elsewhere"], "+.3f")}
-        for of in (row, *others)
-    ]
-    predicted = sentences.ZONE_PREDICTED.format(**effects[1]) if len(effects) > 1 and row["of"] == TRUE_CLASS else ""
-    refuted = verdict(run, OF_ZONE, zone, TRUE_CLASS)
-    values |= {"uses": sentences.NOT_USED if refuted.startswith(REFUTED) else sentences.USED, "predicted": predicted}
-    text = (sentences.ZONE if shown else sentences.NO_ZONE).format(**values, **effects[0])
-    if not pd.isna(row["beyond_frame"]):
-        text += sentences.BEYOND_FRAME.format(frame=in_brackets(row, "beyond_frame"))
-    yield finding(OF_ZONE, text + refuted, row, row["images"], "log_odds_effect", USES, _OVERLAY)
+    row = means.iloc[0].to_dict()
+    rows = rows[(rows["zone"] == zone) & (rows["of"] == row["of"])]
+    units = units[(units["zone"] == zone) & (units["of"] == row["of"]) & (units["condition"] == CLEAN)]
+    beyond = {"beyond units elsewhere": Number.of(row, "log_odds_beyond")}
+    names = {"mean change of P": "effect", "elsewhere": "effect_elsewhere", "log-odds": "log_odds_effect"}
+    names |= {} if pd.isna(row["beyond_frame"]) else {"log-odds beyond its frame": "beyond_frame"}
+    mean = [(text, in_brackets(row, name)) for text, name in names.items()]
+    refuters = [verdict(run, OF_ZONE, zone, TRUE_CLASS)]
+    words = (zone, _label(run, row["of"]), f"{_over(run)} a {_unit(run)} there")
+    yield Subject("zone", *words, rows, units, beyond, mean, row["level"], refuters)
 
 
 def _few_units(run: Run) -> Iterator[Finding]:
-    """Finding on how many units have most of the effects, and on the strongest, on images that did not choose them."""
+    """Finding on how many units have most of the effects, on images that did not choose them."""
     row = few_units(run.folder)
     if row is None or pd.isna(row["share"]):
         return
-    numbers = {"share": in_brackets(row, "share", ".3f"), "equal": row["few"] / row["units"]}
-    numbers |= {"size": in_brackets(row, "log_odds_effect"), "effect": in_brackets(row, "effect")}
-    names = {"network": _network(run), "label": _label(run, row["of"]), "odds": _odds_of(run, row["of"])}
-    relies = direction(row, "share", numbers["equal"]) > 0
-    names |= {"count": images_text(row["images"], row["clusters"]), "spread": spread_text(row, names["label"])}
-    names |= {"relies": sentences.RELIES if relies else sentences.NOT_RELIES}
-    text = sentences.FEW_UNITS.format(**{name: row[name] for name in ("few", "units", "unit")}, **numbers, **names)
-    text += verdict(run, OF_UNIT, row["unit"], TRUE_CLASS)
-    yield finding(OF_UNIT, text, row, row["images"], "share", USES, "average_effects")
+    equal = row["few"] / row["units"]
+    fails, refuters = verdict(run, OF_UNIT, row["unit"], TRUE_CLASS)
+    is_shown = direction(row, "share", equal) > 0 and not fails
+    number = Number.of(row, "median")._replace(n=row["clusters"])
+    result = finding(USES, "units", SHOWN if is_shown else NOT_SHOWN, f"{row['few']} of {row['units']}", number)
+    detail = [
+        ("mean share", f"{in_brackets(row, 'share', '.3f')}; {equal:.2f} if all units mattered alike"),
+        ("the strongest", str(row["unit"])),
+        ("its log-odds", in_brackets(row, "log_odds_effect")),
+        ("its mean change of P", in_brackets(row, "effect")),
+        ("images", f"{row['images']:,}"),
+        *([("refuters", refuters)] if refuters else []),
+    ]
+    yield result._replace(detail=detail)
+
+
+def _each_picture(run: Run) -> Iterator[Finding]:
+    """Finding on the strongest cell of each of the first pictures; no interval."""
+    samples = read_samples(run.folder)
+    samples = samples[samples["condition"] == CLEAN].set_index("sample")
+    units = units_by_zone(run.folder)
+    units = units[(units["condition"] == CLEAN) & (units["of"] == PREDICTED_CLASS)]
+    classes = read_task(run.folder).classes
+    for sample in samples_in_conditions(run.folder, [CLEAN])[:_PICTURES]:
+        rows = units[units["sample"] == sample]
+        if len(rows) < 2:
+            continue
+        rows = rows[rows["class"] == rows.loc[rows["control"].idxmax(), "class"]].sort_values("effect")
+        row = rows.iloc[0]
+        before, after = float(row["control"]), float(row["control"] + row["effect"])
+        p = pd.Series(_probabilities(run, CLEAN, [sample])[sample], classes).drop(row["class"])
+        words = {"label": row["class"], "done": _over(run), "unit": _unit(run), "rival": ""}
+        question, numbers = SHOWN if row["effect"] <= -_CLEAR else NOT_SHOWN, [after, before]
+        if before < _HALF and len(p):
+            question, words["rival"], numbers = "guess", str(p.idxmax()), [before, p.max()]
+        number, control = (withheld(value, 1, "one picture") for value in numbers)
+        result = finding(USES, "picture", question, samples.loc[sample, "name"], number, control, **words)
+        strong = rows["effect"] <= -_CLEAR
+        detail = [
+            (f"{_unit(run)}s that take more than {_CLEAR}", f"{strong.sum():,} of {len(rows):,}, each alone"),
+            ("fill", fill_of(run) or "none"),
+        ]
+        picture = {"sample": int(sample), "condition": CLEAN, "unit": str(row["unit"]), "label": str(row["class"])}
+        yield result._replace(picture=picture | {"before": before, "after": after}, detail=detail)
 
 
 def _label(run: Run, of: str) -> str:
@@ -134,204 +289,83 @@ def _label(run: Run, of: str) -> str:
     return of if task.opposite is None else task.classes[1]
 
 
-def _odds_of(run: Run, of: str) -> str:
-    label = _label(run, of)
-    return f"the {label}" if label == of else label
-
-
-def _where(zone: str) -> str:
-    return sentences.WHERE.get(zone, f"in the {zone}")
-
-
-def _size(row: Mapping[str, Any], column: str) -> str:
-    """Format the size of an effect whose interval has one sign, such as "1.200 [0.900, 1.500]"."""
-    if not direction(row, column):
-        return in_brackets(row, column)
-    low, high = sorted(abs(row[f"{column}_{end}"]) for end in ("low", "high"))
-    return in_brackets({"mean": abs(row[column]), "low": low, "high": high}, form=".3f")
-
-
-def _each_picture(run: Run) -> Iterator[Finding]:
-    """Finding on the strongest cells of each of the first pictures, beside its other cells; no interval."""
-    samples = read_samples(run.folder)
-    names = samples[samples["condition"] == CLEAN].set_index("sample")["name"]
-    units = units_by_zone(run.folder)
-    units = units[(units["condition"] == CLEAN) & (units["of"] == PREDICTED_CLASS)]
-    for number, sample in enumerate(samples_in_conditions(run.folder, [CLEAN])[:_PICTURES]):
-        rows = units[units["sample"] == sample]
-        if len(rows) < 2:
-            continue
-        rows = rows[rows["class"] == rows.loc[rows["control"].idxmax(), "class"]].sort_values("effect")
-        first, values = rows.iloc[0], {"name": names[sample], "done": _done(run), "unit": _unit(run)}
-        near = (rows["zone"] == first["zone"]) & (rows["effect"] <= _SHARE_NAMED * first["effect"])
-        chosen = rows[near]
-        values |= {"where": _where(first["zone"]), "label": first["class"], "control": f"{first['control']:.3f}"}
-        if first["effect"] > -_CLEAR or near.all():
-            text = sentences.NO_CELLS_OF_PICTURE.format(**values, size=f"{max(-first['effect'], _CLEAR):.2f}")
-        else:
-            count = len(chosen)
-            cells = f"{_NUMBERS[count] if count < len(_NUMBERS) else count} {_unit(run)}{'s' * (count > 1)}"
-            least, most = (finer_text(-size, ".2f") for size in (chosen["effect"].max(), first["effect"]))
-            take = f"takes {most}" if count == 1 else f"take {least} to {most} each"
-            values |= {"cells": cells, "take": take, "rest": len(rows) - count}
-            elsewhere = finer_text(rows.loc[~near, "effect"].mean(), "+.3f")
-            text = sentences.CELLS_OF_PICTURE.format(**values, elsewhere=elsewhere)
-        yield finding(f"picture_{number}", text, {"mean": first["effect"]}, 1, "mean", USES, _OVERLAY)
-
-
-def _masks(run: Run) -> Iterator[Finding]:
-    """Finding on evidence inside the mask of the largest effect, paired with its outside and moved masks."""
-    if not run.summary.get("mask_contrasts") or (strongest := strongest_mask(run.folder)) is None:
-        return
-    row, level, several = strongest
-    among = sentences.MASK_AMONG.format(count=several, level=level_text(level)) if several > 1 else ""
-    for name, (other, where) in sentences.MASK_OTHERS.items():
-        column = f"minus_{name}"
-        if pd.isna(row[name]):
-            continue
-        log_odds, images = f"{column}_log_odds", row[f"{column}_images"]
-        refuted = verdict(run, f"{OF_MASK}{column}", row["mask"], row["class"])
-        used = 0 if refuted.startswith(REFUTED) else direction(row, log_odds)
-        text = sentences.MASK.format(
-            uses=sentences.MASK_USES[used].format(mask=row["mask"], other=other),
-            network=_network(run),
-            label=row["class"],
-            done=_done(run),
-            difference=in_brackets(row, log_odds),
-            count=f"{among}{images_text(images, row['clusters'])}",
-            spread=spread_text(row, row["class"]),
-            outer=finer_text(row[f"effect_{name}"], "+.3f"),
-            where=where,
-            probability=in_brackets(row, column),
-        )
-        yield finding(f"{OF_MASK}{column}", text + refuted, row, images, log_odds, USES, "mask_contrasts")
-
-
-def _objects(run: Run) -> Iterator[Finding]:
-    """Finding on effects of true or painted objects, or of units that cover objects; strongest kind first.
-
-    None of a kind of which there are too few images for an interval.
-    """
-    name, shown, candidates = strongest_objects(run.folder, run.summary)
-    if not shown:
-        return
-    column = "difference" if name == "contrasts" else "mean"
-    fill, unit = fill_of(run), _unit(run)
-    doing, figure = {
-        "object_effects": (sentences.TRUE_OBJECT, "object_effects"),
-        "contrasts": (sentences.PAINTED_BOX.format(fill=f" {fill}" if fill else ""), "box_against_control"),
-        "": (sentences.PAINTED_UNIT.format(unit=unit, done=_done(run)), _OVERLAY),
-    }[name]
-    among = ""
-    if candidates > len(shown):  # chosen by the size of their estimates
-        level = level_of_selected(len(shown), candidates)
-        wider = OBJECT_TABLES.get(name, effects_over_objects)(run.folder, level).to_dict("records")
-        wider_of = {itemgetter(*_KEY)(row): row for row in wider}
-        shown = [wider_of[itemgetter(*_KEY)(row)] for row in shown]
-        among = sentences.CHOSEN_AMONG.format(count=candidates, level=level_text(level))
-    for row in shown:
-        beyond = not name  # of units, which cover more than the object
-        sign = direction(row, "log_odds")
-        refuted = verdict(run, f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"])
-        used = sign and (not beyond or direction(row, "log_odds_beyond") == sign) and not refuted.startswith(REFUTED)
-        control = ""
-        if beyond and used:
-            control = sentences.BEYOND_UNITS.format(beyond=_size(row, "log_odds_beyond"), unit=unit)
-        elif beyond:
-            missing = pd.isna(row["log_odds_beyond"])
-            template = sentences.NO_UNITS_BEYOND if missing else sentences.MINUS_UNITS
-            control = template.format(beyond=in_brackets(row, "log_odds_beyond"), unit=unit)
-        text = sentences.OBJECT.format(
-            network=_network(run),
-            uses=sentences.USED if used else sentences.NOT_USED,
-            object=row["kind"],
-            doing=doing,
-            change=sentences.CHANGE_VERBS[sign],
-            size=_size(row, "log_odds"),
-            control=control,
-            label=row["class"],
-            spread=spread_text(row, row["class"]),
-            probability=in_brackets(row, column),
-            count=f"{among}{images_text(row['images'], row['clusters'])}",
-        )
-        yield finding(f"{OF_OBJECT}{row['kind']}", text + refuted, row, row["images"], "log_odds", USES, figure)
-
-
 def attack_findings(run: Run) -> Iterator[Finding]:
     """Findings on the attack at its largest epsilon: its success, and the change of the effects that are used."""
     yield from attack_success(run)
-    if (largest := _largest_epsilon(run)) is None or not has_rows(run.folder):
+    if (largest := _largest_epsilon(run)) is None or not (has_rows(run.folder) and run.summary["labels"]):
         return
-    condition, numbers = largest
-    attack = _attack_text(run, condition)
-    if run.summary["labels"] and (subject := _subject(run, condition)) is not None:
-        rows, level, among, names = subject
-        row = change_of_effect(rows, condition, level)
-        if row is not None and (sign := direction(row, "clean")):
-            weaker = sentences.REVERSED if direction(row, "attacked") == -sign else sentences.WEAKER
-            words = {1: sentences.STRONGER, -1: weaker, 0: sentences.AS_BEFORE}
-            texts = {name: in_brackets(row, name) for name in ("clean", "attacked", "change")}
-            texts |= {"attack": attack, "verdict": words[direction(row, "change") * sign]}
-            text = sentences.CHANGED.format(**texts, **names, count=f"{among}{images_text(row['images'])}")
-            yield finding("attack_change", text, row, row["images"], "change", ATTACKED, "effect_spread")
-    if numbers["auroc"] is not None and numbers["auroc_paired"] is not None:
-        paired = numbers["auroc_paired"]
-        areas = {"paired": paired, "area": numbers["auroc"], "twins": numbers["auroc_twins"]}
-        texts = {name: in_brackets(area, "estimate", ".3f") for name, area in areas.items()}
-        how = sentences.AUROC_HOW[direction(paired, "estimate", 0.5)]
-        images, clean = counted_images(run)[condition]["auroc"], run.summary["conditions"][CLEAN]["images"]
-        count = sentences.AUROC_COUNT.format(images=images, clean=clean)
-        text = sentences.AUROC.format(**texts, how=how, attack=attack, count=count)
-        yield finding("effect_auroc", text, paired, images, "estimate", ATTACKED, "effect_spread")
+    condition, _ = largest
+    for subject in subjects(run, [CLEAN, condition])[:1]:
+        if "log_odds_effect" in subject.rows:
+            yield from change_finding(subject, condition)
 
 
-def _subject(run: Run, condition: str) -> tuple[pd.DataFrame, float, str, dict[str, str]] | None:
-    """The first object, or else the zone, that `use_findings` names; None of masks, and of units without a position.
-
-    Its effects by image, the level at which the interval of the strongest of so many holds, the words for that, and for
-    the subject and the class.
-    """
-    if run.summary.get("mask_contrasts"):
-        return None
-    _, shown, candidates = strongest_objects(run.folder, run.summary)
-    if shown:
-        name, label, level = shown[0]["kind"], shown[0]["class"], level_of_selected(1, candidates)
-        rows = object_rows(run.folder)
-        rows = rows[~rows["control"].astype(bool)] if len(rows) else rows
-        if rows.empty:
-            rows = pd.concat([units_over_objects(run.folder, chosen) for chosen in (CLEAN, condition)])
-        among = sentences.CHOSEN_AMONG.format(count=candidates, level=level_text(level)) if candidates > 1 else ""
-        rows = rows[(rows["kind"] == name) & (rows["class"] == label)]
-        return rows, level, among, {"subject": f"the {name}", "odds": label}
-    rows = zone_rows(units_by_zone(run.folder), read_groups(run.folder))
-    if (strongest := strongest_zone(rows)) is None:
-        return None
-    zone, means = strongest
-    of, level = str(means["of"].iloc[0]), float(means["level"].iloc[0])
-    chosen = rows[(rows["zone"] == zone) & (rows["of"] == of)]
-    among = sentences.STRONGEST_ZONE.format(level=level_text(level))
-    return chosen, level, among, {"subject": f"a {_unit(run)} {_where(zone)}", "odds": _odds_of(run, of)}
+def change_finding(subject: Subject, condition: str) -> Iterator[Finding]:
+    """Finding on the change of a subject's effect in a condition, of one that is shown when clean."""
+    row = change_of_effect(subject.rows, condition, subject.level)
+    if row is None or not (sign := direction(row, "clean")):
+        return
+    effects = subject.rows.pivot_table("effect", "group", "condition", observed=True)[[CLEAN, condition]].dropna()
+    change = direction(row, "change") * sign
+    less = "reversed" if direction(row, "attacked") == -sign else "less"
+    clean, attacked = middle(effects[CLEAN]), middle(effects[condition])
+    result = finding(ATTACKED, "change", {1: "more", -1: less, 0: NOT_SHOWN}[change], subject.name, attacked, clean)
+    detail = [(f"log-odds, {name}", in_brackets(row, name)) for name in ("clean", "attacked", "change")]
+    detail += [("paired images", f"{row['images']:,}"), ("level of the intervals", level_text(subject.level))]
+    dots = {"subject": spread_values(effects[condition]), "control": spread_values(effects[CLEAN])}
+    names = {"axis": f"change of P({subject.label})", "names": [f"{subject.name}, attacked", "the same, clean"]}
+    yield result._replace(detail=detail, spread=dots | names)
 
 
 def attack_success(run: Run) -> Iterator[Finding]:
     """Finding on the attack's success at its largest epsilon."""
     if (largest := _largest_epsilon(run)) is None:
         return
-    name, numbers = largest
-    rate, images = numbers["success_rate"], counted_images(run)[name]["success_rate"]
-    template = sentences.SUCCESS_UNLABELLED if numbers["accuracy"] is None else sentences.SUCCESS
-    text = template.format(
-        attack=_attack_text(run, name),
-        share=in_brackets(rate, "estimate", ".3f"),
-        count=f"n = {images:,} of {numbers['images']:,} images",
+    condition, numbers = largest
+    samples = read_samples(run.folder)
+    rows = samples[samples["condition"] == condition].set_index("sample")
+    rows = rows[rows["success"].notna()]
+    won = rows.index[rows["success"] == 1]
+    number = Number.of(numbers["success_rate"], "estimate")._replace(n=len(rows))
+    name = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
+    subject = f"{name} at {epsilon_text(norm_of(run, condition), condition.removeprefix('eps='))}"
+    words = {"hits": f"{len(won):,} of {len(rows):,}", "images": f"{len(rows):,}"}
+    state = "unlabelled" if numbers["accuracy"] is None else SHOWN if len(won) else UNMOVED
+    result = finding(ATTACKED, "attack", state, subject, number, **words)._replace(name="attack_success")
+    detail = [("share", interval_text(number)), ("images", f"{numbers['images']:,}")]
+    answers = samples[samples["condition"] == CLEAN].set_index("sample")["prediction"]
+    if len(rows) == 0 or np.ndim(answers.iloc[0]):  # several answers of an image
+        yield result._replace(detail=detail)
+        return
+    before, after = (
+        pd.Series({sample: p[answers[sample]] for sample, p in _probabilities(run, name, rows.index).items()})
+        for name in (CLEAN, condition)
     )
-    yield finding("attack_success", text, rate, images, "estimate", ATTACKED, "effect_against_epsilon")
+    picture: dict[str, Any] = {}
+    for sample in [one for one in samples_in_conditions(run.folder, [CLEAN, condition]) if one in won][:1]:
+        label = read_task(run.folder).classes[int(answers[sample])]
+        numbers = {"before": float(before[sample]), "after": float(after[sample])}
+        picture = {"sample": int(sample), "condition": condition, "unit": "", "label": label, **numbers}
+    dots = {"subject": spread_values(after), "control": spread_values(before)}
+    names = {"axis": "P of the answer before the attack", "names": ["attacked", "the same images, clean"]}
+    yield result._replace(detail=detail, picture=picture, spread=dots | names)
 
 
-def _attack_text(run: Run, condition: str) -> str:
-    attack = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
-    norm = norm_of(run, condition)
-    return sentences.ATTACK.format(attack=attack, norm=norm, eps=condition.removeprefix("eps="))
+def _probabilities(run: Run, condition: str, samples: Collection[int]) -> dict[int, Any]:
+    """P of each class in a condition, by sample."""
+    columns = ["sample", "condition", "probabilities"]
+    result: dict[int, Any] = {}
+    for table in row_groups(run.folder / SAMPLES, columns, samples):
+        rows = table.to_pandas()
+        rows = rows[(rows["condition"] == condition) & rows["sample"].isin(samples)]
+        result |= dict(zip(rows["sample"], rows["probabilities"], strict=True))
+    return result
+
+
+def epsilon_text(norm: str, eps: str) -> str:
+    """Format an epsilon, such as "4 grey levels" for 4/255 in Linf, or "L2 epsilon 0.5"."""
+    levels = re.fullmatch(r"(\d+)/255", eps) if norm == _NORMS["linf"] else None
+    return f"{levels[1]} grey level{'s' * (levels[1] != '1')}" if levels else f"{norm} epsilon {eps}"
 
 
 def _largest_epsilon(run: Run) -> tuple[str, Mapping[str, Any]] | None:
@@ -358,16 +392,19 @@ def _unit(run: Run) -> str:
     return _PAINTED.get(str(_painting(run).get("_target_", "")).rpartition(".")[2], "unit")
 
 
-def _done(run: Run) -> str:
-    """Describe what is done to a unit, such as "painted black" or "set"."""
-    return f"painted {fill}" if (fill := fill_of(run)) else "set"
+def _over(run: Run) -> str:
+    """What is done to a thing, before its name, such as "black over" or "setting"."""
+    fill = _painting(run).get("fill")
+    if not isinstance(fill, Mapping):
+        return "setting"
+    word = component_name(str(fill.get("_target_", "")).rpartition(".")[2])
+    return f"{GREYS.get(fill.get('value', -1), 'grey') if word == 'constant' else word} over"
 
 
 def fill_of(run: Run) -> str:
-    """Describe a run's fill, such as "black" or "with blur (sigma 8.0)"; empty if it does not paint."""
+    """Describe a run's fill, such as "black" or "blur (sigma 8.0)"; empty if it does not paint."""
     fill = _painting(run).get("fill")
-    text = component_text(fill) if isinstance(fill, Mapping) else ""
-    return f"with {text}" if text and text not in GREYS.values() else text
+    return component_text(fill) if isinstance(fill, Mapping) else ""
 
 
 def _painting(run: Run) -> Mapping[str, Any]:

@@ -1,87 +1,115 @@
-"""A finding, a sentence with its number, and numbers with their intervals as text, the same for every outlet."""
+"""A finding as plain data, its sentence, and numbers with their intervals as text, the same on every surface."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dovision.functional.intervals import NOT_STATED, SATURATED, Number
+from dovision.functional.intervals import NOT_STATED, SATURATED, Number, withheld
 from dovision.results.display_names import MEAN_EFFECT
 from dovision.results.schemas import METRICS, QUALITY
-from dovision.results.sentences import BETTER, CHANGE_VERBS, MOST_GROUPS, STAYS
+from dovision.results.sentences import SENTENCES
 
 _MOST_PLACES = 6  # behind the point; smaller numbers are written with their power of ten
 _LEAST_END = 1e-6  # of the number, below which the end of an interval has no places of its own
+_DOTS = 400  # values of a spread; of more images, evenly spaced in rank
 SIZE_SPREAD = ("median", "least", "most")  # of a size, over images
 HEADLINE_METRICS = ("accuracy", *(name for name in METRICS if name not in QUALITY))  # and of attacks
+NOTHING = withheld(np.nan, 0, "")
 
 
 class Finding(NamedTuple):
-    """Sentence about a run, with its number, of n images, maps or attacked images."""
+    """Answer to a question about a run or a sweep: plain data, which every surface renders.
 
-    name: str  # by which loggers know the number, such as largest_effect
+    Args:
+        question: of `sentences.QUESTIONS`.
+        name: by which loggers know the number.
+        verdict: what is shown, of `sentences.SENTENCES`.
+        text: the sentence.
+        number: of the sentence.
+        control: the same of what was not done.
+        spread: "subject" and "control", a value an image each, and "axis", what they are.
+        picture: sample, condition, unit, label, before and after (P) of an image that shows it; empty without one.
+        detail: name and text of what a card folds: intervals, level, fill, refuters.
+    """
+
+    question: str
+    name: str
+    verdict: str
     text: str
     number: Number
-    section: str = BETTER  # of `sentences.HEADINGS`
-    figure: str = ""  # name of the figure of the run that shows it
+    control: Number = NOTHING
+    spread: Mapping[str, Any] = {}
+    picture: Mapping[str, Any] = {}
+    detail: Sequence[Sequence[str]] = ()
 
     def logged(self) -> dict[str, float]:
         """The number and its interval for loggers, without withheld ends."""
         ends = zip(("", "_low", "_high"), self.number[:3], strict=True)
         return {f"finding/{self.name}{end}": value for end, value in ends if not pd.isna(value)}
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON has them."""
+        return self._asdict() | {"number": self.number.to_dict(), "control": self.control.to_dict()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Finding:
+        """Build from `to_dict`."""
+        numbers = {
+            name: Number.of(fields[name], "estimate")._replace(
+                n=fields[name]["clusters"], method=fields[name]["method"], reason=fields[name]["reason"]
+            )
+            for name in ("number", "control")
+        }
+        return cls(**{**fields, **numbers})
+
 
 def finding(
-    name: str,
-    text: str,
-    row: Mapping[str, Any],
-    n: float,
-    column: str = "mean",
-    section: str = BETTER,
-    figure: str = "",
+    question: str, form: str, verdict: str, subject: str, number: Number, control: Number = NOTHING, **words: str
 ) -> Finding:
-    """Build a finding from a table row.
+    """Build a finding with the sentence of its kind and verdict, and neither spread, picture nor detail.
 
     Args:
-        name, text, section, figure: as of `Finding`.
-        row, column: of the number, as of `Number.of`.
-        n: how many images are behind it.
+        question, verdict, number, control: as of `Finding`.
+        form: with the verdict, of `sentences.SENTENCES`.
+        subject: what the sentence is about.
+        words: what else it names.
     """
-    return Finding(name, text, Number.of(row, column)._replace(n=int(n)), section, figure)
+    template = SENTENCES[form, verdict]
+    sizes = {"size": number.value, "other": control.value}
+    numbers = {name: "-" if np.isnan(size) else finer_text(abs(size), ".2f") for name, size in sizes.items()}
+    is_first = template.startswith("{subject}") and form != "picture"  # which begins with the name of a file
+    text = template.format(subject=subject[:1].upper() + subject[1:] if is_first else subject, **numbers, **words)
+    name = re.sub(r"\W+", "_", " ".join(filter(None, [form, subject, words.get("rival", "")])))
+    return Finding(question, name, verdict, text, number, control)
+
+
+def spread_values(values: npt.ArrayLike) -> list[float]:
+    """Sorted values of a spread, without nan; of more than 400, as many evenly spaced in rank."""
+    ordered = np.sort(np.asarray(values, float))
+    ordered = ordered[np.isfinite(ordered)]
+    if len(ordered) > _DOTS:
+        ordered = ordered[np.linspace(0, len(ordered) - 1, _DOTS).round().astype(int)]
+    return [float(f"{value:.4g}") for value in ordered]
+
+
+def middle(values: npt.ArrayLike) -> Number:
+    """Median without an interval, of values without nan."""
+    finite = np.asarray(values, float)
+    finite = finite[np.isfinite(finite)]
+    return withheld(float(np.median(finite)), len(finite), "") if len(finite) else NOTHING
 
 
 def in_brackets(row: Mapping[str, Any], column: str = "mean", form: str = "+.3f") -> str:
     """Format a column's number with its interval, such as "+0.150 [+0.101, +0.210]"."""
     text = interval_text(Number.of(row, column)._replace(reason=NOT_STATED), form)
     return text.replace("[-]", "[no interval]")
-
-
-def images_text(count: float, clusters: float | None = None) -> str:
-    """Format a number of images, such as "n = 1 image"; with `clusters`, groups that are fewer, "n = 12 groups"."""
-    images = f"{count:,} {'image' if count == 1 else 'images'}"
-    return f"n = {images}" if clusters in (None, count) else f"n = {clusters:,.0f} groups, {images}"
-
-
-def spread_text(row: Mapping[str, Any], label: str) -> str:
-    """Format `intervals.spread` of an effect on P, such as "lowers P(a) in 9 of 9 images [0.66, 1.00], median ..."."""
-    sign = int(row["median"] > 0) - int(row["median"] < 0)
-    share = {"mean": row["hits"] / row["clusters"], "low": row["share_low"], "high": row["share_high"]}
-    return MOST_GROUPS.format(
-        verb=CHANGE_VERBS[sign] if sign else STAYS,
-        label=label,
-        hits=f"{row['hits']:,.0f}",
-        clusters=f"{row['clusters']:,.0f}",
-        groups="images" if row["clusters"] == row["images"] else "groups",
-        share=in_brackets(share, form=".2f").partition(" ")[2],
-        median=in_brackets(row, "median"),
-        least=number_text(row["least"], "+.3f"),
-        most=number_text(row["most"], "+.3f"),
-    )
 
 
 def direction(row: Mapping[str, Any], column: str = "mean", middle: float = 0.0) -> int:

@@ -32,7 +32,7 @@ from dovision.results.zone_effects import (
 from dovision.types import MATCHED_CONTROL, OUTSIDE
 
 OBJECT_TABLES = {"object_effects": object_effects, "contrasts": contrasts}  # by their names in the summary
-KINDS = 2  # of objects that have a sentence
+KINDS = 2  # of objects that have a finding
 OF_ZONE, OF_UNIT, OF_MASK, OF_OBJECT = "zone_effect", "unit_effect", "mask_", "effect_of_"  # of findings, or the start
 
 

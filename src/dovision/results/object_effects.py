@@ -184,7 +184,7 @@ def effects_over_objects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 def units_over_objects(folder: Path, condition: str = CLEAN) -> pd.DataFrame:
     """Effects of the unit that covers most of each object's box: the rows behind `effects_over_objects`.
 
-    With `elsewhere`, the mean log-odds effect of the units of the image that touch no object.
+    With `elsewhere` and `effect_elsewhere`, the mean effects, in log-odds and on P, of units that touch no object.
     """
     columns = ["sample", "condition", "unit", "class", "effect", "log_odds_effect", *Box._fields]
     boxes = read_box_table(folder)
@@ -207,8 +207,9 @@ def _over(effects: pd.DataFrame, boxes: pd.DataFrame, condition: str) -> pd.Data
         for start, end in (("top", "bottom"), ("left", "right"))
     ]
     both = both.assign(covered=sides[0].clip(lower=0) * sides[1].clip(lower=0))
-    covered = both.groupby(["sample", "unit", "class"], as_index=False)[["covered", "log_odds_effect"]].max()
-    free = covered[covered["covered"] == 0].groupby(["sample", "class"])["log_odds_effect"].mean().rename("elsewhere")
+    names = {"log_odds_effect": "elsewhere", "effect": "effect_elsewhere"}
+    covered = both.groupby(["sample", "unit", "class"], as_index=False)[["covered", *names]].max()
+    free = covered[covered["covered"] == 0].groupby(["sample", "class"])[[*names]].mean().rename(columns=names)
     both = both[both["covered"] > 0].sort_values("covered", ascending=False, kind="stable")
     return both.drop_duplicates(["sample", "object", "class"]).join(free, on=["sample", "class"])
 

@@ -1,4 +1,4 @@
-"""Findings of refuters: the sentence on a headline, and the table of verdicts."""
+"""Refuters of a headline as text, and the table of their verdicts."""
 
 from __future__ import annotations
 
@@ -7,31 +7,22 @@ from typing import Any
 
 import pandas as pd
 
-from dovision.results import sentences
 from dovision.results.finding import in_brackets
-from dovision.results.image_tables import OTHER_FILL, PLACEBO, UNALTERED
+from dovision.results.image_tables import PLACEBO, UNALTERED
 from dovision.results.refuters import REFUTATIONS
 from dovision.results.run_record import Run
+from dovision.results.sentences import FAILED, PASSED, UNDECIDED
 
 
-def verdict(run: Run, headline: str, subject: str, label: str) -> str:
-    """Sentence on the refuters that a headline fails, or on how many it passes; empty where none were measured."""
+def verdict(run: Run, headline: str, subject: str, label: str) -> tuple[bool, str]:
+    """Whether a headline fails a refuter, and what each of its refuters says; empty where none were measured."""
     frame = pd.DataFrame(run.summary.get("refutations", []), columns=REFUTATIONS)
-    chosen = (frame["headline"] == headline) & (frame["subject"] == subject) & (frame["class"] == label)
-    frame = frame[chosen & (frame["refuter"] != UNALTERED)]
-    decided = frame[frame["passed"].notna()]
-    if frame.empty:
-        return ""
-    if decided.empty:
-        return sentences.DECIDES_NOTHING.format(reason=frame["reason"].iloc[0])
-    others = [name for name in (PLACEBO, OTHER_FILL) if name not in {*decided["refuter"]}]
-    rest = sentences.NOT_RUN.format(names=", ".join(others)) if others else ""
-    failed = decided[~decided["passed"].astype(bool)]
-    if failed.empty:
-        passed = "; ".join(f"{row['refuter']}{_share(row)}" for row in decided.to_dict("records"))
-        return sentences.PASSES.format(count=len(decided), names=passed, rest=rest)
-    names = [f"{row['refuter']} ({in_brackets(row, 'estimate')})" for row in failed.to_dict("records")]
-    return sentences.FAILS.format(count=len(decided), names=" and ".join(names), rest=rest)
+    of_headline = (frame["headline"] == headline) & (frame["subject"] == subject) & (frame["class"] == label)
+    frame = frame[of_headline & (frame["refuter"] != UNALTERED)]
+    words = frame["passed"].map({True: PASSED, False: FAILED}).fillna(UNDECIDED)
+    rows = zip(frame.to_dict("records"), words, strict=True)
+    texts = [f"{row['refuter']} {word} ({in_brackets(row, 'estimate')}{_share(row)})" for row, word in rows]
+    return bool((frame["passed"] == False).any()), "; ".join(texts)  # noqa: E712, where None is not decided
 
 
 def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -42,7 +33,7 @@ def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: from `refutations`.
     """
-    verdicts = frame["passed"].map({True: sentences.PASSED, False: sentences.FAILED}).fillna(sentences.UNDECIDED)
+    verdicts = frame["passed"].map({True: PASSED, False: FAILED}).fillna(UNDECIDED)
     verdicts = verdicts.where(frame["refuter"] != UNALTERED, frame["passed"].map({True: "shown"}).fillna("not shown"))
     numbers = [f"{in_brackets(row, 'estimate')}{_share(row)}" for row in frame.to_dict("records")]
     table = pd.DataFrame({"refuter": frame["refuter"], "verdict": verdicts, "log-odds": numbers})
@@ -52,4 +43,4 @@ def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:
 def _share(row: Mapping[str, Any]) -> str:
     """What is left of the headline in a placebo region, which should be at most half of it, such as ", 12% left"."""
     vanishes = row["refuter"] == PLACEBO and not pd.isna(row["share"])
-    return sentences.LEFT.format(share=row["share"]) if vanishes else ""
+    return f", {row['share']:.0%} left" if vanishes else ""

@@ -28,7 +28,7 @@ from dovision.results.schemas import DIGESTS, SUMMARY
 from dovision.results.tables import EFFECTS, REMOVED, RESUMED, SAMPLES, STAYS, RunFile
 from dovision.results.thumbnails import EFFECT_MAPS_FOLDER
 
-RUN = "run.json"
+RUN, FINDINGS = "run.json", "findings.json"
 LOCK = ".run.lock"
 
 
@@ -59,6 +59,11 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
         "headline numbers with 95% intervals, over patients where there are patients, images by class, and the "
         "quality of the classifier as a whole and class by class (accuracy, balanced accuracy, AUROC, sensitivity, "
         "specificity, calibration error, prevalence)",
+    ),
+    RunFile(
+        FINDINGS,
+        "what the run shows: a sentence each, with its question, verdict, number, control, a value an image each, the "
+        "image that shows it, and details",
     ),
     RunFile(f"{EFFECT_MAPS_FOLDER}/*.png", "pictures of a few images in each condition", restart=RESUMED),
     RunFile(".hydra/*.yaml", "the configuration and the overrides of the job"),

@@ -1,4 +1,4 @@
-"""Findings of a sweep by its factors: headline numbers with seeds pooled, tables of two ways, and sentences."""
+"""Findings of a sweep by its factors: headline numbers with seeds pooled, and tables of two ways."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dovision.functional.intervals import Number
+from dovision.functional.intervals import Number, withheld
 from dovision.results import sentences
 from dovision.results.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
 from dovision.results.detection_tables import NOISES, preferred
 from dovision.results.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
 from dovision.results.effect_findings import norm_of
 from dovision.results.factors import SEED_KEY, factor_heads, level_texts, natural
-from dovision.results.finding import HEADLINE_METRICS, interval_text, number_form, seeds_text
+from dovision.results.finding import (
+    HEADLINE_METRICS,
+    NOTHING,
+    Finding,
+    finding,
+    interval_text,
+    number_form,
+    seeds_text,
+)
 from dovision.results.headline_numbers import counted_images, pool_seeds
 from dovision.results.image_tables import CONTENT
 from dovision.results.map_findings import PRIMARY, at_chance, is_effect_map
 from dovision.results.map_summary import whole_scores
 from dovision.results.run_record import Run, factors_of
+from dovision.results.sentences import DECIDES, LIMITS, SHOWN, UNMOVED
 from dovision.results.tables import CLEAN
 
 _EPSILON, _JOB = "epsilon", "job"
@@ -35,7 +44,6 @@ _NORMS = "norms"  # the attribute that names the norms of the attacks
 _ANY = "any"  # the level of a factor that cannot change a number
 _Row = dict[str, Any]  # metric, condition, mean, low, high, images
 _ENDS = ("low", "high")
-_PAIR = ("least", "most", "change", "apart")  # of two settings, beside the factors in which they agree
 MOVED_BY = {  # of the groups that say what is measured, those that can change a number; data and training change all
     **dict.fromkeys(("accuracy", "success_rate", "success_8bit", "robust_accuracy"), ("attack",)),
     **dict.fromkeys((MEAN_EFFECT, "auroc"), ("attack", "intervention", "autoencoder")),
@@ -145,59 +153,38 @@ def pivots(frame: pd.DataFrame) -> list[Pivot]:
     return [pivot for name in dict.fromkeys(order) if (pivot := _pivot(_of(frame, name), name))]
 
 
-def sweep_sentences(frame: pd.DataFrame) -> list[str]:
-    """Sentences on the range of the first headline number, on each factor's effect on it, and on interactions.
+def sweep_findings(frame: pd.DataFrame) -> list[Finding]:
+    """Findings on the range of the first headline number, and on each factor that is shown to move it or another one.
 
-    The number of a factor is the first one that changes with it. Two factors interact where the number rises in all
-    pairs of settings at some levels of the other one, and falls in all at others.
+    A factor is, in the first number that changes with it, if all pairs of settings that differ in it alone change in
+    one direction, in some pair by more than their intervals; the largest changes come first.
 
     Args:
         frame: from `by_factors`.
     """
     metrics = [table.metric for table in pivots(frame)]
     frame = frame.rename(columns={_EPSILON: f"{frame.attrs.get(_NORMS, '')} {_EPSILON}".strip()})
-    jobs = "; ".join(frame.attrs.get(_AT_CHANCE, ()))
-    chance = [sentences.JOBS_AT_CHANCE.format(jobs=jobs)] if jobs else []
-    if not metrics:
-        return chance
-    rows = _of(frame, metrics[0])
-    texts = [_range(rows, _varying(rows))]
-    opposed: list[str] = []
-    for factor in _varying(frame)[:_COMPARED]:
-        compared = [(metric, pairs) for metric in metrics if len(pairs := _pairs(_of(frame, metric), factor))]
-        if compared:
-            metric, pairs = next((one for one in compared if (one[1]["change"] != 0).any()), compared[0])
-            texts.append(_compared(pairs, factor, metric))
-        for metric, pairs in compared:
-            if metric in (metrics[0], MEAN_EFFECT):
-                opposed += _interactions(pairs, factor, metric)
-    return [*texts, *opposed[:_COMPARED], *chance]
+    result = [_range(_of(frame, metrics[0]))] if metrics else []
+    factors = []
+    for factor in _varying(frame) if metrics else []:
+        compared = ((metric, _pairs(_of(frame, metric), factor)) for metric in metrics)
+        moved = ((metric, pairs) for metric, pairs in compared if len(pairs) and (pairs["change"] != 0).any())
+        metric, pairs = next(moved, ("", pd.DataFrame()))
+        if len(pairs) and abs(np.sign(pairs["change"]).sum()) == len(pairs) and pairs["apart"].any():
+            factors.append((metrics.index(metric), -abs(pairs["change"].mean()), _compared(pairs, factor, metric)))
+    result += [one for _, _, one in sorted(factors, key=lambda item: item[:2])][:_COMPARED]
+    if jobs := frame.attrs.get(_AT_CHANCE):
+        one = finding(LIMITS, "limit", "jobs at chance", "", NOTHING, hits=f"{len(jobs):,}")
+        result.append(one._replace(detail=[("jobs", "; ".join(jobs))]))
+    return result
 
 
 def ends_of_range(frame: pd.DataFrame) -> list[str]:
-    """Labels of the jobs with the smallest and the largest first headline number, which `sweep_sentences` names."""
+    """Labels of the jobs with the smallest and the largest first headline number, which `sweep_findings` names."""
     for table in pivots(frame)[:1]:
         rows = _of(frame, table.metric)
         return list(dict.fromkeys(rows.loc[[rows["mean"].idxmin(), rows["mean"].idxmax()], "run"]))
     return []
-
-
-def _interactions(pairs: pd.DataFrame, factor: str, metric: str) -> Iterator[str]:
-    """Sentences on the other factors at whose levels a number changes with `factor` in opposite directions."""
-    for other in (name for name in pairs if name not in _PAIR and pairs[name].nunique() > 1):
-        changes = pairs.groupby(other, sort=False)["change"].agg(["min", "max", "mean"])
-        ways = {"rises": changes[changes["min"] > 0], "falls": changes[changes["max"] < 0]}
-        if any(levels.empty for levels in ways.values()):
-            continue
-        form = number_form(metric, changes["mean"].abs().max())
-        texts = {
-            way: ", ".join(f"{other} {level} (by {abs(mean):{form}})" for level, mean in sorted(levels["mean"].items()))
-            for way, levels in ways.items()
-        }
-        apart = all(pairs.loc[pairs[other].isin(levels.index), "apart"].any() for levels in ways.values())
-        texts["note"] = "" if apart else sentences.OVERLAP
-        names = {"factor": factor, "least": pairs["least"].iloc[0], "most": pairs["most"].iloc[0]}
-        yield sentences.INTERACTION.format(**names, **texts, metric=metric_head(metric).partition(",")[0])
 
 
 def _of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -263,36 +250,23 @@ def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
     return level != CLEAN, number is None, size, natural(level)
 
 
-def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
-    estimates = rows["mean"]
-    least, most = (rows.loc[row].to_dict() for row in (estimates.idxmin(), estimates.idxmax()))
-    overlap = (least["high"] >= most["low"]) if pd.notna(least["high"]) and pd.notna(most["low"]) else False
-    same = rows["seeds"].nunique() == 1
-    seeds = sentences.SD_OVER_SEEDS.format(seeds=least["seeds"]) if same and least["seeds"] > 1 else ""
-    numbers = [cell_text(row).partition(" (n = ")[0] if same else cell_text(row) for row in (least, most)]
-    texts = {"settings": len(rows), "metric": metric_head(least["metric"]).partition(",")[0]}
-    texts |= {"count": f"n = {rows['images'].min():,} {units_counted(least['metric'])}"}
-    if least["mean"] == most["mean"]:
-        alike = len({cell_text(row) for row in rows.to_dict("records")}) == 1
-        number, seeds = (numbers[0], seeds) if alike else (numbers[0].partition(" ")[0], "")
-        return sentences.ALL_ALIKE.format(**texts, number=number, seeds=seeds)
-    named = [_JOB] if _JOB in factors else factors  # a job is named after its factors
-    where = [", ".join(_setting(name, row[name]) for name in named if row[name] != _ANY) for row in (least, most)]
-    note = sentences.OVERLAP if overlap else ""
-    ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
-    return sentences.RANGE.format(**texts, ends=ends, seeds=seeds, note=note)
-
-
-def _setting(factor: str, level: str) -> str:
-    return level if level == CLEAN else f"{factor} {level}"
+def _range(rows: pd.DataFrame) -> Finding:
+    least, most = (rows.loc[row].to_dict() for row in (rows["mean"].idxmin(), rows["mean"].idxmax()))
+    numbers = [Number.of(row)._replace(n=int(row["images"])) for row in (most, least)]
+    state = SHOWN if least["mean"] != most["mean"] else UNMOVED
+    result = finding(DECIDES, "range", state, metric_head(most["metric"]).partition(",")[0], *numbers)
+    detail = [("settings", f"{len(rows):,}"), ("the least", f"{cell_text(least)}, {least['run']}")]
+    detail += [("the most", f"{cell_text(most)}, {most['run']}")]
+    detail += [(units_counted(most["metric"]), f"{rows['images'].min():,} at least in each setting")]
+    return result._replace(detail=detail)
 
 
 def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
     """Pairs of settings that differ only in a factor, at its smallest and largest level.
 
     Returns:
-        A row a pair: the other factors; least and most, the levels; change, the second mean minus the first one;
-        apart, whether their intervals are.
+        A row a pair: the other factors; least and most, the levels; mean and mean_last; change, the second minus the
+        first; apart: their intervals are, or the change is more than twice the standard deviation over seeds.
     """
     levels = [level for level in sorted(rows[factor].unique(), key=_level) if level not in (CLEAN, _ANY)]
     if len(levels) < 2:
@@ -301,24 +275,25 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
     first, last = (rows[rows[factor] == level] for level in (levels[0], levels[-1]))
     how: Any = {"on": others} if others else {"how": "cross"}
     both = first.merge(last, suffixes=("", "_last"), **how)
-    change = both["mean_last"] - both["mean"]
-    apart = (both["high"] < both["low_last"]) | (both["high_last"] < both["low"])
-    return both[others].assign(least=levels[0], most=levels[-1], change=change, apart=apart)
+    half = np.hypot(both["sd"], both["sd_last"]).fillna(0.0)  # of seeds, which have no interval
+    seeds = both["low"].isna() & both["low_last"].isna() & ((both["mean_last"] - both["mean"]).abs() > 2 * half)
+    apart = (both["high"] < both["low_last"]) | (both["high_last"] < both["low"]) | seeds
+    names = {"least": levels[0], "most": levels[-1], "apart": apart}
+    return both[[*others, "mean", "mean_last"]].assign(**names, change=both["mean_last"] - both["mean"])
 
 
-def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> str:
-    """Sentence on which level of a factor has the higher number, and in how many pairs."""
-    change, names = pairs["change"], {"metric": metric_head(metric).partition(",")[0]}
-    least, most = (f"{factor} {pairs[name].iloc[0]}" for name in ("least", "most"))
-    alike, several = sentences.ALIKE.format(count=len(pairs)), len(pairs) > 1
-    if (change == 0).all():
-        within = sentences.IN_ALL_PAIRS.format(alike=alike) if several else ""
-        return sentences.SAME_LEVELS.format(**names, least=least, most=most, pairs=within)
-    if change.mean() < 0:
-        change, least, most = -change, most, least
-    size = f"by {change.mean():{number_form(metric, change.abs().max())}}"
-    within = sentences.IN_PAIRS.format(above=(change > 0).sum(), alike=alike) if several else ""
-    return sentences.HIGHER_LEVEL.format(**names, least=least, most=most, size=size, pairs=within)
+def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> Finding:
+    """Finding on a factor that moves a number: at its lowest and highest level, or at the two that differ most."""
+    head = metric_head(metric).partition(",")[0]
+    levels = pairs["least"].iloc[0], pairs["most"].iloc[0]
+    numbers = [withheld(float(pairs[name].mean()), len(pairs), "") for name in ("mean", "mean_last")]
+    detail = [("pairs of settings alike in all else", f"{len(pairs):,}, all in this direction")]
+    detail += [("apart by their intervals", f"{pairs['apart'].sum():,}"), ("levels", " and ".join(levels))]
+    if all(_level(level)[1] is False for level in levels):
+        return finding(DECIDES, "factor", "number", factor, *reversed(numbers), metric=head)._replace(detail=detail)
+    (other, least), (size, most) = sorted(zip(numbers, levels, strict=True), key=lambda item: item[0].value)
+    words = {"metric": head, "most": most, "least": least}
+    return finding(DECIDES, "factor", "name", factor, size, other, **words)._replace(detail=detail)
 
 
 def can_move(key: str, metric: str, condition: str) -> bool:

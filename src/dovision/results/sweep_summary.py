@@ -21,7 +21,7 @@ from dovision.results.run_files import RUN
 from dovision.results.run_record import Run, read_config
 from dovision.results.schemas import METRICS, read_summary
 from dovision.results.summary import label_counts
-from dovision.results.sweep_findings import by_factors, pivots, sweep_sentences
+from dovision.results.sweep_findings import by_factors, pivots, sweep_findings
 from dovision.results.tables import CLEAN
 
 SWEEP_SUMMARY = "sweep_summary"  # .csv and .md in the sweep's folder
@@ -100,8 +100,8 @@ def closing(jobs: Sequence[Run], program: str = PROGRAM) -> str:
 
 
 def findings(jobs: Sequence[Run]) -> list[str]:
-    """Findings on a sweep's completed jobs by factor."""
-    return sweep_sentences(_factors(jobs))
+    """Sentences on a sweep's completed jobs by factor."""
+    return [one.text for one in sweep_findings(_factors(jobs))]
 
 
 def counts(jobs: Sequence[Run]) -> str:
@@ -121,7 +121,7 @@ def _factors(jobs: Sequence[Run]) -> pd.DataFrame:
 
 def _by_factors(frame: pd.DataFrame) -> list[str]:
     """Findings of a sweep, and its headline numbers by factor."""
-    sentences = [f"- {text}" for text in sweep_sentences(frame)]
+    sentences = [f"- {one.text}" for one in sweep_findings(frame)]
     tables = []
     for pivot in pivots(frame)[:_PIVOTS]:
         heads = [

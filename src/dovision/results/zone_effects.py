@@ -171,10 +171,9 @@ def few_units(folder: Path) -> dict[str, Any] | None:
     predicted one without labels); all numbers are of the other half.
 
     Returns:
-        few, units (their numbers), samples, images, clusters, share with its interval; the strongest of them, unit, and
-        its mean effect and log_odds_effect with intervals, and the `intervals.spread`
-        of effect; of, the class. None where units have a position, or are
-        fewer than 8.
+        few, units (their numbers), samples, images, clusters, share with its interval and `intervals.spread`; the
+        strongest of them, unit, and its mean effect and log_odds_effect with intervals; of, the class. None where units
+        have a position, or are fewer than 8.
     """
     frames = []
     for rows in unit_rows(folder):
@@ -207,7 +206,6 @@ def few_units(folder: Path) -> dict[str, Any] | None:
     bounds = {"effect": EFFECT_BOUNDS, "share": UNIT_BOUNDS}
     for frame, names in ((strongest, _EFFECTS), (shares, ["share"])):
         of_frame = {name: bounds[name] for name in names if name in bounds}
-        spread_of = "effect" if "effect" in names else ""
-        means = grouped_means(frame, ["of"], names, bounds=of_frame, spread_of=spread_of)
+        means = grouped_means(frame, ["of"], names, bounds=of_frame, spread_of=names[0])
         numbers |= means.iloc[0].to_dict() if len(means) else {}
     return numbers if "share" in numbers else None
