@@ -360,20 +360,6 @@ def test_later_jobs_share_a_dataset_as_long_as_its_files_stay_as_they_are(tmp_pa
     assert jobs.images(job.dataset).fingerprint != first.fingerprint
 
 
-def test_the_log_of_each_job_has_what_the_dataset_that_it_shares_has_warned_of(
-    tmp_path, monkeypatch, run_command, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shared, "SETTLED", -60.0)  # take files for old
-    pictures(tmp_path / "data", 0)
-    shutil.copy(tmp_path / "data/train/dark/0.bmp", tmp_path / "data/test/dark/0.bmp")
-    sweep = ("dataset.root=data", "dataset.copies=warn", "output_root=outputs", "intervention.rows=1,2,4", "-m")
-    assert run_command(main, *[word for word in SMALL if word != "intervention.rows=2"], *sweep) == 0
-    logs = [path.read_text() for path in tmp_path.glob("outputs/evaluate/*/run.log")]
-    assert [text.count("images are in two splits") for text in logs] == [1, 1, 1]
-    assert capsys.readouterr().err.count("images are in two splits") == 1
-
-
 def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(condition, run_command, monkeypatch):
     def changed(*arguments: object) -> None:
         written(*arguments)

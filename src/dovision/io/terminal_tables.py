@@ -17,7 +17,7 @@ _STYLES = {
     "running": "cyan",
     **dict.fromkeys(("partial", "outdated", "interrupted"), "yellow"),
     **dict.fromkeys(("failed", "damaged"), "red"),
-    **dict.fromkeys(("skipped", "missing"), "dim"),
+    "missing": "dim",
 }
 _WIDE = 1000  # columns where there is no terminal
 _AROUND = 8  # lines of a terminal for what stands around tables

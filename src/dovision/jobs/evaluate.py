@@ -6,6 +6,7 @@ import logging
 import math
 import shutil
 from dataclasses import replace
+from typing import Any
 
 from dovision.config.settings import EvaluateSettings
 from dovision.functional.norms import condition_name
@@ -55,7 +56,7 @@ def _evaluate(job: Job) -> None:
         return
     evaluation = settings.evaluation
     with session.running(run, job) as loggers, DISPLAY.job(_steps(settings), job.name if job.in_sweep else ""):
-        cache = model_cache.Networks(job.shared, settings, run.path, repeat_log=True)  # under the lock
+        cache = model_cache.Networks(job.shared, settings, run.path)  # under the lock
         images, samples = cache.images, cache.plan.samples
         intervention = settings.intervention.make()
         intervention.bind(images, evaluation.split)
@@ -88,9 +89,11 @@ def _evaluate(job: Job) -> None:
             if not limits(settings.trainer) and (measured != {*samples} or any(drawn.lost for drawn in maps)):
                 least = min([len(measured), *(drawn.tested for drawn in maps)])
                 raise PartialRun(f"{least} of {len(samples)} test images were measured")
+            detected: dict[str, Any] = {}
             if settings.detector:
                 DISPLAY.step("detection")
-                run.record(callbacks.run_detection(settings, inputs, loggers))
+                detected = callbacks.run_detection(settings, inputs, loggers)
+                run.record(detected)
             if settings.refute:
                 DISPLAY.step("refuters")
                 callbacks.run_refuters(settings, inputs, intervention, loggers)
@@ -106,7 +109,7 @@ def _evaluate(job: Job) -> None:
                 for line in reported.comparison_lines(compared):
                     log.info(line)
             write_findings(replace(read_run(run.path), summary=read_summary(run.path)))
-            if failed := run.read_record()["failed_attacks"] if settings.detector else {}:
+            if failed := detected.get("failed_attacks"):
                 reasons = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
                 raise PartialRun(f"attacks left out of detection: {reasons}")
     print_headlines(run.path)

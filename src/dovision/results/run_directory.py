@@ -18,7 +18,7 @@ from dovision.io.text_files import make_folder, read_json, write_json, write_tex
 from dovision.results import run_files
 from dovision.results.resumable_writer import CHUNKS_FOLDER
 from dovision.results.run_files import LOCK, RUN
-from dovision.results.schemas import DIGESTS, RunRecord, validated, verified, with_digest
+from dovision.results.schemas import DIGESTS, STATES, verified, with_digest
 
 DONE = "already completed, nothing to do"
 OUTDATED = "outdated"  # the state of a completed run that does not stand for the one that is asked for
@@ -43,7 +43,7 @@ class RunDirectory:
         self.path = Path(path)
         self._lock = Lock(self.path / LOCK)
         self._config: Mapping[str, Any] = _NOTHING  # of the run that was started
-        self._written: dict[str, Any] = {}  # run.json, which nobody else changes while the lock is held
+        self._held: dict[str, Any] | None = None  # run.json, which nobody else changes while the lock is held
 
     @property
     def state(self) -> str:
@@ -52,8 +52,11 @@ class RunDirectory:
 
     def look(self) -> dict[str, Any]:
         """Content of run.json with the state of now, or that state alone: "missing", or "damaged" if it is invalid."""
+        if self._lock.held:
+            self._held = self._held or self._recorded()
+            return self._held
         record = self._recorded()
-        if record["state"] != "running" or self._lock.held or is_locked(self.path / LOCK):
+        if record["state"] != "running" or is_locked(self.path / LOCK):
             return record
         record = self._recorded()  # the run may have ended between the two looks
         return {**record, "state": "interrupted"} if record["state"] == "running" else record
@@ -66,7 +69,10 @@ class RunDirectory:
             ValueError: it is damaged, edited, or of something else; the error names it.
         """
         path = self.path / RUN
-        return validated(RunRecord, verified(read_json(path), path), path)
+        record = verified(read_json(path), path)
+        if record.get("state") not in STATES:
+            raise ValueError(f"{path} must name a state of a run, got {record.get('state')!r}. Run the job again.")
+        return record
 
     def hold(self) -> None:
         """Acquire the lock, and create its directory.
@@ -77,12 +83,15 @@ class RunDirectory:
             ValueError: the directory or an entry of it is a link to elsewhere.
         """
         run_files.require_no_links(self.path)
+        if self._lock.held:
+            return
         make_folder(self.path, setting="output_root")
         if not self._lock.acquire(LOCK_PATIENCE):
             raise BeingWritten(
                 f"{self.path} must be free, got one that another process is writing. Wait for it, or choose another "
                 "folder (output_root=...)."
             )
+        self._held = None
 
     def start(
         self, config: Mapping[str, Any], overrides: Sequence[str], entries: Mapping[str, Any], afresh: bool = False
@@ -115,7 +124,7 @@ class RunDirectory:
 
     def record(self, entries: Mapping[str, Any]) -> None:
         """Add entries of plain types to run.json; known names are replaced."""
-        self._write({**((self._lock.held and self._written) or self.read_record()), **entries})
+        self._write({**((self._lock.held and self._held) or self.read_record()), **entries})
 
     def complete(self, entries: Mapping[str, Any]) -> None:
         """Complete the run, once all tables have their final names; after an error it can still be ended otherwise."""
@@ -164,5 +173,6 @@ class RunDirectory:
             return {"state": DAMAGED}
 
     def _write(self, entries: Mapping[str, Any]) -> None:
-        self._written = {str(key): checks.plain_value(f"fact {key}", value) for key, value in entries.items()}
-        write_json(self.path / RUN, with_digest(self._written))
+        record = {str(key): checks.plain_value(f"fact {key}", value) for key, value in entries.items()}
+        write_json(self.path / RUN, with_digest(record))
+        self._held = record

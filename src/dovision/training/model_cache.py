@@ -63,9 +63,9 @@ class Networks:
     The images of a dataset without labels take the classes of a classifier that is not fitted to them.
     """
 
-    def __init__(self, shared: Shared, settings: TrainSettings, run_dir: Path, repeat_log: bool = False) -> None:
+    def __init__(self, shared: Shared, settings: TrainSettings, run_dir: Path) -> None:
         self._shared, self._settings = shared, settings
-        self.plan, self.images, self._digests = shared.job(settings, run_dir, repeat_log)
+        self.plan, self.images, self._digests = shared.job(settings, run_dir)
         self.fitted: dict[str, FittedModel] = {}
 
     def plan_of_now(self) -> Plan:
