@@ -111,6 +111,17 @@ def test_parquet_files_are_read_one_or_a_folder(tmp_path):
     check(alone, parts)
 
 
+def test_parquet_that_datasets_has_not_written_is_read(tmp_path):
+    """Its structs of bytes and paths are images, though no metadata say so; labels are numbers."""
+    parts = hf_parts(train=20)
+    parts["train"].to_parquet(str(tmp_path / "a.parquet"))
+    table = pq.read_table(tmp_path / "a.parquet").replace_schema_metadata(None)
+    pq.write_table(table, tmp_path / "a.parquet")
+    data = opened(tmp_path / "a.parquet", classes=["0", "1"])
+    assert sum(counts(data).values()) == 20
+    check(data, parts)
+
+
 def test_a_single_split_and_labels_of_text_are_read_and_classes_found(tmp_path):
     rows = {"picture": images(20), "kind": ["owl" if row % 2 else "bat" for row in range(20)]}
     features = datasets.Features(picture=datasets.Image(), kind=datasets.Value("string"))

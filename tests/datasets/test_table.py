@@ -91,7 +91,7 @@ def test_splits_have_the_names_that_are_set(root):
     text = path.read_text().replace("train", "Train").replace("val", "valid", 1).replace("val,", "dev,")
     path.write_text(text)
     message = refusal(root, {"splits": {"val": "dev"}})
-    assert "split in row 2 of metadata.csv must be train, dev or test, got 'Train'. 6 more rows are like it." in message
+    assert "split in row 2 of metadata.csv must be train, dev or test, got 'Train'. Likewise rows" in message
     assert "Set 'dataset.splits={train: Train, val: valid}', or dataset.columns.split=null to have them cut." in message
     assert names(open_table(root, {"splits": {"train": "Train", "val": ["valid", "dev"]}})) == before
     assert "splits must have different names, got 'Train' for train and val." in refusal(
@@ -551,7 +551,7 @@ BROKEN = {  # what is broken, the sentence, and the settings
     ),
     "a label that became a number with a point": (
         text(lambda old: old.replace("cat", "1").replace("dog", "2").replace(",1,", ",1.0,")),
-        at(2, "label", "of the classes 1, 2, got '1.0'. 5 more rows are like it. Did you mean"),
+        at(2, "label", "of the classes 1, 2, got '1.0'. Likewise rows 4, 6, 8, 10, 12. Did you mean"),
         {"classes": ["1", "2"]},
     ),
     "an unknown label": (cell(5, "label", "dgo"), at(5, "label", "of the classes cat, dog, got 'dgo'. Did you mean")),
@@ -585,7 +585,7 @@ BROKEN = {  # what is broken, the sentence, and the settings
     ),
     "a slice that is no number": (
         text(lambda old: old.replace("mask\n", "slice\n").replace("mask\r\n", "slice\r\n")),
-        at(2, "slice", "a whole number from 0 on, got 'masks/0.png'. 11 more rows are like it."),
+        at(2, "slice", "a whole number from 0 on, got 'masks/0.png'. Likewise rows 3, 4, 5,"),
     ),
     "a box without a side": (cell(5, "right", ""), at(5, "right", "a number of pixels, as the box's other numbers")),
     "a box that is text": (cell(5, "top", "up"), at(5, "top", "a number of pixels, got 'up'.")),
@@ -680,6 +680,26 @@ def test_a_broken_table_is_refused_in_a_sentence_with_row_and_column(root, case)
     message = refusal(root, *settings)
     assert sentence in message
     assert message.count("\n") == (2 if message.startswith("each file of a table") else 0)
+
+
+def test_all_errors_of_a_table_are_named_at_once(root):
+    for row, column, value in ((2, "path", ""), (3, "label", "owl"), (4, "label", "emu"), (5, "split", "dev")):
+        with_cell(root, row, column, value)
+    message = refusal(root)
+    assert message.count("\n") == 4
+    for row, column in ((2, "path"), (3, "label"), (4, "label"), (5, "split")):
+        assert f"{column} in row {row} of metadata.csv must be" in message
+
+
+def test_a_table_without_a_header_has_numbers_for_columns_also_between_blanks(root):
+    """As ELPV's labels.csv: path, probability of a defect, kind of cell."""
+    rows = [f"images/{number}.png  {number % 2}.0   {('mono', 'poly')[number % 2]}" for number in range(12)]
+    (root / "labels.csv").write_text("\n".join(rows) + "\n")
+    settings = {"manifest": "labels.csv", "classes": ["0.0", "1.0"], "columns": {"path": 0, "label": "1"}}
+    data = open_table(root, settings)
+    names = [name for split in SPLITS for name in data.source_table(split)["name"]]
+    labels = [item for split in SPLITS for item in data.source(split).label.tolist()]
+    assert sorted(zip(names, labels, strict=True)) == sorted((f"images/{row}.png", row % 2) for row in range(12))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from dovision.datasets.readers import boxes as box_tables
 from dovision.datasets.readers import labels as label_columns
 from dovision.datasets.readers import table_rows
 from dovision.datasets.readers.file_images import FileImages
-from dovision.datasets.readers.manifest import Manifest, read_manifest
+from dovision.datasets.readers.manifest import Manifest, read_manifest, together
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
@@ -119,21 +119,26 @@ class Table(FileImages):
         stated = _checks.group("columns", Columns, columns)
         used = table_rows.present_columns(listed, stated)
         table_rows.warn_of_unread(listed, stated, used, self.task.classes, settings.folder is not None)
-        listed = table_rows.named_rows(listed, used.path, used.slice, paths_from)
-        table_rows.refuse_outside(listed, used.path, base, paths_from)
-        rows = table_rows.one_row_an_image(listed, used.path)
-        all_names = frozenset(rows.cells[NAME])
         ignored = checks.names("ignored_labels", ignored_labels)
-        label = (
-            label_columns.labels_from_columns(rows, self.task)
-            if used.label is None
-            else label_columns.labels_from_names(rows, used.label, self.task, separator, ignored)
+        listed, label, given = together(
+            lambda: table_rows.named_rows(listed, used.path, used.slice, paths_from),
+            lambda: (
+                label_columns.labels_from_columns(listed, self.task)
+                if used.label is None
+                else label_columns.labels_from_names(listed, used.label, self.task, separator, ignored)
+            ),
+            lambda: table_rows.given_splits(listed, used.split, used.patient, splits),
         )
-        given = table_rows.given_splits(rows, used.split, used.patient, splits)
-        used_rows = (label.reshape(len(label), -1) != label_columns.IGNORED).any(1).numpy()
-        if not used_rows.all():
-            log.info("%d rows of ignored labels are left out", (~used_rows).sum())
-        rows = rows.chosen(used_rows)
+        together(
+            lambda: table_rows.refuse_outside(listed, used.path, base, paths_from),
+            lambda: table_rows.check_repeated_rows(listed, used.path),
+        )
+        all_names = frozenset(listed.cells[NAME])
+        unlabelled = (label.reshape(len(label), -1) == label_columns.IGNORED).all(1).numpy()
+        used_rows = ~listed.cells[NAME].duplicated().to_numpy() & ~unlabelled
+        if unlabelled.any():
+            log.info("%d rows of ignored labels are left out", unlabelled.sum())
+        rows = listed.chosen(used_rows)
         if rows.cells.empty:
             raise ValueError(f"{rows.path} must have a row of a class that is not ignored, got none.")
         files = rows.cells[[NAME, FILE, NUMBER]].set_axis(["name", "path", "number"], axis=1).reset_index(drop=True)

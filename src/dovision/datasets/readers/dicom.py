@@ -72,7 +72,7 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
     pixels = checks.import_extra("pydicom.pixels", "dicom")
     file = _read(data, header_only=False)
     photometric = str(file.get("PhotometricInterpretation", ""))
-    with _decoding("a DICOM file whose pixels cannot be decoded"):
+    with decoding("a DICOM file whose pixels cannot be decoded"):
         stored = pixels.pixel_array(file, index=number or 0)
         if stored.ndim == 3:
             return stored / float(2 ** int(file.BitsAllocated) - 1)
@@ -92,30 +92,24 @@ def dicom_labels(data: bytes, number: int | None) -> npt.NDArray[np.generic]:
     dicom_size(data, number)
     pixels = checks.import_extra("pydicom.pixels", "dicom")
     file = _read(data, header_only=False)
-    with _decoding("a DICOM file whose pixels cannot be decoded"):
+    with decoding("a DICOM file whose pixels cannot be decoded"):
         stored: npt.NDArray[np.generic] = pixels.pixel_array(file, index=number or 0)
     if stored.ndim != 2:
         raise BadFile("a DICOM file of colours, and a label map has one number a pixel")
     return stored
 
 
-def window_values(values: GreyValues, center: float, width: float, function: str = "LINEAR") -> GreyValues:
-    """Map values to [0, 1] by a window; DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3.
+def window_values(values: GreyValues, center: float, width: float) -> GreyValues:
+    """Map values to [0, 1] by a linear window; DICOM PS3.3, C.11.2.1.2.
 
     Raises:
-        BadFile: the width is not positive, or the function is none of the standard's.
+        BadFile: the width is below 1.
     """
-    if width <= 0 or (function == "LINEAR" and width < 1):
+    if width < 1:
         raise BadFile(f"of a window of width {width:g}, which must be at least 1")
-    if function == "SIGMOID":
-        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
-    if function not in ("LINEAR", "LINEAR_EXACT"):
-        raise BadFile(f"of a VOI LUT function {function!r}, not LINEAR, LINEAR_EXACT or SIGMOID")
-    if function == "LINEAR" and width > 1:
-        center, width = center - 0.5, width - 1
-    elif function == "LINEAR":  # a threshold
+    if width == 1:  # a threshold
         return (values > center - 0.5).astype(np.float64)
-    return np.clip((values - center) / width + 0.5, 0, 1)
+    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
 
 
 def _windowed(file: Any, pixels: Any, stored: Any, window: GreyWindow | None) -> GreyValues:
@@ -125,43 +119,38 @@ def _windowed(file: Any, pixels: Any, stored: Any, window: GreyWindow | None) ->
     if file.get("VOILUTSequence"):
         table = np.asarray(pixels.apply_voi(rescaled.astype(np.int64), file), dtype=np.float64)
         return np.clip(table / (2 ** int(file.VOILUTSequence[0].LUTDescriptor[2]) - 1), 0, 1)
-    center, width = _first(file.get("WindowCenter")), _first(file.get("WindowWidth"))
-    if center is not None and width is not None:
-        return window_values(rescaled, center, width, str(file.get("VOILUTFunction", None) or "LINEAR"))
     low, high = _range(file, pixels)
-    return np.clip((rescaled - low) / max(high - low, 1e-9), 0, 1)
+    if not any(file.get(name) in (None, "", []) for name in ("WindowCenter", "WindowWidth")):
+        rescaled = pixels.apply_windowing(rescaled, file)
+    else:
+        low, high = sorted((low, high))
+    return np.clip((rescaled - low) / (high - low or 1e-9), 0, 1)
 
 
 def _range(file: Any, pixels: Any) -> tuple[float, float]:
-    """Least and greatest value that the file's bits can hold, rescaled."""
-    bits, signed = int(file.BitsStored), bool(file.PixelRepresentation)
-    ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
+    """Rescaled values of the ends of what the file's bits can hold."""
     if file.get("ModalityLUTSequence"):
         return 0.0, float(2 ** int(file.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
-    low, high = sorted(map(float, pixels.apply_modality_lut(ends, file)))
+    bits, signed = int(file.BitsStored), bool(file.PixelRepresentation)
+    ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
+    low, high = map(float, pixels.apply_modality_lut(ends, file))
     return low, high
-
-
-def _first(value: Any) -> float | None:
-    """First of one or several numbers."""
-    several = value if hasattr(value, "__len__") and not isinstance(value, str) else [value]
-    return None if not len(several) or several[0] is None else float(several[0])
 
 
 def _read(data: bytes, header_only: bool) -> Any:
     pydicom = checks.import_extra("pydicom", "dicom")
-    with _decoding("no readable DICOM file"):
+    with decoding("no readable DICOM file"):
         return pydicom.dcmread(BytesIO(data), stop_before_pixels=header_only)
 
 
 @contextmanager
-def _decoding(failure: str) -> Iterator[None]:
-    """Turn whatever a damaged file leads to into a BadFile, and leave out pydicom's warnings of odd values."""
+def decoding(failure: str) -> Iterator[None]:
+    """Turn whatever a damaged file leads to into a BadFile, without the library's warnings of odd values."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except BadFile:
+    except (BadFile, FileNotFoundError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:_REASON].rstrip(".:")  # behind a colon: packages that would decode it

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.datasets.readers.manifest import Manifest
+from dovision.datasets.readers.manifest import Manifest, together
 from dovision.types import Task
 
 _UNKNOWN = ("", "-1", "-1.0", "nan")
@@ -37,15 +38,17 @@ def labels_from_names(manifest: Manifest, column: str, task: Task, separator: st
     legal = checks.listed(task.classes)
     named = {cell: [name.strip() for name in cell.split(separator) if name.strip()] for cell in cells.unique()}
     whole = {cell: [cell] if cell in number else names for cell, names in named.items()}
+    refused: list[Callable[[], None]] = []
     for cell, names in whole.items():
         unknown = [name for name in names if name not in number]
         if unknown:
             near = checks.suggestion(unknown[0].removesuffix(".0"), task.classes)  # of numbers, as pandas writes them
             remedy = f"{near.strip()} Name others in dataset.ignored_labels, or all in dataset.classes.".strip()
-            manifest.refuse(column, cells == cell, f"of the classes {legal}", remedy)
+            refused.append(partial(manifest.refuse, column, cells == cell, f"of the classes {legal}", remedy))
         if not task.multilabel and len(names) > 1:
             rule = "one class, since the task is multiclass"
-            manifest.refuse(column, cells == cell, rule, "Use dataset.task=multilabel.")
+            refused.append(partial(manifest.refuse, column, cells == cell, rule, "Use dataset.task=multilabel."))
+    together(*refused)
     if task.multilabel:
         rows = {cell: [name in names for name in task.classes] for cell, names in whole.items()}
         return torch.tensor([rows[cell] for cell in cells], dtype=torch.float32)

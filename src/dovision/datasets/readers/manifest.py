@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import math
+import mimetypes
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,8 @@ class Manifest(NamedTuple):
     """A table of text cells; a cell without a value is empty.
 
     `cells` has a row an entry, and its index is the number of the row in the file: in CSV the header is row 1, as
-    spreadsheets count; in JSON lines and parquet the first entry is.
+    spreadsheets count; in JSON lines, in parquet and in CSV without a header, whose columns have numbers from 0 for
+    names, the first entry is.
     """
 
     path: Path
@@ -64,19 +66,20 @@ class Manifest(NamedTuple):
     def refuse(
         self, column: str, wrong: Sequence[bool] | _Bools | pd.Series[bool], rule: str, remedy: str = ""
     ) -> None:
-        """Raise for the first wrong row.
+        """Raise for all wrong rows.
 
         Raises:
             ValueError: a row is wrong; the message has the column, the row, the rule, the cell and the remedy.
         """
         rows = np.flatnonzero(np.asarray(wrong))
         if len(rows):
-            raise ValueError(self.error(column, int(rows[0]), rule, remedy, len(rows) - 1))
+            raise ValueError(self.error(column, int(rows[0]), rule, remedy, rows[1:]))
 
-    def error(self, column: str, row: int, rule: str, remedy: str = "", others: int = 0) -> str:
-        """Error message about a cell, given by its position in `cells`."""
+    def error(self, column: str, row: int, rule: str, remedy: str = "", others: Sequence[int] = ()) -> str:
+        """Error message about a cell, given by its position in `cells`, and other rows with the same error."""
         got = "" if column not in self.cells else f", got {self.cells[column].iloc[row]!r}"
-        more = f" {others:,} more {'row is' if others == 1 else 'rows are'} like it." if others else ""
+        numbers = checks.listed([str(number) for number in self.cells.index[list(others)]])
+        more = f" Likewise row{'s' * (len(others) > 1)} {numbers}." if len(others) else ""
         end = f" {remedy}" if remedy else ""
         return f"{column} in row {self.cells.index[row]} of {self.path} must be {rule}{got}.{more}{end}"
 
@@ -109,6 +112,28 @@ def read_manifest(path: Path, key: str) -> Manifest:
     return Manifest(path, cells)
 
 
+class TableErrors(ValueError):
+    """Several errors of a table, a sentence each."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        super().__init__(f"the table has {len(sentences)} errors:{checks.bullet_lines(sentences)}")
+        self.sentences = sentences
+
+
+def together(*steps: Callable[[], Any]) -> list[Any]:
+    """Results of steps that do not need each other; raise the errors of all of them at once."""
+    results: list[Any] = []
+    wrong: list[str] = []
+    for step in steps:
+        try:
+            results.append(step())
+        except ValueError as error:
+            wrong += error.sentences if isinstance(error, TableErrors) else [str(error)]
+    if wrong:
+        raise TableErrors(wrong) if len(wrong) > 1 else ValueError(wrong[0])
+    return results
+
+
 def cell_numbers(manifest: Manifest, column: str, rule: str, whole: bool = False) -> npt.NDArray[np.float64]:
     """Parse a column as numbers, nan for empty cells.
 
@@ -127,11 +152,17 @@ def cell_numbers(manifest: Manifest, column: str, rule: str, whole: bool = False
 def _csv(path: Path, text: str, suffix: str) -> pd.DataFrame:
     head = text.lstrip("\r\n ").partition("\n")[0]
     separator = "\t" if suffix == ".tsv" else max(_SEPARATORS, key=head.count)
-    header: list[str] = []
+    if separator not in head and _is_image(head.split(" ")[0]):
+        separator = " "  # one or several blanks, as of ELPV's labels.csv
+    cells_of_head = [*filter(None, head.strip().split(separator))]
+    header = (
+        [*map(str, range(len(cells_of_head)))] if cells_of_head and _is_image(cells_of_head[0]) else []
+    )  # a table without one
     rows: dict[int, list[str]] = {}
     number = 0
     try:
-        for number, record in enumerate(csv.reader(io.StringIO(text, ""), delimiter=separator, strict=True), 1):
+        lines = csv.reader(io.StringIO(text, ""), delimiter=separator, skipinitialspace=True, strict=True)
+        for number, record in enumerate(lines, 1):
             cells = [cell.strip() for cell in record]
             if not any(cells):
                 continue
@@ -155,6 +186,11 @@ def _csv(path: Path, text: str, suffix: str) -> pd.DataFrame:
     _check_distinct(path, header)
     table = pd.DataFrame([*rows.values()], columns=header, index=[*rows], dtype=object)
     return table[[name for name in table if name]]
+
+
+def _is_image(cell: str) -> bool:
+    """Return whether a cell is the path of an image, and so no name of a column."""
+    return str(mimetypes.guess_type(cell.strip('"'))[0]).startswith("image/")
 
 
 def _check_distinct(path: Path, names: Sequence[str]) -> None:

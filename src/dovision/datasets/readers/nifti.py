@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dovision import checks
-from dovision.datasets.readers.dicom import GreyWindow, window_values
+from dovision.datasets.readers.dicom import GreyWindow, decoding, window_values
 from dovision.io import files
 from dovision.io.images import DECODED_BYTES, BadFile
 
@@ -19,15 +19,14 @@ PLANES = ("sagittal", "coronal", "axial")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _SLICE_BYTES = 32  # a pixel of a slice: four arrays of float64 while it is scaled and windowed
 _NOT_FINITE = "a NIfTI volume with values that are not finite"
+_UNREADABLE = "a NIfTI volume that cannot be read"
 
 
 class _Slice(NamedTuple):
     """Slice of a volume by the volume's header; its numbers are not read yet."""
 
     path: Path  # of the volume
-    image: Any  # of nibabel; its header lacks offset and scaling, which its dataobj has
-    shape: tuple[int, ...]  # of the volume as stored
-    dtype: np.dtype[Any]  # as stored
+    image: Any  # of nibabel, whose numbers are read on request
     orientation: npt.NDArray[np.float64]  # of the stored axes, as of nibabel.io_orientation
     plane: int  # place in PLANES, the axis along which slices are counted once the volume is laid along the patient's
     number: int
@@ -61,22 +60,24 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
         BadFile: it is no volume of three axes, or has no such slice, or values that are not finite.
     """
     chosen = _open(path, number, plane)
-    stored = _stored(chosen)
-    values = _values(chosen, stored)
-    low, high = (float(chosen.image.header[name]) for name in ("cal_min", "cal_max"))
-    if window is None and not low < high:  # scaling keeps the order of numbers, or turns it around
-        low, high = sorted(map(float, _scaled(chosen, np.array([stored.min(), stored.max()]))))
-    if not np.isfinite([low, high]).all():
-        raise BadFile(_NOT_FINITE)
+    volume = _volume(chosen)
+    values = _values(chosen, volume)
     if window is not None:
         return window_values(values, *window)
+    low, high = (float(chosen.image.header[name]) for name in ("cal_min", "cal_max"))
+    if not low < high:
+        with decoding(_UNREADABLE):
+            scaled = np.asanyarray(volume)
+        low, high = float(scaled.min()), float(scaled.max())
+    if not np.isfinite([low, high]).all():
+        raise BadFile(_NOT_FINITE)
     return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(chosen.size)
 
 
 def slice_labels(path: Path, number: int | None, plane: str) -> npt.NDArray[np.float64]:
     """Read a slice of a label map, shape (H, W); orientation, arguments and errors are those of `slice_image`."""
     chosen = _open(path, number, plane)
-    return _values(chosen, _stored(chosen))
+    return _values(chosen, _volume(chosen))
 
 
 def slice_count(path: Path, plane: str) -> int:
@@ -84,29 +85,22 @@ def slice_count(path: Path, plane: str) -> int:
     return _open(path, 0, plane).slices
 
 
-def _stored(chosen: _Slice) -> npt.NDArray[Any]:
-    """Read the stored numbers of a volume: memory-mapped, or unzipped to the end of the file, where its checksum is."""
-    try:
-        offset, count = chosen.image.dataobj.offset, math.prod(chosen.shape)
-        if not _is_zipped(chosen.path):
-            return np.memmap(chosen.path, chosen.dtype, "r", offset, chosen.shape, order="F")
-        data = files.unzipped(chosen.path, DECODED_BYTES)
-        return np.frombuffer(data, chosen.dtype, count, offset).reshape(chosen.shape, order="F")
-    except Exception as error:  # whatever a damaged file leads to
-        raise BadFile(f"a NIfTI volume that cannot be read ({str(error).splitlines()[0].rstrip('.')})") from error
+def _volume(chosen: _Slice) -> Any:
+    """Values of a volume, scaled as the header has it when they are read; of a zipped one to the end, its checksum."""
+    if not chosen.path.name.lower().endswith(".gz"):
+        return chosen.image.dataobj
+    with decoding(_UNREADABLE):
+        return type(chosen.image).from_bytes(files.unzipped(chosen.path, DECODED_BYTES)).dataobj
 
 
-def _scaled(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Scale stored numbers by the slope and intercept of the header."""
-    scale = checks.import_extra("nibabel.volumeutils", "nifti").apply_read_scaling
-    return np.asarray(scale(stored, chosen.image.dataobj.slope, chosen.image.dataobj.inter), dtype=np.float64)
-
-
-def _values(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Scaled values of a slice, laid out as a viewer shows them."""
-    volume = stored.reshape(stored.shape[:3], order="F")
-    laid = checks.import_extra("nibabel", "nifti").apply_orientation(volume, chosen.orientation)  # a view
-    values = _scaled(chosen, laid.take(chosen.number, chosen.plane))
+def _values(chosen: _Slice, volume: Any) -> npt.NDArray[np.float64]:
+    """Values of a slice, laid out as a viewer shows them."""
+    axis = int(np.flatnonzero(chosen.orientation[:, 0] == chosen.plane)[0])
+    number = chosen.number if chosen.orientation[axis, 1] > 0 else chosen.slices - 1 - chosen.number
+    with decoding(_UNREADABLE):
+        slab = np.asarray(volume[(slice(None),) * axis + (slice(number, number + 1),)], dtype=np.float64)
+    laid = checks.import_extra("nibabel", "nifti").apply_orientation(slab.reshape(slab.shape[:3]), chosen.orientation)
+    values = laid.take(0, chosen.plane)
     if not np.isfinite(values).all():
         raise BadFile(_NOT_FINITE)
     return values.T[::-1, ::-1]  # rows go down from the front or head, columns from the right side or the front
@@ -115,13 +109,9 @@ def _values(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]
 def _open(path: Path, number: int | None, plane: str) -> _Slice:
     """Locate the slice by the header, which is checked and gives the orientation of the stored array."""
     nibabel = checks.import_extra("nibabel", "nifti")
-    try:
+    with decoding("no readable NIfTI file"):
         image = nibabel.load(path)
         shape, dtype = tuple(map(int, image.shape)), image.get_data_dtype()
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # whatever a damaged file leads to
-        raise BadFile(f"no readable NIfTI file ({str(error).splitlines()[0].rstrip('.')})") from error
     if len(shape) < 3 or any(length != 1 for length in shape[3:]) or min(shape) < 1:
         raise BadFile(f"a NIfTI file of shape {shape}, and a volume has three axes: split it")
     if dtype.kind not in "iuf":
@@ -140,8 +130,4 @@ def _open(path: Path, number: int | None, plane: str) -> _Slice:
     needed = math.prod(shape) * dtype.itemsize + math.prod(size) * _SLICE_BYTES
     if needed > DECODED_BYTES:
         raise BadFile(f"a NIfTI volume that takes {needed:,} bytes, more than {DECODED_BYTES:,}: crop it, or split it")
-    return _Slice(path, image, shape, dtype, orientation, normal, number, count, size)
-
-
-def _is_zipped(path: Path) -> bool:
-    return path.name.lower().endswith(".gz")
+    return _Slice(path, image, orientation, normal, number, count, size)

@@ -16,7 +16,7 @@ import pandas as pd
 from dovision import checks
 from dovision.datasets._splits import as_setting, probable_splits
 from dovision.datasets.readers.boxes import box_columns, file_boxes
-from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, read_manifest
+from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, read_manifest, together
 from dovision.io.paths import outside
 from dovision.types import SPLITS
 
@@ -52,6 +52,7 @@ def present_columns(manifest: Manifest, columns: Columns) -> Columns:
     Raises:
         ValueError: a column that was named is not there.
     """
+    columns = Columns(*(str(name) if isinstance(name, int) else name for name in columns))
     unset = [role for role in _OPTIONAL if getattr(columns, role) == Columns._field_defaults[role]]
     absent: dict[str, Any] = {role: None for role in unset if role not in manifest.cells}
     used = columns._replace(**absent)
@@ -115,13 +116,15 @@ def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) ->
         ValueError: a path is empty or a URL, a number is no whole one.
     """
     cells = manifest.column(path, "columns.path")
-    manifest.refuse(path, (cells == "") | cells.str.contains("\0", regex=False), "the path of an image")
-    manifest.refuse(
-        path, cells.str.match(r"[A-Za-z][A-Za-z0-9+.-]+://"), "the path of a file, not a URL", "Fetch the files first."
+    empty = (cells == "") | cells.str.contains("\0", regex=False)
+    url = cells.str.match(r"[A-Za-z][A-Za-z0-9+.-]+://")
+    *_, numbers = together(
+        lambda: manifest.refuse(path, empty, "the path of an image"),
+        lambda: manifest.refuse(path, url, "the path of a file, not a URL", "Fetch the files first."),
+        lambda: cell_numbers(manifest, number, "a whole number from 0 on", whole=True) if number else None,
     )
     slices: list[int | None] = [None] * len(cells)
-    if number is not None:
-        numbers = cell_numbers(manifest, number, "a whole number from 0 on", whole=True)
+    if numbers is not None:
         slices = [None if np.isnan(value) else int(value) for value in numbers]
     names = [
         name if value is None else f"{name}#{value}" for name, value in zip(_names(cells, root), slices, strict=True)
@@ -165,12 +168,8 @@ def _names(cells: Iterable[str], root: Path) -> list[str]:
     return names
 
 
-def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
-    """Keep the first row of each image; the others may differ from it in their box alone.
-
-    Raises:
-        ValueError: they differ in something else, or are no boxes.
-    """
+def check_repeated_rows(manifest: Manifest, path: str) -> None:
+    """Raise if rows of one image differ in something else than their box, or are no boxes."""
     edges = box_columns(manifest)
     first = manifest.cells.groupby(NAME, sort=False).head(1)
     repeated = manifest.cells[NAME].duplicated().to_numpy()
@@ -186,7 +185,6 @@ def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
             number = first.index[first[NAME] == manifest.cells[NAME].iloc[row]][0]
             rule = f"{of_first[column].iloc[row]!r}, as in row {number} of the same image"
             manifest.refuse(column, other, rule, "Further rows of an image may have other boxes alone.")
-    return manifest._replace(cells=first)
 
 
 def _refuse_equal_boxes(manifest: Manifest, path: str, edges: Sequence[str]) -> None:
