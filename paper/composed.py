@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dovision import checks
-from dovision.report.figures.overlay import Overlay
+from dovision.report.figures.overlay import ON_LOG_ODDS, effect_panels
 from dovision.report.image_overlay import OUTLINES, OverlayPanel, overlay
 from dovision.report.report_figure import ReportFigure, caption
 from dovision.report.style import SIGN, page_width
@@ -61,10 +62,11 @@ class Pinned:
         names = names[names.isin(samples_in_conditions(run.folder, [self.condition]))]
         if self.image not in names:
             raise ValueError(checks.unknown_key(f"the saved pictures of {run.folder}", self.image, names.index))
-        panels, _, limit = Overlay(0, 1).effects(run, [int(names[self.image])], self.condition)
-        if not panels or "odds" in panels[0].of:
+        panels, _, limit = effect_panels(run, [int(names[self.image])], [self.condition])
+        panel = next(iter(panels.values()), None)
+        if panel is None or panel.of == ON_LOG_ODDS:
             raise ValueError(f"{self.image} must have effects on probability in {run.folder}, got none in the table.")
-        return run, panels[0], limit
+        return run, panel, limit
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,8 @@ class Composed:
             f"n = {len(panels)} panels; single images, so no interval.",
         )
         data = [
-            {"panel": letter, "row": row, "column": column, "value": panel.values[row, column]}
+            {"panel": letter, "row": row, "column": column, "value": value}
             for letter, panel in zip(letters, panels, strict=True)
-            for row in range(panel.values.shape[0])
-            for column in range(panel.values.shape[1])
+            for (row, column), value in np.ndenumerate(panel.values)
         ]
         return ReportFigure(self.name, "Effects on films", words, figure, pd.DataFrame(data))

@@ -44,8 +44,8 @@ def run(fitted, dovision_evaluate, tmp_path_factory):
 
 
 def shown(run):
-    """The gallery of a run."""
-    (found,) = [figure for figure in Catalogue().of_run(run) if figure.name == "gallery"]
+    """The overlay of a run."""
+    (found,) = [figure for figure in Catalogue().of_run(run) if figure.name == "overlay"]
     return found
 
 
@@ -66,17 +66,17 @@ def test_the_masks_of_a_pictured_image_are_its_segments_and_part_all_of_it(run):
 
 
 def test_figures_page_and_dashboard_paint_the_pixels_of_masks_alone(run):
-    masks, gallery = read_masks(run.folder), shown(run)
-    rows = gallery.data[gallery.data["condition"] == "clean"]
+    masks, overlay = read_masks(run.folder), shown(run)
+    rows = overlay.data[overlay.data["condition"] == "clean"]
     sample = rows["sample"].iloc[0]
     rows = rows[rows["sample"] == sample]
     boxes = [tuple(row) for row in rows[["top", "left", "bottom", "right"]].astype(int).to_numpy()]
     expected = paint(
         32, 32, [Box(*box) for box in boxes], rows["effect"], [masks[sample, unit] for unit in rows["unit"]]
     )
-    painted = gallery.figure.axes[1].images[0].get_array()
+    painted = overlay.figure.axes[1].images[0].get_array()
     picture = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN))
-    colours = blended(picture, -np.asarray(expected), gallery.data["effect"].abs().max())
+    colours = blended(picture, -np.asarray(expected), overlay.data["effect"].abs().max())
     np.testing.assert_allclose(np.asarray(painted), colours, atol=1e-6)
     assert len(np.unique(expected)) > 2
     (entry,) = [entry for entry in explorer([run], SizeBudget(10**7))["entries"] if len(entry["units"]) == len(rows)][

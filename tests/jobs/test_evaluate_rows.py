@@ -14,7 +14,7 @@ def test_the_page_shows_what_is_kept_and_says_what_is_not(copy, dovision_evaluat
     assert dovision_evaluate(*overrides, "-m") == 0
     named, none = survey(copy / "evaluate")
     drawn = [{figure.name: figure for figure in Catalogue().of_run(run)} for run in (named, none)]
-    assert set(drawn[0]) - set(drawn[1]) == {"average_effect_maps", "gallery", "overlay"}
+    assert set(drawn[0]) - set(drawn[1]) == {"average_effect_maps", "overlay"}
     assert "average_effects" in drawn[1]
     page = render_page("kept", [named, none], pd.DataFrame(), [], [])
     assert "Image by image, effects are those of labels and predictions alone." in page

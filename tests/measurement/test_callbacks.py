@@ -98,7 +98,7 @@ def test_an_adaptive_attack_that_was_stopped_goes_on(detected, tmp_path, dovisio
 def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path, page_of):
     text = page_of(detected, tmp_path).read_text()
     drawn = {path.stem for path in (tmp_path / "figures").rglob("*.csv")}
-    assert drawn > {"detection_attacks", "detection_table_eps_0.2", "detection_epsilon", "detection_scores"}
+    assert drawn > {"detection_attacks", "detection_table_eps_0.2", "detection_curves"}
     assert "not adaptive" in text
     assert "not that it was attacked" in text
 
@@ -143,7 +143,6 @@ def test_a_run_that_detects_sends_its_curves_to_wandb(detected, offline_run, tmp
         log_run(loggers, detected)
     sent = offline_run(tmp_path)
     logged = {key.partition(".")[0] for item in sent["history"] for key in item["item"]}
-    figures = {f"figures/detection_{name}" for name in ("curves", "scores")}
-    assert logged > {*figures, "tables/detection_attacks", "tables/detection_curves"}
+    assert logged > {"figures/detection_curves", "tables/detection_attacks", "tables/detection_curves"}
     kinds = {artifact["type"] for artifact in sent.get("artifact", [])}
     assert not kinds & {"tables", "model"}  # each table brings an artifact of its own

@@ -17,7 +17,7 @@ from paper.__main__ import LOCK, main
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMS = ("csv", "pdf", "png", "svg", "tex")
-FEW = ("framework", "effect_distribution", "bench_ratios")
+FEW = ("framework", "average_effects", "bench_ratios")
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
     code, out, _ = run()
     assert code == 0
     drawn = {path.name for path in (tmp_path / "outputs" / "figures").iterdir()}
-    assert drawn == {f"{name}.{form}" for name in ("framework", "effect_distribution") for form in FORMS}
+    assert drawn == {f"{name}.{form}" for name in ("framework", "average_effects") for form in FORMS}
     assert "not drawn: bench_ratios: outputs/bench/table.csv must be the table of the benchmark" in out
-    assert list(json.loads((tmp_path / "figures.lock").read_text())["figures"]) == ["effect_distribution", "framework"]
+    assert list(json.loads((tmp_path / "figures.lock").read_text())["figures"]) == ["average_effects", "framework"]
     first = {path.name: path.read_bytes() for path in (tmp_path / "outputs" / "figures").iterdir()}
     assert run()[0] == 0
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "outputs" / "figures").iterdir()}
@@ -56,7 +56,7 @@ def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     assert code == 1
     assert "the lock must hold figures, got none. Run make figures." in err
     run()
-    asked = ("framework", "effect_distribution")
+    asked = ("framework", "average_effects")
     code, out, _ = run("--check", *asked)
     assert (code, out.strip()) == (0, "2 figures are as they were locked")
     code, _, err = run("--check")
@@ -70,7 +70,7 @@ def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     (folder / "run.json").write_text(json.dumps(with_digest(facts)))
     code, _, err = run("--check", *asked)
     assert code == 1
-    assert "1 of the locked figures differ: effect_distribution (" in err
+    assert "1 of the locked figures differ: average_effects (" in err
 
 
 def test_a_figure_asked_for_by_name_that_cannot_be_drawn_is_an_error_and_leaves_no_lock(run):

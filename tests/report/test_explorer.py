@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dovision.report.explorer import STEPS, explorer
-from dovision.report.figures.gallery import Gallery
+from dovision.report.figures.overlay import Overlay
 from dovision.report.inline_assets import SizeBudget
 from dovision.results.image_tables import write_boxes, write_object_masks
 from dovision.results.run_record import read_sweep
@@ -51,14 +51,14 @@ def test_every_effect_is_that_of_the_table(runs, everything):
             assert numbers * carried["largest"] == expected
 
 
-def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs, everything):
+def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_overlay(runs, everything):
     found = [entry for entry in everything if entry["job"] == "grid 4 x 4, grid of cells, seed 1"]
     assert len(found) == 3
     effects = read_effects(runs[1].folder, [0, 1, 2])
     largest = effects["effect"].abs().max()
     assert [entry["scale"] for entry in found] == pytest.approx([largest] * 3, rel=1e-5)
-    (gallery,) = Gallery(order=0, most=4).of_run(runs[1])
-    assert gallery.figure.axes[-1].get_ylim() == pytest.approx((-largest, largest))
+    (overlay,) = Overlay(order=0, most=4).of_run(runs[1])
+    assert overlay.figure.axes[-1].get_ylim() == pytest.approx((-largest, largest))
 
 
 def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(runs, everything):

@@ -29,7 +29,7 @@ def test_each_job_of_a_sweep_is_a_run_with_curves_numbers_parameters_and_figures
     assert completed.data.metrics["accuracy/clean"] == written.summary["conditions"]["clean"]["accuracy"]["estimate"]
     assert completed.data.params["attack/eps"] == "0.1"
     assert completed.data.tags["job_type"] == "evaluate"
-    assert "figures/gallery.png" in [each.path for each in client.list_artifacts(completed.info.run_id, "figures")]
+    assert "figures/overlay.png" in [each.path for each in client.list_artifacts(completed.info.run_id, "figures")]
 
 
 def test_a_report_is_sent_with_its_page_and_numbers(finished, reported, stored):

@@ -12,7 +12,6 @@ from PIL import Image
 
 from dovision.notebook.drawing import maps_over_images
 from dovision.report.figures.effects import average_maps
-from dovision.report.figures.gallery import gallery
 from dovision.report.image_overlay import OverlayPanel, blended, overlay
 from dovision.report.style import inline_svg, page_width, wrap_text
 from dovision.types import BOX_COLUMNS
@@ -80,15 +79,12 @@ def overlay_figure():
 def units():
     down, across = (numbers.ravel() * CELL for numbers in np.indices((SIDE, SIDE)))
     boxes = {"top": down, "left": across, "bottom": down + CELL, "right": across + CELL}
-    facts = {"sample": 0, "condition": "clean", "explained": "cat", "control": 0.9, "predicted": "cat", "label": "cat"}
-    facts |= {"probability": 0.9, "class": "cat", "p_holm": 1.0, "log_odds": 0.0, "elsewhere": 0.0}
-    numbers = {"unit": [f"u{unit}" for unit in range(SIDE * SIDE)], "effect": -VALUES.ravel(), "mean": -VALUES.ravel()}
-    return pd.DataFrame({**numbers, **boxes}).assign(**facts)
+    facts = {"condition": "clean", "class": "cat", "p_holm": 1.0, "log_odds": 0.0, "elsewhere": 0.0}
+    return pd.DataFrame({"mean": -VALUES.ravel(), **boxes}).assign(**facts)
 
 
 SURFACES = {  # figure, its panel of effects
     "overlay": lambda: (overlay_figure(), 1),
-    "gallery": lambda: (gallery({(0, "clean"): PICTURE}, units(), 1.0), 1),
     "notebook": lambda: (
         maps_over_images(torch.from_numpy(PICTURE)[None, None] / 255, torch.from_numpy(EVIDENCE)[None], ["cat"], ""),
         0,

@@ -53,7 +53,7 @@ def test_a_report_has_it_on_the_page_at_its_place_and_in_files(folder, fitted, t
     assert (files / "pulses.csv").read_text() == "images\n1\n"
     assert (files / run.folder.name / "pulse.tex").is_file()
     page = (tmp_path / "digits" / "report" / "index.html").read_text()
-    titles = [f'id="run0-{name}-title"' for name in ("classes", "pulse", "gallery")]
+    titles = [f'id="run0-{name}-title"' for name in ("classes", "pulse", "overlay")]
     assert sorted(titles, key=page.index) == titles
     assert 'id="pulses-title"' in page
 
@@ -84,8 +84,8 @@ def test_a_yaml_that_is_no_figure_is_refused_in_a_sentence(
         (
             "own_taking",
             '"pulse"',
-            '"gallery"',
-            "ValueError: the name of a figure must be no other one's, got 'gallery'. Choose another.",
+            '"overlay"',
+            "ValueError: the name of a figure must be no other one's, got 'overlay'. Choose another.",
         ),
     ],
 )
@@ -102,4 +102,4 @@ def test_one_that_raises_or_takes_a_name_is_left_out_and_named(
     assert "Traceback" not in errors
     text = (output / "index.html").read_text()
     assert left_out in html.unescape(text)
-    assert "run0-gallery" in text
+    assert "run0-overlay" in text

@@ -5,16 +5,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.colors import to_rgba
 
 from dovision.report import plots
-from dovision.report.figures._detection_plots import score_distributions
-from dovision.report.figures.effects import effect_distribution
-from dovision.report.figures.gallery import gallery
-from dovision.report.figures.mean_effects import effect_against_epsilon, outstanding, spread_against_epsilon
-from dovision.report.plots import ecdf, heat_maps
+from dovision.report.figures.mean_effects import effect_against_epsilon, outstanding
+from dovision.report.image_overlay import OverlayPanel, overlay, unit_values
+from dovision.report.plots import heat_maps
 from dovision.report.style import (
     COOL,
     DIVERGING,
@@ -27,6 +23,7 @@ from dovision.report.style import (
     shortened_apart,
     wrap_text,
 )
+from dovision.types import BOX_COLUMNS
 
 AVERAGES = pd.DataFrame(
     [
@@ -44,49 +41,28 @@ def curve():
     return pd.DataFrame(rows, columns=["job", "eps", "mean", "low", "high"])
 
 
-def distribution():
-    share = np.linspace(0, 1, 5)
-    values = {"clean": share * 0.1, "eps=0.1": share * 0.0}
-    parts = [
-        pd.DataFrame({"condition": condition, "images": 1234, "share": share, "value": v})
-        for condition, v in values.items()
-    ]
-    return pd.concat(parts)
-
-
-def gallery_frame(placed):
-    rows = []
-    for sample in (0, 1):
-        for condition in ("clean", "eps=0.1"):
-            for unit in range(2):
-                box = (0, 2 * unit, 4, 2 * unit + 2) if placed else (np.nan,) * 4
-                rows.append((sample, condition, f"u{unit}", "cat", 0.9, "cat", 0.9, "dog", 0.5 - unit, *box))
-    columns = ["sample", "condition", "unit", "explained", "control", "predicted", "probability", "label", "effect"]
-    return pd.DataFrame(rows, columns=[*columns, "top", "left", "bottom", "right"])
-
-
-def pictures(shape):
-    return {(s, condition): np.full(shape, 100, np.uint8) for s in (0, 1) for condition in ("clean", "eps=0.1")}
+def panel(title):
+    values = np.linspace(-1, 1, 16).reshape(4, 4)
+    boxes = pd.DataFrame(columns=BOX_COLUMNS)
+    return OverlayPanel(title, np.full((4, 4), 100, np.uint8), values, boxes, {}, "cat", note="predicted: cat (0.90)")
 
 
 DRAWN = {
     "curve": lambda: effect_against_epsilon(curve()),
-    "distribution": lambda: effect_distribution(distribution()),
     "averages": lambda: plots.average_effects_plot(AVERAGES),
-    "gallery": lambda: gallery(pictures((4, 4)), gallery_frame(placed=True), largest=0.8),
-    "bars": lambda: gallery(pictures((4, 4, 3)), gallery_frame(placed=False), largest=0.8),
+    "pictures": lambda: overlay([panel(f"panel {number}") for number in range(4)], 0.8, columns=2, rows=("a", "b")),
 }
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_same_numbers_give_the_same_bytes(tmp_path, name, request):
-    if name not in ("curve", "gallery"):  # text and lines, and pictures, are written alike whatever they show
+    if name not in ("curve", "pictures"):  # text and lines, and pictures, are written alike whatever they show
         request.getfixturevalue("svg_only")
     for folder in ("first", "second"):
         save_figure(DRAWN[name](), AVERAGES, tmp_path / folder, "figure")
     names = sorted(path.name for path in (tmp_path / "first").iterdir())
     assert {"figure.csv", "figure.svg"} <= set(names) <= {f"figure.{end}" for end in ("csv", "pdf", "png", "svg")}
-    assert len(names) == (4 if name in ("curve", "gallery") else 2)
+    assert len(names) == (4 if name in ("curve", "pictures") else 2)
     for each in names:
         first, second = ((tmp_path / folder / each).read_bytes() for folder in ("first", "second"))
         assert first == second
@@ -115,14 +91,6 @@ def test_of_many_jobs_the_outstanding_are_named_and_the_others_grey():
     assert sum(line.get_color() == "#8a92a0" for line in drawn.axes[0].lines) == 7
 
 
-@pytest.mark.parametrize(("least", "scale"), [(0.06, "linear"), (0.0, "log")])
-def test_the_distribution_is_logarithmic_where_values_differ_tenfold(least, scale):
-    frame = distribution().assign(value=lambda rows: rows["value"].clip(lower=least))
-    axes = effect_distribution(frame).axes[0]
-    assert axes.get_xscale() == scale
-    assert axes.lines[0].get_xdata().min() == max(least, 1e-5)
-
-
 def test_long_names_that_differ_behind_their_beginning_are_told_apart():
     names = [
         "consolidation of the left lobe",
@@ -134,58 +102,31 @@ def test_long_names_that_differ_behind_their_beginning_are_told_apart():
     assert shortened_apart(["a long name of one class"] * 2, 12) == ["a long name…"] * 2
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("count", [1, 3, 4])
-def test_conditions_without_room_side_by_side_stand_in_further_rows(width, count, recwarn):
-    conditions = ["clean", *(f"eps={eps}" for eps in (0.1, 0.2, 0.3))][:count]
-    frame = gallery_frame(placed=True).query("condition == 'clean'")
-    frame = pd.concat([frame.assign(condition=condition) for condition in conditions])
-    shown = {(sample, condition): np.full((4, 4), 100, np.uint8) for sample in (0, 1) for condition in conditions}
-    with page_width(width):
-        drawn = gallery(shown, frame, largest=0.8)
-        wrap_text(drawn)
-    assert not recwarn.list  # matplotlib warns of panels without room
-    panels = [axes for axes in drawn.axes if axes.axison and axes.images]
-    assert min(axes.get_window_extent().width for axes in panels[:-1]) / drawn.dpi > 25 / 25.4  # inches
-    titles = [axes.get_title() for axes in panels if axes.get_title() not in ("", "image")]
-    assert titles == ["clean", *(f"epsilon {eps}" for eps in (0.1, 0.2, 0.3))][:count]
-
-
-def test_evidence_for_the_class_is_warm_in_a_heat_map_and_in_bars():
+def test_evidence_for_the_class_is_warm_in_a_heat_map():
     table = pd.DataFrame([[-1.0, 1.0]])  # -1: do(unit) takes evidence away
     channels = heat_maps({"": table}, {"": table.astype(str)}, "effect", colours=EFFECT_COLOURS).axes[0].collections[0]
-    against, for_class = DRAWN["bars"]().axes[1].patches
-    assert channels.cmap(channels.norm(-1.0)) == for_class.get_facecolor() == to_rgba(WARM)
-    assert channels.cmap(channels.norm(1.0)) == against.get_facecolor() == to_rgba(COOL)
+    assert channels.cmap(channels.norm(-1.0)) == to_rgba(WARM)
+    assert channels.cmap(channels.norm(1.0)) == to_rgba(COOL)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_panels_have_names_of_rows_and_columns_and_an_empty_place(width, recwarn):
+    with page_width(width):
+        drawn = overlay([panel("clean"), panel("eps"), None, panel("")], 1.0, columns=2, rows=("grid 2", "grid 4"))
+        wrap_text(drawn)
+    assert not recwarn.list  # matplotlib warns of panels without room
+    axes = drawn.axes[:4]
+    assert [each.get_title("left") for each in axes] == ["clean", "eps", "", ""]
+    assert [each.get_ylabel() for each in axes] == ["grid 2", "", "grid 4", ""]
+    assert [len(each.images) for each in axes] == [1, 1, 0, 1]
+    assert min(each.get_window_extent().width for each in axes) / drawn.dpi > 25 / 25.4  # inches
 
 
 def test_a_box_around_others_hides_none_of_them():
-    frame = gallery_frame(placed=True)
-    union = frame[frame["unit"] == "u0"].assign(unit="union", effect=0.1, left=0, right=4)
-    several, alone = (
-        gallery(pictures((4, 4)), rows, 1.0).axes[1].images[0] for rows in (pd.concat([frame, union]), frame)
-    )
-    assert np.array_equal(several.get_array(), alone.get_array())
-
-
-@pytest.mark.parametrize(("images", "drawn"), [(3, "dots"), (19, "dots"), (20, "steps"), (400, "steps")])
-def test_a_distribution_is_drawn_in_steps_and_of_few_images_in_dots(images, drawn):
-    frame = ecdf(np.random.default_rng(0).random(images)).assign(condition="clean", images=images)
-    (line,) = effect_distribution(frame).axes[0].lines
-    assert (line.get_linestyle(), line.get_marker()) == (("None", "o") if drawn == "dots" else ("-", "None"))
-    assert line.get_drawstyle() == "steps-post"
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=500))
-def test_each_point_of_a_distribution_is_a_measured_value_and_its_share(values):
-    rows = ecdf(values)
-    assert len(rows) == min(len(values), 200)
-    assert rows["share"].iloc[-1] == 1
-    below = [np.mean(np.asarray(values) <= value) for value in rows["value"]]
-    last = ~rows["value"].duplicated(keep="last")
-    assert (rows["share"] <= np.asarray(below) + 1e-12).all()
-    if len(values) <= 200:
-        assert rows.loc[last, "share"].tolist() == pytest.approx(np.asarray(below)[last])
+    boxes = {"top": 0, "left": [0, 2, 0], "bottom": 4, "right": [2, 4, 4]}
+    units = pd.DataFrame({"effect": [0.5, -0.5, 0.1], **boxes})
+    several, alone = (unit_values(rows, "effect", (4, 4), np.nan) for rows in (units, units[:2]))
+    assert np.array_equal(several, alone)
 
 
 def test_an_inline_figure_has_ids_of_its_own_and_the_colours_of_the_page(tmp_path):
@@ -199,22 +140,6 @@ def test_an_inline_figure_has_ids_of_its_own_and_the_colours_of_the_page(tmp_pat
     assert "currentColor" in inline
     assert "#1f2430" not in inline
     assert "&lt;b&gt;" in inline
-
-
-def test_numbers_on_logarithmic_axes_are_written_out_on_every_figure(tmp_path):
-    values = np.geomspace(1e-5, 1e3, 20)
-    scores = pd.DataFrame({"detector": "margin", "condition": "clean", "images": 20, "share": values.argsort() / 19})
-    spread = {end: values for end in ("low", "lower", "median", "upper", "high")}
-    conditions = pd.DataFrame({"panel": "grid", "attack": "pgd", "eps": np.linspace(0, 0.3, 20), **spread})
-    drawn = {
-        "scores": score_distributions(scores.assign(value=values), {"margin": 1.0}),
-        "spread": spread_against_epsilon(conditions),
-    }
-    for name, figure in drawn.items():
-        save_figure(figure, conditions, tmp_path, name)
-        text = (tmp_path / f"{name}.svg").read_text()
-        assert "mathdefault" not in text
-        assert ">0.1<" in text or ">1<" in text
 
 
 @pytest.mark.parametrize("colours", [DIVERGING, EFFECT_COLOURS])

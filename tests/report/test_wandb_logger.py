@@ -55,11 +55,11 @@ def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_
     config = {key: value for record in completed["config"] for key, value in record["update"].items()}
     assert config["attack"]["eps"] == 0.1
     logged = history(completed)
-    assert {key.partition(".")[0] for key in logged} >= {*("figures/gallery", "tables/gallery", "samples")}
+    assert {key.partition(".")[0] for key in logged} >= {*("figures/overlay", "tables/overlay", "samples")}
     written = by_state["completed"]
     for condition, numbers in written.summary["conditions"].items():
         assert logged[f"accuracy/{condition}"] == {0: numbers["accuracy"]["estimate"]}
-    assert len(list(written.folder.glob("wandb/offline-run-*/files/media/images/figures/gallery_*.png"))) == 1
+    assert len(list(written.folder.glob("wandb/offline-run-*/files/media/images/figures/overlay_*.png"))) == 1
     weights = f"classifier-{written.record['checkpoints']['classifier']}"
     files = {artifact["name"]: {entry["path"] for entry in artifact["manifest"]["contents"]}
              for artifact in completed["artifact"] if "manifest" in artifact}  # fmt: skip
@@ -97,7 +97,7 @@ def test_a_finished_sweep_is_sent_as_a_run_of_its_report(finished, reported, off
     assert sent["exit"][0].get("exit_code", 0) == 0
     logged = {key.partition(".")[0] for key in history(sent)}
     (run,) = [path.parent.name for path in finished.glob("*/run.json")]
-    assert {"figures/effect_against_epsilon", "tables/results", f"figures/{run}/gallery"} <= logged
+    assert {"figures/effect_against_epsilon", "tables/results", f"figures/{run}/overlay"} <= logged
     assert "report-evaluate" in {artifact["name"] for artifact in sent["artifact"]}
 
 

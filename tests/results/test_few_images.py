@@ -11,7 +11,7 @@ from dovision.functional.intervals import withheld
 from dovision.results import map_summary
 from dovision.results.average_effect import average_effects, grouped_means
 from dovision.results.classifier_quality import OVERALL, classifier_quality
-from dovision.results.detection_summary import DETECTION_METRICS, _metrics, evasion_by_steps
+from dovision.results.detection_summary import DETECTION_METRICS, _metrics
 from dovision.results.detector_comparison import DIFFERENCES, _differences
 from dovision.results.explanation_metrics import RANGES
 from dovision.results.reported import ReportedNumber, comparison
@@ -119,18 +119,6 @@ def test_each_score_of_maps_needs_five_images_whatever_the_maps(images, shown):
 def test_means_over_objects_and_steps_need_five_images(images, shown):
     rows = pd.DataFrame({"kind": "tag", "effect": 0.5, "sample": np.repeat(np.arange(images), 4), "group": 0})
     assert (grouped_means(rows, ["kind"], ["effect"])["effect"].item() == 0.5) == shown
-    names = {
-        "detector": "d",
-        "variant": "as is",
-        "fitted_on": "",
-        "attack": "adaptive",
-        "eps": 0.1,
-        "direction": "up",
-        "right": True,
-        "steps": 2,
-    }
-    steps = pd.DataFrame({"sample": np.arange(images), "group": np.arange(images), "first": 1, **names})
-    assert (evasion_by_steps(steps)["mean"].notna() == shown).all()
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval
-from dovision.report.figures.objects import Masks
+from dovision.report.figures.objects import Objects
 from dovision.results import mask_effects
 from dovision.results.effect_findings import use_findings
 from dovision.results.mask_effects import mask_contrasts, mask_sizes
@@ -74,7 +74,7 @@ def test_the_finding_and_the_figure_give_both_differences(of_masks):
     assert detail["log-odds, size minus that moved"].startswith("+2.094 [+")
     assert detail["mean size on P minus that moved"].startswith("+0.419 [+")
     assert "mean size on P minus that outside" in detail
-    (figure,) = Masks(0).of_run(run)
+    *_, figure = Objects(0, most=16).of_run(run)
     assert figure.data["minus_outside"].tolist() == pytest.approx([0.37], abs=0.01)
 
 
@@ -82,7 +82,7 @@ def test_units_of_a_run_without_masks_are_not_compared(painted_run, map_run, wri
     write_run(tmp_path, images=4, eps=(), maps=0)
     for folder in (painted_run, map_run, tmp_path):  # known objects, true effects, cells
         assert mask_contrasts(folder).empty
-    assert not list(Masks(0).of_run(read_sweep(painted_run)[0]))
+    assert [drawn.name for drawn in Objects(0, most=16).of_run(read_sweep(painted_run)[0])] == ["box_against_control"]
 
 
 def test_masks_that_are_no_known_objects_are_read_from_the_table(painted_run, tmp_path):

@@ -6,18 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dovision.functional.intervals import CONSTANT, EFFECT_BOUNDS, holm, mean_interval
-from dovision.report.figures.objects import Objects
+from dovision.functional.intervals import EFFECT_BOUNDS, holm, mean_interval
 from dovision.results.object_effects import (
     _over,
-    cause_and_tag,
-    changes_by_attacks,
     contrasts,
     object_effects,
     object_rows,
     paired,
 )
-from dovision.results.run_record import Run, read_sweep
 from dovision.results.tables import read_effects
 from dovision.types import Box
 
@@ -88,65 +84,6 @@ def test_a_labelled_object_is_judged_on_its_class_and_any_other_on_each(painted_
     assert by_kind.loc[("nodule", "nodule"), "log_odds_high"] < -0.2
     assert by_kind.loc[("rib", "nodule"), "p_holm"] > 0.05
     assert (by_kind["clusters"] == 12).all()
-
-
-def rows(samples: int = 6) -> pd.DataFrame:
-    """Effects on two classes, of which objects speak for one; the last sample has no tag."""
-    found = []
-    for sample in range(samples):
-        for condition in ("clean", "eps=0.1"):
-            for obj, label in OBJECTS.items():
-                for name in ("healthy", "nodule"):
-                    effect = CLEAN[obj] + (SHIFT[obj] if condition != "clean" else 0.0)
-                    kind = obj.rstrip("01")
-                    if (sample, obj) != (samples - 1, "tag"):
-                        found.append((sample, sample, condition, name, obj, kind, label, False, 0.1 * effect, effect))
-    columns = [
-        "sample",
-        "group",
-        "condition",
-        "class",
-        "object",
-        "kind",
-        "label",
-        "control",
-        "effect",
-        "log_odds_effect",
-    ]
-    return pd.DataFrame(found, columns=columns)
-
-
-def test_causes_are_averaged_within_an_image_and_images_without_a_tag_left_out():
-    frame = cause_and_tag(rows()).set_index(["sample", "condition"])
-    assert len(frame) == 5 * 2
-    assert frame.loc[(0, "clean"), ["cause", "tag"]].tolist() == [-1.5, -0.5]
-    assert frame.loc[(0, "eps=0.1"), ["cause", "tag"]].tolist() == [-0.5, -3.5]
-
-
-def test_a_change_is_that_of_the_same_object_of_the_same_image():
-    frame = changes_by_attacks(rows()).set_index("kind")
-    assert frame["change"].to_dict() == {"nodule": 1.0, "tag": -3.0, "rib": 0.0}
-    assert frame["size"].to_dict() == {"nodule": 1.0, "tag": 3.0, "rib": 0.0}
-    assert frame["objects"].to_dict() == {"nodule": 12, "tag": 5, "rib": 6}
-    assert frame["change_low"].isna().all()
-    assert set(frame["change_reason"]) == {CONSTANT}
-
-
-@pytest.fixture
-def attacked(map_run, monkeypatch) -> Run:
-    """A run whose true effects are those above."""
-    monkeypatch.setattr("dovision.report.figures.objects.true_effects", lambda folder: rows())
-    (run,) = read_sweep(map_run)
-    return run
-
-
-def test_the_figure_has_a_cloud_and_the_changes_of_each_kind(attacked):
-    report_figure = {item.name: item for item in Objects(0, most=16).of_run(attacked)}["cause_against_tag"]
-    cloud, signed, _ = report_figure.figure.axes
-    assert [len(points.get_offsets()) for points in cloud.collections[:2]] == [5, 5]
-    assert [tick.get_text() for tick in signed.get_yticklabels()] == ["nodule", "tag", "rib"]
-    assert "n = 5 images (left), 5 to 12 objects (right)" in report_figure.caption
-    np.testing.assert_allclose(report_figure.data["size"].dropna(), [1, 3, 0])
 
 
 def test_frames_controls_and_sets_are_neither_over_an_object_nor_its_control():

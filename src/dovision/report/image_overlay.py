@@ -6,6 +6,7 @@ The figures, the page and its explorer, the view, the notebook and W&B take them
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -39,33 +40,52 @@ class OverlayPanel(NamedTuple):
 
     title: str
     picture: Picture
-    values: Values  # evidence for the class: a map, or minus effects
+    values: Values | None  # evidence for the class: a map, or minus effects; None: the picture as it is
     boxes: pd.DataFrame
     masks: Mapping[str, Mask]
     label: str  # the class
     of: str = "minus the effect on the class"  # the values
+    note: str = ""  # below the panel
 
 
 @styled
-def overlay(panels: Sequence[OverlayPanel], limit: float, colour: bool = False) -> Figure:
-    """Draw images side by side under values and objects: warm speaks for the class, small values are clear.
+def overlay(
+    panels: Sequence[OverlayPanel | None],
+    limit: float,
+    colour: bool = False,
+    columns: int = 0,
+    rows: Sequence[str] = (),
+) -> Figure:
+    """Draw images in rows under values and objects: warm speaks for the class, small values are clear.
 
     Args:
-        panels: images of 8 bits, (H, W) or (H, W, 3), with values, and boxes and masks on the scale of these.
+        panels: images of 8 bits, (H, W) or (H, W, 3), with values, and boxes and masks on the scale of these; row by
+            row, None leaves a place empty.
         limit: the size of value that has the deepest colour.
         colour: show the images in colour, which is easily taken for that of the values, and not in grey.
+        columns: panels of a row; 0: as many as fit.
+        rows: names of the rows.
     """
-    across = min(len(panels), panels_across(PANEL, margin=0.8))
-    rows = -(-len(panels) // across)
-    figure = canvas(0.8 + 1.6 * across, 2.0 * rows, pictures=True)
-    drawn = list(figure.subplots(rows, across, squeeze=False).flat)
-    for axes, panel in zip(drawn, panels, strict=False):
-        draw_overlay(axes, panel.picture, panel.values, limit, colour)
-        outline_objects(axes, panel.boxes, panel.masks, panel.label)
+    across = columns or min(len(panels), panels_across(PANEL, margin=0.8))
+    down = -(-len(panels) // across)
+    figure = canvas(0.8 + 1.6 * across, 2.0 * down, pictures=True)
+    drawn = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes, panel in zip_longest(drawn, panels):
+        axes.set(xticks=[], yticks=[], facecolor="none")
+        axes.spines[:].set(visible=panel is not None, color=LINE)
+        if panel is None:
+            continue
+        if panel.values is None:
+            draw_picture(axes, panel.picture)
+        else:
+            draw_overlay(axes, panel.picture, panel.values, limit, colour)
+            outline_objects(axes, panel.boxes, panel.masks, panel.label)
         axes.set_title(panel.title, fontsize=SMALL)
-    for axes in drawn[len(panels) :]:
-        axes.set_axis_off()
-    colour_bar(figure, drawn, limit, panels[0].of, aspect=20, pad=0.02)
+        axes.set_xlabel(panel.note, fontsize=SMALL, loc="left")
+    for axes, name in zip(drawn[::across], rows, strict=False):
+        axes.set_ylabel(name, fontsize=SMALL)
+    of = next(panel.of for panel in panels if panel)
+    colour_bar(figure, drawn, limit, of, aspect=20, pad=0.02)
     return figure
 
 

@@ -25,7 +25,7 @@ from dovision.report.figures.results import MEANING
 from dovision.report.image_overlay import page_variables
 from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import Caption, ReportFigure, missing_intervals, setup_sentence
-from dovision.report.style import CSV, BestText, inline_svg
+from dovision.report.style import CSV, inline_svg
 from dovision.results.display_names import METRIC_HEADS, ROWS_NOTE, display_name, metric_head
 from dovision.results.effect_findings import norm_of
 from dovision.results.factors import factor_heads, flattened, level_texts, natural, split
@@ -155,7 +155,6 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters["display"] = display_name
-    environment.tests["best"] = lambda text: isinstance(text, BestText)
     lead = _lead(overview, details)
     lead_name = lead.name if lead else ""
     lead_first = sorted(carried, key=lambda shown: shown.name != lead_name)

@@ -1,8 +1,8 @@
-"""Pieces that several figures draw: panels, whiskers, distributions, heat maps, averages, and one legend for all."""
+"""Pieces that several figures draw: panels, dots with intervals, heat maps, and one legend for all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,10 @@ from matplotlib.figure import Figure
 from dovision.report.style import (
     DIVERGING,
     EFFECT_COLOURS,
-    FEWEST_FOR_CURVE,
     INK,
     LINE,
+    PAGE,
     WIDTHS,
-    BestText,
     canvas,
     panels_across,
     points,
@@ -34,7 +33,6 @@ from dovision.results.display_names import display_name
 REFERENCE_MAPS = ("random_map", "center_map", "edge_map", "brightness_map")
 _CELL, _CELL_TYPE = 0.28, 6.5  # inches, and points, of a heat map
 _BESIDE, _LETTER = 2.3, 0.075  # inches of names of rows and of the scale of colours, and of a letter of a title
-_MOST = 200  # values that stand for a distribution
 
 
 def panel_rows(
@@ -44,17 +42,19 @@ def panel_rows(
 
     Args:
         names: titles of the panels.
-        labels: of x, below each panel, and of y, at the first panel of each row.
+        labels: of x, below the last panel of each column, and of y, at the first panel of each row.
         size: least width, and height of a panel, in inches.
         shared: which axes the panels share.
     """
     titles = list(names)
     columns = min(len(titles), panels_across(size[0]))
     rows = -(-len(titles) // columns)
-    figure = canvas(0.5 + size[0] * columns, 0.7 + size[1] * rows)
+    figure = canvas(0.5 + size[0] * columns, min(PAGE, 0.7 + size[1] * rows))
     panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
     for axes, title in zip(panels, titles, strict=False):
-        axes.set(title=title, xlabel=labels[0])
+        axes.set_title(title)
+    for axes in panels[len(titles) - columns : len(titles)]:
+        axes.set_xlabel(labels[0])
     for axes in panels[::columns]:
         axes.set_ylabel(labels[1])
     for axes in panels[len(titles) :]:
@@ -80,7 +80,6 @@ def draw_means(
     number: int,
     label: str = "",
     across: bool = False,
-    name: str = "",
     **look: Any,
 ) -> None:
     """Draw means with whiskers, joined by a line, or, across, as a list from top to bottom.
@@ -88,15 +87,13 @@ def draw_means(
     Args:
         axes: to draw on.
         position: where each mean stands along x, or, across, along y.
-        rows: columns mean, low, high, or NAME, NAME_low, NAME_high; nan draws no whisker.
+        rows: columns mean, low, high; nan draws no whisker.
         number: of the series, whose look it is; -1 is the clean condition.
         label: for the legend, or empty.
         across: the means lie along x.
-        name: of the number, where it is not "mean".
         look: what differs from that look.
     """
-    columns = [name, f"{name}_low", f"{name}_high"] if name else ["mean", "low", "high"]
-    mean, low, high = rows[columns].to_numpy(float).T
+    mean, low, high = rows[["mean", "low", "high"]].to_numpy(float).T
     style = series(number) | points(number) | ({"linestyle": "none"} if across else {}) | look
     style["xerr" if across else "yerr"] = np.stack([mean - low, high - mean]).clip(min=0)
     axes.errorbar(*((mean, position) if across else (position, mean)), label=label or None, **style)
@@ -108,30 +105,6 @@ def name_rows(axes: Axes, names: Iterable[str], length: int = 34) -> None:
     axes.set_yticks(range(len(shown)), shown)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(axis="x")
-
-
-def ecdf(values: npt.ArrayLike) -> pd.DataFrame:
-    """Empirical distribution: columns share, of values at or below, in (0, 1], and value.
-
-    Of more than MOST values, those at evenly spaced ranks; each is one that was measured.
-    """
-    ordered = np.sort(np.asarray(values, dtype=float))
-    ranks = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), _MOST)).round().astype(int))
-    return pd.DataFrame({"share": (ranks + 1) / len(ordered), "value": ordered[ranks]})
-
-
-def draw_ecdf(axes: Axes, rows: pd.DataFrame, label: str, look: Mapping[str, Any]) -> None:
-    """Draw steps, or a dot per image if there are fewer than FEWEST_FOR_CURVE.
-
-    Args:
-        axes: to draw on.
-        rows: columns images, share, value.
-        label: of the line.
-        look: its colour, dashes and width.
-    """
-    if rows["images"].iloc[0] < FEWEST_FOR_CURVE:
-        look = {**look, "linestyle": "none", "marker": "o", "markersize": 4}
-    axes.plot(rows["value"], rows["share"], label=label, drawstyle="steps-post", **look)
 
 
 def strongest(frame: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -157,19 +130,40 @@ def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on th
         label: of the numbers.
     """
     pairs = list(dict.fromkeys(zip(frame["unit"], frame["class"], strict=True)))
-    conditions = list(dict.fromkeys(frame["condition"]))
-    figure = canvas(5.0, 0.6 + (0.14 + 0.09 * len(conditions)) * len(pairs))
-    axes = figure.subplots()
-    indexed = frame.set_index(["unit", "class"])
-    for number, condition in enumerate(conditions):
-        rows = indexed[indexed["condition"] == condition].reindex(pairs)
-        position = np.arange(len(pairs)) + (number - (len(conditions) - 1) / 2) * 0.7 / len(conditions)
-        draw_means(axes, position, rows, number - 1, display_name(condition), across=True, **points(number))
-    axes.axvline(0, color=INK, linewidth=0.8)
+    conditions = frame.set_index(["unit", "class"]).groupby("condition", sort=False)
     units, classes = (shortened_apart((pair[column] for pair in pairs), 24) for column in (0, 1))
-    name_rows(axes, [f"do({unit}) on {name}" for unit, name in zip(units, classes, strict=True)], 60)
-    axes.set_xlabel(label)
-    return with_legend(figure) if len(conditions) > 1 else figure
+    names = [f"do({unit}) on {name}" for unit, name in zip(units, classes, strict=True)]
+    return forest(names, {"": {display_name(str(name)): rows.reindex(pairs) for name, rows in conditions}}, label)
+
+
+@styled
+def forest(names: Sequence[str], panels: Mapping[str, Mapping[str, pd.DataFrame]], label: str) -> Figure:
+    """Plot dots with intervals, a row per name, beside a line at 0.
+
+    Args:
+        names: of the rows, from above.
+        panels: by title, series by their names: columns mean, low and high, a row per name; nan draws nothing.
+        label: of the numbers.
+    """
+    looks = list(dict.fromkeys(name for of_panel in panels.values() for name in of_panel))
+    most = max(map(len, panels.values()))
+    figure = canvas(5.0 + 1.0 * (len(panels) > 1), 0.6 + (0.14 + 0.09 * most) * len(names))
+    drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    name_rows(drawn[0], names, 60)
+    for axes, (title, of_panel) in zip(drawn, panels.items(), strict=True):
+        for number, (name, rows) in enumerate(of_panel.items()):
+            position = np.arange(len(names)) + (number - (len(of_panel) - 1) / 2) * 0.7 / len(of_panel)
+            look = looks.index(name)
+            draw_means(axes, position, rows, look - 1, name, across=True, **points(look))
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set(title=title, xlabel=label)
+        axes.grid(axis="x")
+    return with_legend(figure) if len(looks) > 1 else figure
+
+
+def interval_columns(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Columns NAME, NAME_low and NAME_high as mean, low and high."""
+    return frame[[name, f"{name}_low", f"{name}_high"]].set_axis(["mean", "low", "high"], axis=1)
 
 
 @styled
@@ -197,7 +191,6 @@ def heat_maps(
         axes.pcolormesh(numbers, cmap=colours, norm=scale, edgecolor=LINE, linewidth=0.4)
         for (row, column), text in np.ndenumerate(texts[title].to_numpy()):
             look: Any = {"color": contrasting(colours(float(scale(numbers[row, column])))), "fontsize": _CELL_TYPE}
-            look["weight"] = "bold" if isinstance(text, BestText) else "normal"
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", **look)
         axes.set_title(title)
         axes.tick_params(length=0)

@@ -20,7 +20,7 @@ from dovision.config.component import make_group
 from dovision.functional.intervals import NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
-from dovision.report.style import FORMS, WIDTHS, BestText, save_figure
+from dovision.report.style import FORMS, WIDTHS, save_figure
 from dovision.results.display_names import component_text
 from dovision.results.finding import level_text
 from dovision.results.run_record import MODEL, Run
@@ -365,7 +365,5 @@ def _row(cells: Iterable[str]) -> str:
     texts = []
     for cell in cells:
         lines = [escaped(line) for line in cell.split("\n")]
-        if isinstance(cell, BestText):
-            lines = [rf"\textbf{{{line}}}" for line in lines]
         texts.append(lines[0] if len(lines) == 1 else several % r" \\ ".join(lines))
     return " & ".join(texts) + r" \\"

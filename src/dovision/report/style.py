@@ -6,14 +6,13 @@ import itertools
 import re
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -37,7 +36,6 @@ SIGN = "warm: evidence for the class, which do(unit) takes away; cool: evidence 
 WIDTHS = (3.25, 5.5, 6.75)  # inches: a column of two, the text of a page without columns, and both columns
 PAGE = 9.0  # inches that a figure is high at most
 TYPE, SMALL = 8, 7  # points in print: titles and labels; numbers of axes, legends, tables and notes
-FEWEST_FOR_CURVE = 20  # images; of fewer each is drawn, and no curve
 
 STYLE: Any = {
     "svg.hashsalt": "dovision",
@@ -115,17 +113,6 @@ def canvas(width: float, height: float, pictures: bool = False) -> Figure:
 def panels_across(width: float, margin: float = 0.5) -> int:
     """Number of panels of a width that fit side by side beside a margin, in inches."""
     return max(1, int((_WIDEST.get() - margin + 0.01) / width))
-
-
-def images_on_a_page(most: int, inches: Callable[[int], tuple[float, float]]) -> int:
-    """Number of images in a figure of pictures: as many as a page fits, at least one.
-
-    Args:
-        most: images.
-        inches: width and height at best of the figure of so many images.
-    """
-    fitting = (images for images in range(most, 1, -1) if height_for_print(*inches(images)) <= PAGE)
-    return next(fitting, 1)
 
 
 def height_for_print(width: float, height: float) -> float:
@@ -211,27 +198,6 @@ def inline_svg(text: str, prefix: str) -> str:
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)
     text = text.replace(f"fill: {PAPER}", "fill: none")
     return text.replace(INK, "currentColor").replace(LINE, "var(--line)")
-
-
-class BestText(str):
-    """Text of a column's best number, set in bold by figures, LaTeX and the page."""
-
-
-def with_best(texts: pd.DataFrame, numbers: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> pd.DataFrame:
-    """Mark the text of a column's largest number as `BestText` if its interval is above all others.
-
-    A number without an interval is not shown to be below it.
-
-    Args:
-        texts, numbers, low, high: tables of one shape: what is written, the numbers, and the ends of their intervals.
-    """
-    first = numbers.eq(numbers.max())
-    others = high.where(high.notna() | numbers.isna(), np.inf).mask(first)
-    best = first & (first.sum() == 1) & (low > others.max())
-    cells = np.empty(texts.shape, dtype=object)
-    for position, text in np.ndenumerate(texts.to_numpy(dtype=object)):
-        cells[position] = BestText(text) if best.iat[position] else str(text)
-    return pd.DataFrame(cells, texts.index, texts.columns, dtype=object)
 
 
 def shortened(text: str, length: int) -> str:

@@ -61,11 +61,6 @@ AT_RATES = [f"{name}_{rate}" for name in ("false_clean", "false_noise", "evasion
 DETECTION_METRICS = ["success", *AGAINST, *AT_RATES]
 HEADLINES = ["auroc", *TWINS, "auroc_noise", "auprc", "tpr_1", "tpr_5", "auroc_all", "false_clean_5", "false_noise_5"]
 
-COMPARED_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # numbers of steps that are compared
-ALL_DIRECTIONS = "all directions"  # an image is evaded if it is in one of them
-
-Limits = Mapping[str, float]
-
 
 def detection(folder: Path, names: Sequence[str] | None = None, level: float = LEVEL) -> pd.DataFrame:
     """Table of detection metrics: a row per (detector, variant, fitted_on, attack, eps, norm, family), on test images.
@@ -180,42 +175,6 @@ def unseen(frame: pd.DataFrame) -> pd.DataFrame:
     return best_variant(rows[(rows["fitted_on"] == "") | (rows["fitted_on"] == rows["family"].map(all_but))])
 
 
-def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
-    """Metrics of runs that differ only in seed, as text, with the range in NAME_low and NAME_high.
-
-    A row per row of `detection`; NAME is such as "0.303, 0.168, -", in the order of the folders, "-" where a run has no
-    number; `seeds` counts the runs that have the row; images and successful are sums over them.
-    """
-    tables = [read_detection(folder) for folder in folders]
-    frame = pd.concat([table.set_index(pd.Index([number] * len(table))) for number, table in enumerate(tables)])
-    rows = frame.groupby(_KEY, sort=False, dropna=False)
-    counts = rows.agg(seeds=("attacker", "size"), attacker=("attacker", "first"))
-    counts["tuned"] = rows["tuned"].agg(lambda texts: "; ".join(dict.fromkeys(texts)))
-    sums = rows[["images", "successful"]].sum()
-    texts = rows[DETECTION_METRICS].agg(lambda values: ", ".join(map(_text, values.reindex(range(len(tables))))))
-    ends = [rows[DETECTION_METRICS].agg(how).add_suffix(end) for end, how in {"_low": "min", "_high": "max"}.items()]
-    return pd.concat([counts, sums, texts, *ends], axis=1).reset_index()
-
-
-def _text(share: float) -> str:
-    """Format a share with three decimals, or two significant digits if these are zeros; "-" for nan."""
-    return "-" if pd.isna(share) else f"{share:.2g}" if 0 < share < 0.0015 else f"{share:.3f}"
-
-
-def matrix(frame: pd.DataFrame) -> pd.DataFrame:
-    """AUROC by the family that a detector was fitted on and the family it is tested on.
-
-    Args:
-        frame: from `detection`.
-
-    Returns:
-        The rows of whole families, the unsupervised first; seen: the detector was fitted to attacks of this family.
-    """
-    rows = frame[(frame["attack"] == WHOLE_FAMILY) & (frame["variant"] != UNFITTED_SUM)]
-    rows = rows.sort_values("fitted_on", key=lambda names: names != "", kind="stable", ignore_index=True)
-    return rows.assign(seen=(rows["fitted_on"] == rows["family"]) | (rows["fitted_on"] == ALL_ATTACKS))
-
-
 def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     """The attacked row of each image that an attacker with access to scores would pick.
 
@@ -231,7 +190,7 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     return attacked.iloc[order].drop_duplicates("sample")
 
 
-def _limits(scores_of_fit: pd.DataFrame, detector: str) -> Limits:
+def _limits(scores_of_fit: pd.DataFrame, detector: str) -> Mapping[str, float]:
     clean = scores_of_fit[scores_of_fit["attack"] == CLEAN]
     for split in (VAL, TEST):
         if not clean["split"].eq(split).any():
@@ -241,33 +200,6 @@ def _limits(scores_of_fit: pd.DataFrame, detector: str) -> Limits:
             )
     scores = clean.loc[clean["split"] == VAL, "score"].to_numpy(float)
     return {name: threshold(scores, rate) for name, rate in RATES.items()}
-
-
-def evasion_by_steps(frame: pd.DataFrame) -> pd.DataFrame:
-    """Share of correctly classified images that evade classifier and detector within a number of steps.
-
-    A short attack is read off a long one, whose first steps are longer than those of an attack of that many steps.
-
-    Args:
-        frame: of adaptive.parquet.
-
-    Returns:
-        A row per detector, variant, fitted_on, attack, eps, direction (also "all directions") and steps, with `images`
-        (right when clean) and their `groups`, mean, low, high and reason.
-    """
-    right = frame[frame["right"]]
-    key = [*DETECTOR, *CONDITION]
-    best = right.groupby([*key, "sample", "group"], sort=False, observed=True, as_index=False)[["first", "steps"]].min()
-    both = pd.concat([right, best.assign(direction=ALL_DIRECTIONS)], ignore_index=True)
-    rows = []
-    for names, attempts in both.groupby([*key, "direction"], sort=False, observed=True):
-        first, groups = attempts["first"].to_numpy(float, na_value=np.inf), attempts["group"].to_numpy()
-        most = int(attempts["steps"].max())
-        for steps in [*(number for number in COMPARED_STEPS if number < most), most]:
-            row = dict(zip([*key, "direction"], names, strict=True)) | {"steps": steps, "images": len(attempts)}
-            share = share_of_images(first <= steps, groups)
-            rows.append(row | {"groups": share.n} | share.columns())
-    return pd.DataFrame(rows)
 
 
 def convergence(frame: pd.DataFrame) -> pd.DataFrame:
@@ -323,7 +255,7 @@ def _conditions(test: pd.DataFrame, families: Mapping[str, str], fitted_on: str)
             yield _Condition(WORST, float(eps), "", worst_case(rows), clean, noise)
 
 
-def _row(condition: _Condition, limits: Limits, level: float) -> dict[str, Any]:
+def _row(condition: _Condition, limits: Mapping[str, float], level: float) -> dict[str, Any]:
     rows, clean = condition.rows, condition.clean
     right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
     row: dict[str, Any] = {"attack": condition.attack, "eps": condition.eps, "family": condition.family}
@@ -340,7 +272,7 @@ def _row(condition: _Condition, limits: Limits, level: float) -> dict[str, Any]:
 
 
 def _metrics(
-    rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits, level: float = LEVEL
+    rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Mapping[str, float], level: float = LEVEL
 ) -> dict[str, Number]:
     """Metrics of a condition by name; `noise` holds images with noise of any epsilon."""
     by_sample = clean.set_index("sample")

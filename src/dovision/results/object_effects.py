@@ -22,8 +22,6 @@ _LOG_ODDS = [f"log_odds{end}" for end in _ENDS]
 TRUE = [*_CELL, "mean", "low", "high", "reason", *_LOG_ODDS, *SPREAD, "clusters", "images", "objects"]
 CONTRASTS = [*_CELL, "clusters", "images", "objects", "p", "p_holm", *SPREAD]
 CONTRASTS += [f"{name}{end}" for name in ("box", "control", "difference") for end in _ENDS] + _LOG_ODDS
-CHANGES = ["condition", "class", "kind", "objects", "clusters"]
-CHANGES += [f"{name}{end}" for name in ("change", "size") for end in _ENDS]
 
 
 def object_rows(folder: Path) -> pd.DataFrame:
@@ -119,42 +117,6 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     frame["p"] = [mean_p_value(cell["log_odds"].to_numpy(float), cell["group"].to_numpy()) for _, cell in cells]
     frame["p_holm"] = frame.groupby("condition")["p"].transform(lambda p: holm(p.to_numpy(float)))
     return without_few(frame[CONTRASTS])
-
-
-def cause_and_tag(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean true effects, in log-odds, of causes and of the tag in each image with both.
-
-    Returns:
-        sample, condition, class, cause, tag.
-    """
-    rows, means = _relevant(rows), {}
-    for name, chosen in (("cause", rows["label"].notna()), ("tag", rows["kind"] == TAG)):
-        means[name] = rows[chosen].groupby(["sample", "condition", "class"], sort=False)["log_odds_effect"].mean()
-    return pd.DataFrame(means).dropna().reset_index()
-
-
-def changes_by_attacks(rows: pd.DataFrame) -> pd.DataFrame:
-    """Change of true effects by each attack, in log-odds, per kind of object.
-
-    Returns:
-        condition, class, kind (causes first, then the tag), objects, clusters; change, the mean of attacked minus clean
-        over the same objects of the same images, and size, that of its absolute value, without an interval, each with
-        _low, _high, _reason.
-    """
-    rows, same = _relevant(rows), ["sample", "class", "object"]
-    clean = rows.loc[rows["condition"] == CLEAN, [*same, "log_odds_effect"]]
-    both = rows[rows["condition"] != CLEAN].merge(clean, on=same, suffixes=("", "_clean"))
-    change = both["log_odds_effect"] - both["log_odds_effect_clean"]
-    rank = both["label"].isna() + (both["label"].isna() & (both["kind"] != TAG)).astype(int)
-    both = both.assign(change=change, size=change.abs(), rank=rank).sort_values("rank", kind="stable")
-    return grouped_means(both, CHANGES[:3], ["change", "size"], sizes=("size",)).reindex(columns=CHANGES)
-
-
-def _relevant(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows on relevant classes: an object's own class, or every class for objects without one."""
-    spoken = rows["label"].dropna().unique()
-    on_its_class = (rows["label"] == rows["class"]) | rows["label"].isna()
-    return rows[on_its_class & rows["class"].isin(spoken)]
 
 
 def first_half(folder: Path) -> pd.Series[bool]:

@@ -21,15 +21,9 @@ from dovision.io.atomic import replacing
 from dovision.results.tables import CLEAN, SAMPLES, read_table
 
 EFFECT_MAPS_FOLDER = "maps"  # the folder inside a run directory
-_CHOSEN = "of each class, predicted rightly and wrongly, in turn the first ones"
 FILE_NAME_CHARACTERS = str.maketrans("=/", "--")  # of a condition's name what a file's name should not hold
 
 Picture = npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
-
-
-def chosen_in_words(labels: Mapping[str, int]) -> str:
-    """Describe how pictures are chosen, given the number of images per class, if labelled."""
-    return _CHOSEN if labels else "the first ones"
 
 
 def thumbnail_path(folder: Path, sample: int, condition: str) -> Path:

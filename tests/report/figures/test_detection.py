@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from dovision.report.figures._detection_plots import distributions, operating_curves, spaced
-from dovision.report.figures.detection import Detectors
+from dovision.report.figures.detection import Detectors, roc_curves
 from dovision.report.report_figure import latex_table
-from dovision.results.detection_summary import read_detection, write_detection
-from dovision.results.detection_tables import NOISE, all_but, read_scores
+from dovision.results.detection_summary import WORST, read_detection, write_detection
+from dovision.results.detection_tables import all_but, preferred_scores
 from dovision.results.detector_comparison import write_comparison
 from dovision.results.run_record import Run
-from dovision.results.tables import CLEAN
-from made_scores import ATTACKS, MADE, write_scores, write_steps
+from made_scores import MADE, write_scores, write_steps
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
 
@@ -54,26 +51,10 @@ def report_figures(run):
     return {report_figure.name: report_figure for report_figure in DETECTORS.of_run(run)}
 
 
-def texts(report_figure):
-    return [text.get_text() for axes in report_figure.figure.axes for text in axes.texts]
-
-
 def test_all_figures_are_drawn(report_figures):
     tables = [f"detection_table_eps_{eps}" for eps in ("0.1", "0.2", "0.3")]
-    others = ["adaptive", "convergence", "curves", "epsilon", "matrix_effect_consistency", "scores"]
-    families = ["detection_unseen", "detection_families", "detection_comparison"]
-    assert list(report_figures) == [*families, *tables, *(f"detection_{name}" for name in others)]
-
-
-def test_a_difference_of_a_hundredth_is_seen_beside_one_of_a_half(report_figures):
-    panels = report_figures["detection_comparison"].figure.axes
-    assert len({axes.get_xlim() for axes in panels}) == 1
-    for axes in panels:
-        left, right = axes.get_xlim()
-        assert left <= -0.01
-        assert right >= 0.01
-        near, far = axes.transScale.transform([(0.01, 0), (right, 0)])[:, 0]
-        assert near > far / 4
+    families = ["detection_families", "detection_comparison"]
+    assert list(report_figures) == [*families, *tables, "detection_adaptive", "detection_curves"]
 
 
 def test_the_table_has_cost_noise_control_and_the_adaptive_attacker_last(report_figures):
@@ -106,23 +87,9 @@ def test_the_tables_are_set_by_latex_and_fit_the_page(report_figures, typeset):
     assert "Overfull" not in typeset(*tables)
 
 
-def test_the_matrix_has_the_unseen_above_the_fits_to_each_attack(report_figures):
-    axes = report_figures["detection_matrix_effect_consistency"].figure.axes[0]
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names[:3] == ["maximum softmax probability", "feature squeezing", "effect profile"]
-    hardened = ["FGSM", "PGD", "all attacks", "all others"]
-    assert names[3:] == ["all attacks", *(f"hardened: {fit}" for fit in hardened)]
-
-
-def test_the_unseen_families_are_shown_as_a_picture_and_with_intervals(report_figures):
-    figure = report_figures["detection_unseen"].figure
-    against_clean, against_noise = figure.axes[:2]
-    assert [axes.get_title("left") for axes in (against_clean, against_noise)] == ["against clean", "against noise"]
-    assert [label.get_text() for label in against_noise.get_xticklabels()] == ["FGSM", "PGD"]
-    names = [label.get_text() for label in against_clean.get_yticklabels()]
-    assert names[:2] == ["maximum softmax probability", "feature squeezing"]
-    assert len(names) == 4  # of each detector the preferred variant
+def test_families_have_every_number_with_its_interval(report_figures):
     table = report_figures["detection_families"].table
+    assert len(table) == 4  # of each detector the preferred variant
     assert table.index.tolist()[-1] == "effect consistency, supervised, hardened, family unseen"
     data = report_figures["detection_families"].data
     own = data[(data["detector"] == "effect_consistency") & (data["family"] == "pgd")].iloc[0]
@@ -134,65 +101,30 @@ def test_the_unseen_families_are_shown_as_a_picture_and_with_intervals(report_fi
     assert lines[[line[:6] for line in lines].index("TPR 5%") + 1].startswith(rejected)
 
 
-def test_undetected_success_is_drawn_against_the_number_of_steps(report_figures):
-    report_figure = report_figures["detection_convergence"]
-    (axes,) = report_figure.figure.axes
-    assert axes.get_legend_handles_labels()[1] == ["weighted", "selective", "all directions"]
-    data = report_figure.data.set_index(["direction", "steps"])["mean"]
-    assert data["weighted"].to_dict() == {1: 0.25, 2: 0.25, 5: 0.5, 8: 0.5}
-    assert data["all directions"].to_dict() == {1: 0.25, 2: 0.25, 5: 0.75, 8: 0.75}
-
-
 def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
     run = make_run(tmp_path, success=0.0, eps=(0.1,), attacks=("pgd",), adaptive=False, made=MADE[:2], images=20)
     drawn = {report_figure.name: report_figure for report_figure in DETECTORS.of_run(run)}
-    assert list(drawn) == ["detection_table_eps_0.1", "detection_scores"]
+    assert list(drawn) == ["detection_table_eps_0.1"]
     assert "PGD 0 of 20" in drawn["detection_table_eps_0.1"].caption
     assert "-\n-\n-\n-" in drawn["detection_table_eps_0.1"].table.to_numpy()
 
 
-def test_runs_of_several_seeds_have_tables_with_the_number_of_each_training(tmp_path):
-    small = {"eps": (0.1,), "attacks": ("pgd",), "adaptive": False, "made": MADE[:2], "images": 40}
-    runs = [make_run(tmp_path / str(seed), seed, **small) for seed in range(3)]
-    (table,) = DETECTORS.of_sweep([*runs, Run(tmp_path, "", "completed", {}, {}, {})])
-    assert table.name == "detection_table_seeds_eps_0.1"
-    assert "In the tables: numbers of each training, seeds 0, 1, 2 in this order; n is summed" in table.caption
-    aurocs = [read_detection(run.folder).query("attack == 'pgd'")["auroc_paired"].iloc[0] for run in runs]
-    shown = ", ".join(f"{auroc:.3f}" for auroc in aurocs).replace("0.", ".")
-    assert any(text.startswith(f"{shown}\n") for text in table.table.to_numpy().ravel())
-    assert list(DETECTORS.of_sweep(runs[:1])) == []
-    runs = [make_run(tmp_path / f"two {seed}", seed, **small | {"attacks": ATTACKS}) for seed in range(2)]
-    drawn = list(DETECTORS.of_sweep(runs))
-    names = [one.name for one in drawn]
-    assert names == ["detection_unseen_seeds", "detection_families_seeds", "detection_table_seeds_eps_0.1"]
-    assert "the lowest of the trainings; bold" in drawn[0].caption
-    assert f"{drawn[0].data['auroc_low'].iloc[0]:.3f}".replace("0.", ".") in texts(drawn[0])
-    assert not any("mean" in one.caption.lower() for one in drawn)
-
-
-def test_operating_curves_rise_and_perfect_detection_is_a_corner(tmp_path):
-    write_scores(tmp_path, made=[("odin", "as is", 100.0, 0.0)], attacks=("pgd",), adaptive=False)
-    curves = operating_curves(read_scores(tmp_path))
-    for _, rows in curves.groupby("eps"):
-        assert rows["false"].is_monotonic_increasing
-        assert rows["found"].is_monotonic_increasing
-        assert rows.loc[rows["false"] == 0, "found"].max() == 1
-        assert rows.loc[rows["false"] == 0, "precision"].min() == 1
-
-
-def test_distributions_are_those_of_clean_noise_and_successful_attacks(run):
-    scores = read_scores(run.folder)
-    frame = distributions(scores)
-    clean = frame[(frame["detector"] == "max_softmax") & (frame["condition"] == CLEAN)]
-    own = scores[(scores["split"] == "test") & (scores["attack"] == CLEAN) & (scores["detector"] == "max_softmax")]
-    assert clean["value"].tolist() == sorted(own["score"])
-    assert clean["share"].tolist() == pytest.approx(np.arange(1, len(own) + 1) / len(own))
-    assert frame["eps"].unique().tolist() == [0.2]
-    assert dict.fromkeys(frame["condition"]) == dict.fromkeys([CLEAN, NOISE, "attacked"])
+def test_the_area_under_each_curve_is_the_auroc_of_the_table(run, report_figures):
+    frame = read_detection(run.folder)
+    worst = frame[(frame["attack"] == WORST) & (frame["detector"] == "max_softmax")].set_index("eps")["auroc"]
+    curves = report_figures["detection_curves"].data.query("detector == 'max_softmax'")
+    for eps, rows in curves.groupby("eps"):
+        false, found = np.r_[0, rows["false"]], np.r_[0, rows["found"]]
+        assert np.trapezoid(found, false) == pytest.approx(worst[eps])
 
 
 @pytest.mark.parametrize(
-    ("eps", "shown"), [([0, 0.3, 0.1], [0.1, 0.3]), ([1, 2, 3, 4, 5], [1, 3, 5]), ([0], []), ([0, 7], [7])]
+    ("eps", "drawn"), [((0.3, 0.1), [0.1, 0.3]), ((0.1, 0.2, 0.3, 0.4, 0.5), [0.1, 0.3, 0.5]), ((0.7,), [0.7])]
 )
-def test_a_few_epsilons_are_spread_over_all(eps, shown):
-    assert spaced(pd.Series(eps, dtype=float)) == shown
+def test_curves_are_of_a_few_epsilons_and_perfect_detection_is_a_corner(eps, drawn, tmp_path):
+    write_scores(tmp_path, made=[("odin", "as is", 100.0, 0.0)], attacks=("pgd",), adaptive=False, eps=eps)
+    curves = roc_curves(preferred_scores(tmp_path).query("split == 'test'"))
+    assert curves["eps"].unique().tolist() == drawn
+    for _, rows in curves.groupby("eps"):
+        assert rows["false"].is_monotonic_increasing
+        assert rows.loc[rows["false"] == 0, "found"].max() == 1

@@ -43,7 +43,7 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, m
 
 def test_units_with_a_place_in_the_image_have_maps_instead(runs):
     drawn = [report_figure.name for report_figure in Effects(0, averages=10, units=5, maps=3).of_run(runs[0])]
-    assert drawn == ["average_effect_maps", "effect_distribution", "average_effects"]
+    assert drawn == ["average_effect_maps", "average_effects"]
 
 
 def test_of_two_classes_that_exclude_each_other_each_effect_is_shown_once(runs, monkeypatch):

@@ -28,7 +28,7 @@ def test_a_run_of_boxes_shows_them_against_their_controls(painted_run):
     assert "boxes of objects (fill mean, controls 2, seed 0)" in report_figure.caption
     assert "Holm-adjusted" in report_figure.caption
     left, right = report_figure.figure.axes
-    names = [tick.get_text() for tick in left.get_yticklabels()]
+    names = [tick.get_text().partition(" (n = ")[0] for tick in left.get_yticklabels()]
     assert set(names) == {"nodule", "opacity", "tag on nodule", "tag on opacity", "rib on nodule", "rib on opacity"}
     drawn = right.lines[0].get_xdata()
     assert drawn.tolist() == sorted(report_figure.data["difference"])  # the strongest loss of evidence on top

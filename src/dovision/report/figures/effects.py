@@ -1,4 +1,4 @@
-"""Figures of the effects of a run: their distribution over images, and averages, as maps, as a list or by class."""
+"""Figures of the average effects of a run: as maps, as a list or by class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import (
     EFFECT_INTERVALS,
     LEVEL,
@@ -19,23 +18,20 @@ from dovision.functional.intervals import (
     level_of_selected,
 )
 from dovision.report.image_overlay import PANEL, colour_bar, draw_dots, draw_overlay, unit_values
-from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
-from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
+from dovision.report.plots import average_effects_plot, heat_maps, strongest
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected
 from dovision.report.style import (
     EFFECT_COLOURS,
-    FEWEST_FOR_CURVE,
     SIGN,
     SMALL,
     canvas,
-    logarithmic,
     panels_across,
-    series,
     shortened_apart,
     styled,
 )
 from dovision.results import average_effect
 from dovision.results.average_effect import effects_beyond
-from dovision.results.display_names import MEAN_EFFECT, display_name
+from dovision.results.display_names import display_name
 from dovision.results.finding import bracketed
 from dovision.results.image_tables import read_masks
 from dovision.results.interchange_accuracy import interchange_accuracy
@@ -51,7 +47,7 @@ IN_THE_NUMBERS = f"In the numbers: {EFFECT_INTERVALS}; in log-odds, Student's t,
 
 @dataclass
 class Effects(FigureComponent):
-    """Figures of average effects: maps, distribution of |expected effect|, largest averages."""
+    """Figures of average effects: as maps, the largest ones, and units against classes."""
 
     averages: int  # pairs of a unit and a class whose average effect is drawn
     units: int  # units that are drawn against classes
@@ -62,10 +58,8 @@ class Effects(FigureComponent):
         opposite = read_task(run.folder).opposite
         averaged = averaged[(averaged["class"] != opposite) & averaged["mean"].notna()]
         if averaged.empty:  # too few images for an average
-            yield from _distribution(run)
             return
         yield from average_effect_maps(run, averaged, self.maps, opposite)
-        yield from _distribution(run)
         yield _averages(run, averaged, self.averages, opposite)
         yield from _effects_beyond(run, self.averages, opposite)
         yield from _interchange(run, self.averages)
@@ -80,49 +74,6 @@ def _has_places(run: Run) -> bool:
     if first is None:  # no row of any class is kept
         return run.config.get("intervention", {}).get("site", INPUT) == INPUT
     return bool(first.null_count < len(first))
-
-
-def _distribution(run: Run) -> Iterator[ReportFigure]:
-    samples = read_samples(run.folder).dropna(subset=[MEAN_EFFECT])  # an image without a unit has none
-    if samples["sample"].nunique() < 2:
-        return
-    noise = str(run.config["attack"].get("_target_")).endswith(".RandomSign")  # which is not out to succeed
-    chosen = samples[(samples["condition"] == CLEAN) | (samples["success"] == True) | noise]  # noqa: E712  (null is neither)
-    groups = chosen.groupby("condition", sort=False)
-    curves = [ecdf(rows[MEAN_EFFECT]).assign(condition=condition, images=len(rows)) for condition, rows in groups]
-    frame = pd.concat(curves, ignore_index=True)
-    others = "all images with noise" if noise else "the attacked images on which the attack succeeded"
-    attacked = samples["condition"].nunique() > 1
-    text = f"All clean images, and {others}." if attacked else "All images."
-    if silent := [name for name in samples["condition"].unique() if name not in groups.groups]:
-        text += f" No attack succeeded at {', '.join(map(display_name, silent))}."
-    text += (
-        f" Dots where there are fewer than {FEWEST_FOR_CURVE} images. No interval. The left edge holds values below "
-        f"1/10,000 of the largest, or below {RESOLUTION:.0e}, the resolution of float32 probabilities."
-    )
-    words = caption(text, [run], f"n = {span(frame['images'])} images a line.")
-    title = f"Distribution of |expected effect|{', clean against attacked' if attacked else ''}"
-    yield ReportFigure("effect_distribution", title, words, effect_distribution(frame), frame)
-
-
-@styled
-def effect_distribution(frame: pd.DataFrame) -> Figure:
-    """Plot the cumulative distribution of mean |expected effect| over images; logarithmic over a decade.
-
-    Args:
-        frame: from `ecdf`, with condition and images.
-    """
-    figure = canvas(3.25, 2.4)
-    axes = figure.subplots()
-    largest = max(float(frame["value"].max()), RESOLUTION)
-    frame = frame.assign(value=frame["value"].clip(lower=max(largest / 1e4, RESOLUTION)))
-    for number, (condition, rows) in enumerate(frame.groupby("condition", sort=False)):
-        draw_ecdf(axes, rows, f"{display_name(str(condition))} (n = {rows['images'].iloc[0]:,})", series(number - 1))
-    if largest > 10 * frame["value"].min():
-        logarithmic(axes)
-    axes.set(xlabel="mean |expected effect| of an image", ylabel="share of images", ylim=(0, 1.02))
-    axes.grid()
-    return with_legend(figure)
 
 
 def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:

@@ -1,10 +1,8 @@
-"""Figures of the maps of explainers: how they look, how they score, and whether they pass the sanity checks."""
+"""Figures of the maps of explainers: how they score, and whether they pass the sanity checks."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,39 +10,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
-from dovision.report.figures.gallery import explained_classes, map_gallery, panel_inches
-from dovision.report.image_overlay import OUTLINES
-from dovision.report.plots import REFERENCE_MAPS, draw_means, heat_maps, name_rows, panel_rows, with_legend
+from dovision.report.plots import REFERENCE_MAPS, draw_means, heat_maps, panel_rows, with_legend
 from dovision.report.report_figure import Caption, FigureComponent, ReportFigure, caption, span
-from dovision.report.style import (
-    FAINT,
-    INK,
-    MARKERS,
-    PAGE,
-    SMALL,
-    BestText,
-    canvas,
-    images_on_a_page,
-    panels_across,
-    series,
-    styled,
-)
+from dovision.report.style import FAINT, INK, MARKERS, canvas, series, styled
 from dovision.results import explanation_metrics, map_summary
 from dovision.results.display_names import component_text, display_name
-from dovision.results.finding import bracketed, direction
-from dovision.results.image_tables import (
-    AS_IS,
-    MAPS_FILE,
-    read_box_table,
-    read_grid,
-    read_maps,
-    read_object_masks,
-    read_reference,
-)
+from dovision.results.finding import bracketed
+from dovision.results.image_tables import MAPS_FILE, read_grid, read_reference
 from dovision.results.map_findings import at_chance
 from dovision.results.run_record import Run
-from dovision.results.tables import CLEAN
-from dovision.results.thumbnails import chosen_in_words, load_thumbnail, thumbnail_path
 
 TITLES = {
     "pointing": "pointing\ngame ↑",
@@ -61,17 +35,12 @@ TITLES = {
     "stability": "stability\n(Spearman) ↑",
     "hit_rate": "hit rate\n(no margin) ↑",
 }
-_NAMES, _PANEL = 1.9, 0.88  # inches of the names of explainers, and of a panel of a metric
-COMPARED = ("true_effects", map_summary.POOLED, map_summary.GIVEN_AREA, "energy", "pointing")  # by differences
 LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
 _SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
 
 
-@dataclass
 class Maps(FigureComponent):
     """Figures of a run's maps; none without maps."""
-
-    gallery: int  # images whose maps are drawn
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if not (run.folder / MAPS_FILE).is_file():
@@ -82,11 +51,7 @@ class Maps(FigureComponent):
         for cost in ("seconds", "passes"):
             scores[cost] = scores["explainer"].map(run.record.get(f"{cost}_per_map", {})).astype(float)
         if scores["mean"].notna().any():  # there are enough images
-            yield _table(run, scores, frame)
-            yield from _differences(run, scores)
-            yield from _reliability(run, truth[0])
-            yield _dots(run, scores, frame)
-        yield from _gallery(run, self.gallery)
+            yield _table(run, scores)
         yield from _estimates(run, scores)
         yield from _labels(run, frame)
         yield from _sanity(run)
@@ -121,22 +86,23 @@ def _counts(scores: pd.DataFrame) -> str:
     )
 
 
-def _table(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
+def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
     titles = {map_summary.ALL: "all cases", map_summary.CORRECT: "cases that the classifier got right"}
     rows, chance, heads = {}, at_chance(run), _titles(scores)
-    best = set() if chance else _best(scores, frame)
     ordered = scores.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
     for (cases, explainer), of_explainer in ordered.groupby(["cases", "explainer"], sort=False):
-        cells = dict(zip(of_explainer["metric"], _cells(of_explainer, best, chance is None), strict=True))
+        cells = dict(zip(of_explainer["metric"], _cells(of_explainer, chance is None), strict=True))
         row = {"explainer": display_name(str(explainer)), "maps": f"{of_explainer['maps'].iloc[0]:,}"}
-        row |= {"passes": _passes(of_explainer)} | {title: cells.get(metric, "") for metric, title in heads.items()}
+        passes = of_explainer["passes"].iloc[0]
+        row |= {"passes": "" if pd.isna(passes) else f"{passes:,.0f}"} | {
+            title: cells.get(metric, "") for metric, title in heads.items()
+        }
         rows[titles[cases], explainer] = row
     names = pd.Index([title for title, _ in rows], name="cases")
-    table = pd.DataFrame(rows.values(), names, dtype=object)  # of strings, it would lose which is the best
+    table = pd.DataFrame(rows.values(), names)
     marks = (
         f"A star: differs from {display_name(read_reference(run.folder))} on the same images and classes (p < .05, "
-        "two-sided, Holm-adjusted over the table); bold: the best of a column, controls left out, where the 95% "
-        "interval of its paired difference from the second one, or else their two intervals, say so."
+        "two-sided, Holm-adjusted over the table); the differences and their intervals are in the file."
     )
     text = (
         f"Mean of each metric. {chance.text if chance else marks} Pooled: over all objects of all images, of which the "
@@ -148,154 +114,16 @@ def _table(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
     return ReportFigure.of_table("map_scores", "Explainers and metrics", words, scores, table)
 
 
-def _passes(rows: pd.DataFrame) -> str:
-    return "" if pd.isna(passes := rows["passes"].iloc[0]) else f"{passes:,.0f}"
-
-
-def _differences(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
-    """Figure of paired differences from the reference; none without true effects or other explainers."""
-    compared = read_reference(run.folder)
-    chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
-    chosen = chosen[chosen["metric"].isin(COMPARED) & chosen["difference"].notna()]
-    if map_summary.POOLED not in set(chosen["metric"]):
-        return
-    text = chosen.assign(text=bracketed(chosen, "difference")).pivot(index="explainer", columns="metric", values="text")
-    text = text.reindex(chosen["explainer"].unique()).fillna("")
-    titles = {metric: TITLES[metric] for metric in COMPARED if metric in text}
-    table = text[list(titles)].rename(columns=titles).rename_axis(columns=None)
-    table.insert(0, "passes", [_passes(chosen[chosen["explainer"] == explainer]) for explainer in table.index])
-    table.index, compared = table.index.map(display_name), display_name(compared)
-    words = _map_caption(
-        run,
-        f"Each explainer minus {compared}, on the same images, classes and objects. Area and distance are no maps: "
-        "where one of them correlates as a map does, it could explain the map's score away.",
-        f"n = {span(chosen['pairs'])} pairs.",
-        f"In brackets: {MEAN_INTERVALS}.",
-        chosen,
-    )
-    yield ReportFigure.of_table("map_differences", f"Explainers against {compared}", words, chosen, table)
-
-
-def _reliability(run: Run, objects: pd.DataFrame) -> Iterator[ReportFigure]:
-    frame = map_summary.reliability(objects)
-    if frame.empty:
-        return
-    table = frame.assign(text=bracketed(frame)).pivot(index="explainer", columns="half", values="text")
-    table = table.rename(columns="maps {}".format, index=display_name).rename_axis(columns=None)
-    text = (
-        "Of maps that are means of several: rank correlation with true effects over all objects of all images, of the "
-        "half of the objects in whose box these maps agree best, by their standard deviation divided by the size of "
-        "the mean, and of the other half."
-    )
-    words = _map_caption(run, text, f"n = {span(frame['objects'])} objects.", f"In brackets: {MEAN_INTERVALS}.", frame)
-    yield ReportFigure.of_table("map_reliability", "Where several maps agree", words, frame, table)
-
-
 def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
     """Metrics with a number in this run."""
     has_number = scores.groupby("metric")["mean"].apply(lambda means: means.notna().any())
     return {metric: title for metric, title in TITLES.items() if has_number.get(metric, False)}
 
 
-def _best(scores: pd.DataFrame, frame: pd.DataFrame) -> set[int]:
-    """Rows of the explainers shown to be best, per metric and cases; none for controls.
-
-    Args:
-        scores: from `map_summary.scores`.
-        frame: from `agreements`, of which the paired difference from the second best decides; of pooled metrics the two
-            intervals.
-    """
-    best = set()
-    mapped = scores[~scores["explainer"].isin([*explanation_metrics.TRUTH_CONTROLS, *REFERENCE_MAPS])]
-    for (cases, name), of_metric in mapped.dropna(subset="mean").groupby(["cases", "metric"]):
-        falls = TITLES[str(name)].endswith("↓")
-        ordered = of_metric.sort_values("mean", ascending=falls, kind="stable")[:2]
-        if len(ordered) < 2:
-            continue
-        (one, low, high), (other, least, most) = ordered[["explainer", "low", "high"]].itertuples(index=False)
-        apart = high < least if falls else low > most
-        if name in explanation_metrics.MAP_METRICS:
-            of_cases = frame[frame["correct"].eq(True) | (cases == map_summary.ALL)]
-            difference = map_summary.map_difference(of_cases, one, other, str(name), LEVEL)
-            apart = direction(difference, "difference") == (-1 if falls else 1)
-        best |= {ordered.index[0]} if apart else set()
-    return best
-
-
-def _cells(rows: pd.DataFrame, best: Collection[int], starred: bool) -> list[str]:
+def _cells(rows: pd.DataFrame, starred: bool) -> list[str]:
     """Format means with intervals; starred where they differ from the reference."""
     stars = (rows["p_holm"].lt(1 - LEVEL) & starred).map({True: "*", False: ""})
-    texts = (text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows), stars, strict=True))
-    return [BestText(text) if row in best else text for row, text in zip(rows.index, texts, strict=True)]
-
-
-def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
-    area = frame["area"]
-    chance = {"energy": area.mean(), "iou": (area / (2 - area)).mean()}
-    text = (
-        "Filled: all cases; hollow: those in which the classifier was right; grey: maps that know nothing of the "
-        "classifier; dotted: a uniform map."
-    )
-    words = _map_caption(run, text, _counts(scores), f"Whiskers: {_SCORE_INTERVALS}.", scores)
-    figure = _score_dots(scores, _titles(scores), chance)
-    return ReportFigure("map_score_dots", "Explainers, metric by metric", words, figure, scores)
-
-
-@styled
-def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[str, float]) -> Figure:
-    """Plot mean metrics per explainer: filled for all cases, hollow for correct ones."""
-    explainers = list(dict.fromkeys(frame["explainer"]))
-    names, panel, letters = (_NAMES, _PANEL, 34) if panels_across(_PANEL, _NAMES) > 1 else (1.25, 0.62, 20)
-    across = min(len(titles), panels_across(panel, margin=names))
-    down = -(-len(titles) // across)
-    figure = canvas(names + panel * across, min(PAGE, (0.7 + 0.2 * len(explainers)) * down))
-    panels = figure.subplots(down, across, sharey=True, squeeze=False)
-    for axes in panels.flat[len(titles) :]:
-        axes.remove()
-    for axes, (metric, title) in zip(panels.flat, titles.items(), strict=False):
-        for cases, shift in ((map_summary.ALL, -0.12), (map_summary.CORRECT, 0.12)):
-            rows = frame[(frame["metric"] == metric) & (frame["cases"] == cases)].set_index("explainer")
-            for row_number, explainer in enumerate(explainers):
-                compared = explainer in (*REFERENCE_MAPS, *explanation_metrics.TRUTH_CONTROLS)
-                colour = FAINT if compared else INK
-                look = {"color": colour, "markerfacecolor": colour if cases == map_summary.ALL else "none"}
-                draw_means(axes, [row_number + shift], rows.reindex([explainer]), 0, across=True, capsize=0, **look)
-        if np.isfinite(chance.get(metric, np.nan)):
-            axes.axvline(chance[metric], color=INK, linewidth=0.9, linestyle=":")
-        axes.set_title(title, fontsize=SMALL)
-        axes.grid(axis="x")
-        axes.tick_params(axis="y", length=0)
-        axes.locator_params(axis="x", nbins=3)
-        axes.margins(x=0.08)
-    for axes in panels[:, 0]:
-        name_rows(axes, map(display_name, explainers), letters)
-    return figure
-
-
-def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
-    maps, boxes = read_maps(run.folder), read_box_table(run.folder)
-    pairs = explained_classes(run)
-    if pairs.empty:
-        return
-    shown = maps[maps["variant"] == AS_IS]
-    names = shown["explainer"].unique()
-    drawn = images_on_a_page(len(names), lambda count: panel_inches(count, 1))
-    shown = shown[shown["explainer"].isin(names[:drawn])]
-    pairs = pairs.iloc[: images_on_a_page(most, partial(panel_inches, drawn))]
-    masks = read_object_masks(run.folder, pairs["sample"])
-    frame = pairs.merge(shown, on=["sample", "class"], how="left")
-    pictures = {int(sample): load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
-    text = (
-        "Warm: evidence for the class that is explained; cool: evidence against it; one scale for all maps of an "
-        f"explainer; {OUTLINES}. Images with one come first."
-    )
-    text += f" Drawn: the first {drawn} of {len(names)} explainers." if drawn < len(names) else ""
-    how = chosen_in_words(run.summary["labels"])
-    words = _map_caption(run, text, f"n = {len(pictures)}, {how}; single images, so no interval.")
-    boxes = boxes[boxes["sample"].isin(pictures)]
-    figure = map_gallery(pictures, frame, boxes, read_grid(run.folder), masks)
-    data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])
-    yield ReportFigure("map_gallery", "Images, boxes and maps", words, figure, data)
+    return [text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows), stars, strict=True)]
 
 
 def _estimates(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
@@ -321,11 +149,7 @@ def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Plot map densities against true evidence, a point per object, a panel per explainer."""
     kinds = list(dict.fromkeys(frame["kind"]))
     labels = "true evidence: minus the effect", "mean of the map"
-    width = next((inches for inches in (1.9, 1.5) if 1.7 * -(-len(titles) // panels_across(inches)) < PAGE), 1.35)
-    rows = -(-len(titles) // panels_across(width))
-    figure, panels = panel_rows(titles.values(), labels, (width, min(1.7, (PAGE - 0.7) / rows)))
-    for axes in panels[: -panels_across(width)]:
-        axes.set_xlabel("")  # which stands below the last row, for all
+    figure, panels = panel_rows(titles.values(), labels, (1.35, 1.7))
     for axes, explainer in zip(panels, titles, strict=True):
         of_explainer = frame[frame["explainer"] == explainer]
         for number, object_name in enumerate(kinds):

@@ -1,66 +1,52 @@
-"""Figures of mean |expected effect| against epsilon, grid and fill, and of its spread over images by attack."""
+"""Figures of mean |expected effect| against epsilon, grid and fill."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.functional.effects import RESOLUTION
-from dovision.report.plots import draw_means, panel_rows, with_legend
-from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span, whiskers
+from dovision.report.plots import draw_means, with_legend
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, whiskers
 from dovision.report.style import (
     FAINT,
-    FEWEST_FOR_CURVE,
-    MARKERS,
     canvas,
-    logarithmic,
-    series,
     shortened,
-    shortened_apart,
     styled,
 )
-from dovision.results.display_names import MEAN_EFFECT, component_text, display_name
+from dovision.results.display_names import component_text, display_name
 from dovision.results.factors import SEED_KEY
 from dovision.results.headline_numbers import mean_effect_rows, pool_seeds
 from dovision.results.run_record import Run, alike
-from dovision.results.tables import CLEAN, read_samples
+from dovision.results.tables import CLEAN
 
-QUANTILES = {"low": 0.05, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0.95}
 EPSILON = "epsilon (pixel units, 0 = clean)"
 _FEW = 12  # jobs that their colours can distinguish
-_PANELS = 12  # that are drawn; the numbers have all
 FACTORS = ["intervention.rows", "intervention.columns", "intervention.fill"]  # the axis of the figure, and its lines
 POINT = ["series", "fill", "condition", "eps", "cells"]
 
 
 class Epsilon(FigureComponent):
-    """Figures of mean |expected effect| against epsilon, and of its quantiles for runs that differ only in attack."""
+    """Figure of mean |expected effect| against epsilon, a line per setting; none without an attack."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
-        yield from _spread(runs)
-        yield from _mean(runs)
-
-
-def _mean(runs: Sequence[Run]) -> Iterator[ReportFigure]:
-    of_settings = []  # but for the seed
-    for name, group in alike(runs, apart_from=[SEED_KEY, "attack.eps"]).items():
-        seeds = pd.Series({run.label: run.seed for run in group}, name="seed")
-        of_settings.append(mean_effect_rows(group).join(seeds, on="job").assign(job=name or group[0].label))
-    frame = pd.concat(of_settings).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
-    frame = pool_seeds(frame, ["job", "condition", "eps"])
-    if not frame["eps"].any():
-        return
-    jobs, named = frame["job"].nunique(), outstanding(frame)
-    text = "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked"
-    if jobs > len(named):
-        text += f"; of {jobs} settings, the three highest and the three lowest are named, the others are grey"
-    words = caption(f"{text}.", runs, images(frame["images"]), whiskers(frame["seeds"]), frame)
-    figure = effect_against_epsilon(frame)
-    yield ReportFigure("effect_against_epsilon", "Mean |expected effect| against epsilon", words, figure, frame)
+        of_settings = []  # but for the seed
+        for name, group in alike(runs, apart_from=[SEED_KEY, "attack.eps"]).items():
+            seeds = pd.Series({run.label: run.seed for run in group}, name="seed")
+            of_settings.append(mean_effect_rows(group).join(seeds, on="job").assign(job=name or group[0].label))
+        frame = pd.concat(of_settings).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
+        frame = pool_seeds(frame, ["job", "condition", "eps"])
+        if not frame["eps"].any():
+            return
+        jobs, named = frame["job"].nunique(), outstanding(frame)
+        text = "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked"
+        if jobs > len(named):
+            text += f"; of {jobs} settings, the three highest and the three lowest are named, the others are grey"
+        words = caption(f"{text}.", runs, images(frame["images"]), whiskers(frame["seeds"]), frame)
+        figure = effect_against_epsilon(frame)
+        yield ReportFigure("effect_against_epsilon", "Mean |expected effect| against epsilon", words, figure, frame)
 
 
 def outstanding(frame: pd.DataFrame) -> list[str]:
@@ -94,92 +80,6 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
     if len(jobs) > 1:
         figure.legend(loc="outside lower center")
     return figure
-
-
-def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
-    attacked = [run for run in runs if any(of["eps"] for of in run.summary["conditions"].values())]
-    panels = {key: _by_attack(group) for key, group in alike(attacked, apart_from=["attack"]).items()}
-    compared = {key: attacks for key, attacks in panels.items() if len(attacks) > 1}
-    if not compared:
-        return
-    rows = []
-    for key, attacks in compared.items():
-        first = next(iter(attacks.values()))[0]
-        panel = key or component_text(first.config.get("intervention", {}))
-        for attack, group in attacks.items():
-            rows += [{"panel": panel, "attack": attack} | row for row in _quantiles(group)]
-    frame = pd.DataFrame(rows)
-    shown = list(dict.fromkeys(frame["panel"]))
-    used = [run for attacks in compared.values() for group in attacks.values() for run in group]
-    text = (
-        "Mean over units of the absolute expected causal effect of an image, over all images of a condition, whether "
-        "or not the attack succeeded; points: median over images; where there are at least 20, band: the middle half, "
-        "dotted: 5% and 95%. Random-sign noise is as large as the attacks but has no target: "
-        "what it changes is no evidence of an attack."
-    )
-    if len(shown) > _PANELS:
-        text += f" Drawn: the first {_PANELS} of {len(shown)} settings."
-    figure = spread_against_epsilon(frame[frame["panel"].isin(shown[:_PANELS])])
-    title = "Distribution of |expected effect| by attack and epsilon"
-    words = caption(text, used, f"n = {span(frame['images'])} images.")
-    yield ReportFigure("effect_spread", title, words, figure, frame)
-
-
-def _by_attack(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Group runs that differ only in attack by the attack's name.
-
-    The runs of one attack differ in their epsilons alone.
-    """
-    runs_by_attack: dict[str, list[Run]] = {}
-    groups = alike(runs, apart_from=["attack.eps"])
-    kinds = {
-        key: component_text({"_target_": group[0].config.get("attack", {}).get("_target_", "")})
-        for key, group in groups.items()
-    }
-    for key, group in groups.items():
-        several = list(kinds.values()).count(kinds[key]) > 1
-        runs_by_attack.setdefault(f"{kinds[key]} ({key})" if several else kinds[key], []).extend(group)
-    return runs_by_attack
-
-
-def _quantiles(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """Images and quantiles of an attack at each epsilon; clean images are shared by its runs."""
-    tables = [read_samples(run.folder).dropna(subset=[MEAN_EFFECT]) for run in runs]
-    others = [table[table["condition"] != CLEAN] for table in tables[1:]]
-    for eps, rows in pd.concat([tables[0], *others]).groupby("eps"):
-        enough = len(rows) >= FEWEST_FOR_CURVE  # of fewer a point, the median
-        values = {
-            name: float(rows[MEAN_EFFECT].quantile(share)) if enough or name == "median" else np.nan
-            for name, share in QUANTILES.items()
-        }
-        yield {"eps": eps, "images": len(rows), **values}
-
-
-@styled
-def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """Plot quantiles of |expected effect| against epsilon, a colour per attack, logarithmic.
-
-    Args:
-        frame: columns panel, attack, eps (pixel units, 0 for clean), low, lower, median, upper, high.
-    """
-    names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
-    labels = EPSILON, "mean |expected effect| of an image"
-    figure, panels = panel_rows(shortened_apart(names, 44), labels, (2.0, 1.9), sharey=True)
-    largest = float(frame[["median", "high"]].max().max())
-    floor = max(largest / 1e4, RESOLUTION)  # smaller values stand at the lower edge
-    bounds = frame.assign(**{end: frame[end].clip(lower=floor) for end in QUANTILES})
-    for axes, name in zip(panels, names, strict=True):
-        for number, attack in enumerate(attacks):
-            rows = bounds[(frame["panel"] == name) & (frame["attack"] == attack)].sort_values("eps")
-            look = series(number)
-            axes.fill_between(rows["eps"], rows["lower"], rows["upper"], color=look["color"], alpha=0.15, lw=0)
-            for end in ("low", "high"):
-                axes.plot(rows["eps"], rows[end], color=look["color"], linestyle=":", linewidth=0.9)
-            look |= {"marker": MARKERS[number % len(MARKERS)], "markersize": 3.5, "label": display_name(attack)}
-            axes.plot(rows["eps"], rows["median"], **look)
-        logarithmic(axes, "y")
-        axes.grid(axis="y")
-    return with_legend(figure, panels[:1])
 
 
 class Grid(FigureComponent):
