@@ -17,7 +17,7 @@ from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import digests
 from dovision.io.atomic import PARTIAL
 from dovision.jobs.evaluate import main
-from dovision.jobs.job import Job, status_of
+from dovision.jobs.job import Job
 from dovision.results.run_directory import DONE, RunDirectory
 from made_datasets import flip
 
@@ -74,9 +74,10 @@ def composed(*overrides: str):
 
 
 def unlike() -> str:
-    status = status_of(RunDirectory("user"), Job(Path("user"), (), composed(*SMALL, *USER)))
-    assert (status.skip == DONE) == (status.unlike == "")
-    return status.unlike
+    run = RunDirectory("user")
+    Job(Path("user"), (), composed(*SMALL, *USER)).due(run)
+    assert (run.skip == DONE) == (run.unlike == "")
+    return run.unlike
 
 
 def test_all_that_is_read_of_other_runs_is_listed(original):

@@ -24,7 +24,7 @@ from dovision.identity.shared import Shared
 from dovision.io import sealed
 from dovision.jobs import evaluation_callbacks
 from dovision.jobs.evaluate import main
-from dovision.jobs.job import Job, RunStatus, status_of
+from dovision.jobs.job import Job
 from dovision.jobs.train import main as train
 from dovision.models import checkpoint
 from dovision.results.run_directory import DONE, RunDirectory
@@ -84,15 +84,17 @@ def condition(original, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     (run,) = read_sweep(root / "outputs" / "evaluate")
 
-    def status(*overrides: str) -> RunStatus:
-        return status_of(RunDirectory(run.folder), Job(run.folder, (), composed(*SMALL, *HERE, *overrides)))
+    def asked(*overrides: str) -> RunDirectory:
+        directory = RunDirectory(run.folder)
+        Job(run.folder, (), composed(*SMALL, *HERE, *overrides)).due(directory)
+        return directory
 
     def differs(*overrides: str) -> str:
-        now = status(*overrides)
+        now = asked(*overrides)
         assert (now.skip == DONE) == (now.unlike == "")
         return now.unlike
 
-    return types.SimpleNamespace(root=root, folder=run.folder, differs=differs, status=status)
+    return types.SimpleNamespace(root=root, folder=run.folder, differs=differs, asked=asked)
 
 
 def full_disk(folder: Path) -> None:
@@ -187,7 +189,9 @@ def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, chan
 )
 def test_rerun_chooses_jobs_by_their_state(tmp_path, state, rerun, skip):
     job = Job(tmp_path, (), composed(*SMALL, *HERE, f"rerun={rerun}"), shared=None)  # of which no plan is made
-    assert status_of(types.SimpleNamespace(look=lambda: {"state": state}), job).skip == skip
+    run = types.SimpleNamespace(look=lambda: {"state": state})
+    assert job.due(run) == (not skip)
+    assert run.skip == skip
 
 
 def test_data_may_be_moved_and_are_compared_by_content(condition):
@@ -316,9 +320,9 @@ def test_an_own_package_that_is_installed_again_under_one_version_is_another_ori
 
 def test_rerun_none_accepts_a_run_of_another_origin_and_says_what_differs(condition, monkeypatch):
     measurement(condition.root, monkeypatch)
-    status = condition.status("rerun=none")
-    assert status.skip.startswith("accepted as it is, by rerun=none, with other measurement (")
-    assert condition.status().state == "outdated"
+    run = condition.asked("rerun=none")
+    assert run.skip.startswith("accepted as it is, by rerun=none, with other measurement (")
+    assert condition.asked().status == "outdated"
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 from dovision.config.settings import EvaluateSettings
 from dovision.identity.plans import CLASSIFIER
 from dovision.interfaces import Images
-from dovision.jobs.job import Job, status_of
+from dovision.jobs.job import Job
 from dovision.results.run_directory import RunDirectory
 from dovision.training.data_module import check_fit
 from dovision.types import CODE, INPUT
@@ -23,9 +23,9 @@ def table(jobs: Sequence[Job]) -> str:
     fitted, passes = set[Path](), list[int | None]()
     for job in jobs:
         settings: EvaluateSettings = job.settings
-        status = status_of(RunDirectory(job.folder), job)
-        if status.skip:
-            lines.append(_line(job, status.state, 0, 0))
+        run = RunDirectory(job.folder)
+        if not job.due(run):
+            lines.append(_line(job, run.status, 0, 0))
             continue
         plan, images, _ = job.shared.job(settings, job.folder)
         files = {key.path for name, key in plan.network_keys.items() if name != CLASSIFIER or key.fits}
@@ -36,8 +36,8 @@ def table(jobs: Sequence[Job]) -> str:
         passes.append(
             None if units is None else len(plan.samples) * (1 + len(settings.attack.make().eps)) * (1 + units)
         )
-        lines.append(_line(job, status.state, len(missing), passes[-1]))
-        unlike += [f"{job.number:5}  {line}" for line in status.unlike.splitlines()]
+        lines.append(_line(job, run.status, len(missing), passes[-1]))
+        unlike += [f"{job.number:5}  {line}" for line in run.unlike.splitlines()]
         fitted |= missing
     total = f"{'at least' if None in passes else 'at most'} {sum(filter(None, passes)):,}"
     lines.append(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -52,6 +52,31 @@ class Job:
         choices, words = dict(hydra.runtime.choices), plain_overrides(hydra, "task")
         return cls(folder.absolute(), words, settings, number, common, in_sweep, choices, shared)
 
+    def due(self, run: RunDirectory) -> bool:
+        """Return whether a run is to be done for this job, final under its lock; set `status`, `skip`, `unlike` of it.
+
+        The plan of the job, for which data and weights are read, is made only if the run is completed.
+
+        Raises:
+            FileNotFoundError, ValueError: there is a completed run, but the data or the checkpoint that are configured
+                now cannot be read, so that nobody knows whether it is of these.
+        """
+        record, rerun = run.look(), self.settings.rerun
+        run.status, run.skip = record["state"], ""
+        run.unlike = _unlike(run, record, self) if run.status == "completed" and rerun != "all" else ""
+        if run.unlike and rerun == "none":
+            run.skip = f"accepted as it is, by rerun=none, with {'; '.join(run.unlike.splitlines())}"
+            run.unlike = ""
+        elif run.unlike:
+            run.status = OUTDATED
+        elif run.status == "completed" and rerun != "all":
+            run.skip = DONE
+        if rerun == "failed" and run.status not in ("failed", "completed"):
+            run.skip = f"skipped (state: {run.status}, rerun=failed)"
+        elif rerun == "unfinished" and run.status == "failed":
+            run.skip = "skipped (state: failed, rerun=unfinished)"
+        return not run.skip
+
     @property
     def differing(self) -> tuple[str, ...]:
         """Overrides that distinguish it in its sweep."""
@@ -89,75 +114,38 @@ class Job:
         return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{sha256(name.encode()).hexdigest()[:6]}"
 
 
-class RunStatus(NamedTuple):
-    """Status of a run, and the reason to skip it."""
-
-    state: str  # that of the run directory, or OUTDATED
-    skip: str = ""  # why it is left; empty if it is to be done
-    unlike: str = ""  # in what a completed run differs from the one that is asked for, a line each
-
-
 def open_run(job: Job) -> RunDirectory | None:
     """Lock the run directory of a job; None, with a log line, if `rerun` skips the job.
 
     Raises:
         BeingWritten: another process is at work on this run.
-        FileNotFoundError, ValueError: there is a completed run, but the data or the checkpoint that are configured now
-            cannot be read, so that nobody knows whether it is of these.
+        FileNotFoundError, ValueError: see `Job.due`.
     """
     run = RunDirectory(job.folder)
     if not is_rank_zero():
         return run
-    status = status_of(run, job)
-    if not status.skip:  # so that skipping needs no lock
+    if due := job.due(run):  # so that skipping needs no lock
         run.hold()
         try:
-            status = status_of(run, job)  # another process may have completed it meanwhile
+            due = job.due(run)  # another process may have completed it meanwhile
         except BaseException:
             run.close()
             raise
-    if is_left(run, status):
+    if not due:
+        leave(run)
         return None
-    for difference in status.unlike.splitlines():
+    for difference in run.unlike.splitlines():
         log.warning("rerun: %s: %s", difference, run.path)
-    if status.state == DAMAGED:
+    if run.status == DAMAGED:
         log.warning("interrupted: %s cannot be read", run.path / RUN)
     return run
 
 
-def is_left(run: RunDirectory, status: RunStatus) -> bool:
-    """Return whether a run is left as it is; a log line then says why."""
-    if status.skip:
-        run.close()
-        run.remove_chunks()
-        log.info("%s: %s", status.skip, run.path)
-    return bool(status.skip)
-
-
-def status_of(run: RunDirectory, job: Job) -> RunStatus:
-    """Status of a job's run; final if it is asked for under the run's lock.
-
-    The plan of the job, for which data and weights are read, is made only if the run is completed.
-
-    Raises:
-        FileNotFoundError, ValueError: see `open_run`.
-    """
-    record, rerun = run.look(), job.settings.rerun
-    state = record["state"]
-    if rerun == "all":
-        return RunStatus(state)
-    unlike = _unlike(run, record, job) if state == "completed" else ""
-    if unlike and rerun == "none":
-        return RunStatus(state, f"accepted as it is, by rerun=none, with {'; '.join(unlike.splitlines())}")
-    state = OUTDATED if unlike else state
-    skip = ""
-    if state == "completed":
-        skip = DONE
-    elif rerun == "failed" and state != "failed":
-        skip = f"skipped (state: {state}, rerun=failed)"
-    elif rerun == "unfinished" and state == "failed":
-        skip = "skipped (state: failed, rerun=unfinished)"
-    return RunStatus(state, skip, unlike)
+def leave(run: RunDirectory) -> None:
+    """Leave a run that is not due as it is; a log line says why."""
+    run.close()
+    run.remove_chunks()
+    log.info("%s: %s", run.skip, run.path)
 
 
 def _unlike(run: RunDirectory, record: Mapping[str, Any], job: Job) -> str:

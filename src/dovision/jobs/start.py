@@ -23,7 +23,7 @@ from dovision.config.settings import EvaluateSettings
 from dovision.io.process_state import is_rank_zero
 from dovision.jobs import jobs as planned
 from dovision.jobs.command import Command, current, warn_of_unused
-from dovision.jobs.job import Job, RunStatus, is_left, plugin, status_of
+from dovision.jobs.job import Job, leave, plugin
 from dovision.jobs.sweep import Sweep
 from dovision.results.image_ranges import sorted_ranges
 from dovision.results.run_directory import DONE, RunDirectory
@@ -94,7 +94,8 @@ class SweepStart(Start):
     def _check_job(self, job: Job) -> None:
         settings, run = job.settings, RunDirectory(job.folder)
         looks = not settings.dry_run and is_rank_zero()
-        if looks and is_left(run, status_of(run, job)):
+        if looks and not job.due(run):
+            leave(run)
             warn_of_unused([job])
             sys.exit(0)
         self.command.check(job)
@@ -123,14 +124,13 @@ class SweepStart(Start):
                 raise ValueError("dry_run needs Hydra's basic sweeper, since others choose their jobs as they go.")
             self.command.sweep = Sweep(config, None)
             return
-        statuses: dict[Path, RunStatus] = {}
+        runs: dict[Path, RunDirectory] = {}
         opened = set[str]()
 
         def check(job: Job, here: bool) -> None:
             if not config.dry_run:
-                run = RunDirectory(job.folder)
-                status = statuses[job.folder] = status_of(run, job)
-                if status.skip == DONE:
+                run = runs[job.folder] = RunDirectory(job.folder)
+                if not job.due(run) and run.skip == DONE:
                     run.remove_chunks()
                     return
             self.command.check(job, here)
@@ -143,8 +143,8 @@ class SweepStart(Start):
         _check_roots(jobs)
         words = {word.replace("\\", "").partition("=") for job in jobs for word in job.overrides}
         sorted_ranges(value for key, _, value in words if key == "evaluation.images" and ":" in value)
-        is_done = all(status.skip == DONE for status in statuses.values())
-        self.command.sweep = Sweep(config, jobs, statuses, is_done)
+        is_done = all(run.skip == DONE for run in runs.values())
+        self.command.sweep = Sweep(config, jobs, runs, is_done)
         if is_done:
             log.info("all %d jobs are completed already; none is started", len(jobs))
             sys.exit(int(not self.command.sweep.close()))

@@ -19,9 +19,9 @@ from omegaconf import DictConfig
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder, read_json
 from dovision.jobs.closing import next_command, print_closing
-from dovision.jobs.job import BASIC, Job, RunStatus, plugin
+from dovision.jobs.job import BASIC, Job, plugin
 from dovision.results import sweep_summary
-from dovision.results.run_directory import DAMAGED, MISSING, OUTDATED
+from dovision.results.run_directory import DAMAGED, MISSING, OUTDATED, RunDirectory
 from dovision.results.run_files import RUN
 from dovision.results.run_record import Run
 from dovision.results.sweep_summary import ended, look_at
@@ -39,7 +39,7 @@ class Sweep:
     Args:
         config: of the sweep.
         jobs: None if they are chosen as the sweep goes.
-        statuses: by run directory, at the start; empty of jobs that are chosen as the sweep goes.
+        runs: by folder, each asked whether it is due; empty of jobs that are chosen as the sweep goes.
         is_done: all jobs are completed; the sweep only shows them, also where nothing can be written.
     """
 
@@ -47,7 +47,7 @@ class Sweep:
         self,
         config: DictConfig,
         jobs: Sequence[Job] | None,
-        statuses: Mapping[Path, RunStatus] = MappingProxyType({}),
+        runs: Mapping[Path, RunDirectory] = MappingProxyType({}),
         is_done: bool = False,
     ) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
@@ -56,12 +56,12 @@ class Sweep:
         words = [word for path in given for word in ("--config-dir", path)]
         self._program = shlex.join([sweep_summary.PROGRAM, *words])  # to repeat a job, before its overrides
         self._jobs = jobs
-        self._outdated = {folder: status.unlike for folder, status in statuses.items() if status.unlike}
+        self._outdated = {folder: run.unlike for folder, run in runs.items() if run.unlike}
         self._started = {folder: look_at(folder).get("started") for folder in self._outdated}
         self._is_done = is_done
         if not is_done:
             make_folder(self.folder, setting="output_root")
-        completed = {folder for folder, status in statuses.items() if status.skip and status.state == "completed"}
+        completed = {folder for folder, run in runs.items() if run.skip and run.status == "completed"}
         self._progress = Progress(jobs or (), completed, bars=plugin(config, "launcher") == BASIC)
         self._progress.__enter__()
 

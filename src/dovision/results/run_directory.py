@@ -41,6 +41,9 @@ class RunDirectory:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.status = ""  # the state, or OUTDATED, when a job was last asked whether it is due
+        self.skip = ""  # why it is not; empty if it is
+        self.unlike = ""  # in what a completed run differs from the one that the job asks for, a line each
         self._lock = Lock(self.path / LOCK)
         self._config: Mapping[str, Any] = _NOTHING  # of the run that was started
         self._held: dict[str, Any] | None = None  # run.json, which nobody else changes while the lock is held
