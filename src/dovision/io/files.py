@@ -14,7 +14,6 @@ from typing import BinaryIO
 TEXT = 1 << 28  # bytes of a table, unzipped; the largest known, of ChestX-ray14, has 2 ** 23
 JSON, YAML = 1 << 26, 1 << 22  # bytes: some texts of these take 30 times, and 300 times, as much once they are read
 CHUNK_BYTES = 1 << 20  # bytes hashed at a time
-PIECE = 1 << 14  # bytes read at a time of what zipfile unpacks without a limit: bzip2 makes 400 MB of so many
 _NOT_REGULAR = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
