@@ -132,7 +132,7 @@ def test_a_hub_that_cannot_be_read_says_what_to_do(monkeypatch):
     def refuse(*_, **__):
         raise OSError("connection to https://huggingface.co refused.\nCheck your internet connection.")
 
-    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", refuse)
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", refuse)
     with pytest.raises(
         ConnectionError, match=r"of google/vit-base .*connection to https://hug.* refused\)\. Fetch .* --local-dir"
     ):

@@ -15,7 +15,7 @@ from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.record_images import LibraryImages, labels_by_name
 from dovision.identity.digests import files_below
-from dovision.io import files, hub
+from dovision.io import files
 from dovision.io.images import MAX_FILE_BYTES, BadFile, decode
 from dovision.io.paths import outside
 from dovision.types import COVER, SPLITS, TASKS, Resize, Shape
@@ -70,7 +70,7 @@ class HfDataset(LibraryImages):
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
-        ValueError: the hub has no such name; a column is missing or of another kind; a row has no label, or one that is
+        ValueError: a column is missing or of another kind; a row has no label, or one that is
             no class, or names a file that is not there.
         ConnectionError: it is no folder or file here, and cannot be downloaded.
 
@@ -200,8 +200,7 @@ def _opened(library: Any, root: str, config: str | None, revision: str | None) -
             )
         return library.load_dataset(root)
     try:
-        with hub.asked_once("dataset", root, revision):
-            return library.load_dataset(root, config, revision=revision)
+        return library.load_dataset(root, config, revision=revision)
     except OSError as error:
         raise ConnectionError(
             f"the dataset {root} is not on this machine, and could not be fetched "

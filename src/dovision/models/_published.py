@@ -6,7 +6,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -16,7 +16,6 @@ from torch import nn
 from dovision import checks
 from dovision.functional.class_names import class_positions
 from dovision.interfaces import Classifier
-from dovision.io.hub import asked_once
 from dovision.types import Preprocessing, Resize, Shape, Task
 
 log = logging.getLogger(__name__)
@@ -39,17 +38,14 @@ def has_numbers() -> bool:
 
 
 @contextmanager
-def fetching(weights: str, source: str, remedy: str, on_hub: str | None = None) -> Iterator[None]:
+def fetching(weights: str, source: str, remedy: str) -> Iterator[None]:
     """Raise with a remedy if weights are neither on this machine nor downloadable.
 
     Args:
         weights, source, remedy: what, from where, and what to do.
-        on_hub: their name on the hub of Hugging Face, with @ and a revision behind it; None: they are not from there.
     """
-    name, _, revision = (on_hub or "").partition("@")
     try:
-        with asked_once("model", name, revision or None) if on_hub else nullcontext():
-            yield
+        yield
     except OSError as error:
         raise ConnectionError(
             f"the weights {weights} are not on this machine, and {source} could not be read "

@@ -81,7 +81,7 @@ def hf_model(
     elif source is None:
         raise ValueError("model.source must be a name on the Hugging Face hub, or a folder, got null.")
     else:
-        with fetching(f"of {source}", source, _REMEDY, _on_hub(source, revision)):
+        with fetching(f"of {source}", source, _REMEDY):
             model_config = library.AutoConfig.from_pretrained(source, **files)
             if mean is None or std is None:
                 mean, std = processor_scale(library.AutoImageProcessor.from_pretrained(source, **files), source)
@@ -99,7 +99,7 @@ def hf_model(
         model_config = _labelled(model_config, classes)
     rows = _rows(_labels(model_config), classes)
     if pretrained and has_numbers():
-        with fetching(f"of {source}", str(source), _REMEDY, _on_hub(str(source), revision)):
+        with fetching(f"of {source}", str(source), _REMEDY):
             network = _trained(library, model_config, source, files, new_head)
     else:
         network = _made(library, model_config)
@@ -118,7 +118,7 @@ def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
     """Preprocessing of the images that the chosen weights were trained on; None if unknown."""
     library = checks.import_extra("transformers", "hf")
     source, files = settings["source"], {"revision": settings["revision"] or "main", "trust_remote_code": False}
-    with fetching(f"of {source}", source, _REMEDY, _on_hub(source, settings["revision"])):
+    with fetching(f"of {source}", source, _REMEDY):
         size = getattr(library.AutoConfig.from_pretrained(source, **files), "image_size", None)
     processed = None
     if settings.get("pretrained"):
@@ -207,10 +207,6 @@ class ChosenLogits:
 
     def __call__(self, value: Any) -> Tensor:
         return value.logits[:, self.numbers]
-
-
-def _on_hub(source: str, revision: str | None) -> str | None:
-    return None if Path(source).expanduser().is_dir() else f"{source}@{revision or ''}"
 
 
 def _labels(config: Any) -> list[str]:

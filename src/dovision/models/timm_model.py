@@ -93,8 +93,7 @@ def timm_model(
         settings["img_size"] = tuple(shape[1:])
     remedy = "Fetch them once where there is a network and copy the cache (the folder HF_HOME) here, name a file, "
     remedy += "model.weights=FILE, or start from random weights, model.pretrained=false."
-    on_hub = pretrained_cfg.hf_hub_id if pretrained and has_numbers() else None
-    with fetching(f"of {name}", pretrained_cfg.hf_hub_id or pretrained_cfg.url, remedy, on_hub):
+    with fetching(f"of {name}", pretrained_cfg.hf_hub_id or pretrained_cfg.url, remedy):
         network = timm.create_model(name, pretrained=pretrained and has_numbers(), **settings)
     heads = [pretrained_cfg.classifier] if isinstance(pretrained_cfg.classifier, str) else pretrained_cfg.classifier
     if keeps and outputs is not None:
