@@ -178,17 +178,17 @@ CALLS = {  # a call, and the plain one
     ),
     "a network that returns a dict": ("dv.effects(dv.wrap(Answer(), 3), images)", "dv.effects(plain, images)"),
     "a callable of tensors": (
-        "dv.effect_map(dv.wrap_callable(lambda image: resnet(image), 1000, *IMAGENET), photo, grid)",
+        "dv.effect_map(dv.wrap(lambda image: resnet(image), 1000, *IMAGENET), photo, grid)",
         PHOTO,
     ),
     "a callable that returns arrays": (
-        "dv.effect_map(dv.wrap_callable(lambda image: resnet(image).detach().numpy(), 1000, *IMAGENET), photo, grid)",
+        "dv.effect_map(dv.wrap(lambda image: resnet(image).detach().numpy(), 1000, *IMAGENET), photo, grid)",
         PHOTO,
     ),
     "a session of onnxruntime": (
         """
         session = onnxruntime.InferenceSession(str(onnx_file))
-        dv.effect_map(dv.wrap_callable(session, 1000, *IMAGENET), photo, grid)""",
+        dv.effect_map(dv.wrap(session, 1000, *IMAGENET), photo, grid)""",
         PHOTO,
     ),
     "an ONNX file": (
@@ -198,7 +198,7 @@ CALLS = {  # a call, and the plain one
     "CLIP, with prompts as classes": (
         """
         prompts = lambda image: clip(pixel_values=image, **tokens).logits_per_image
-        classifier = dv.wrap_callable(prompts, ["a photo of a cat", "a photo of a dog"], *IMAGENET)
+        classifier = dv.wrap(prompts, ["a photo of a cat", "a photo of a dog"], *IMAGENET)
         dv.effect_map(classifier, photo[:, :, :32, :32], grid).effect""",
         "dv.effect_map(dv.wrap(clip_network, 2, *IMAGENET), photo[:, :, :32, :32], grid).effect",
     ),

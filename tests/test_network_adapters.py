@@ -156,18 +156,18 @@ BATCH = dv.Batch(torch.rand(2, 3, 8, 8), torch.arange(2), torch.arange(2), torch
 )
 def test_what_needs_an_inside_refuses_a_callable_in_a_sentence(use, message):
     with pytest.raises(ValueError, match=message):
-        use(dv.wrap_callable(squares, 3))
+        use(dv.wrap(squares, 3))
 
 
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (3, "function must be"),
-        (nn.Flatten(), "function must be none of torch's modules, .* of class Flatten. Use dv.wrap for it."),
+        (3, "network must be a torch module, a function of images or a path, got 3"),
+        (nn.Flatten, "network must be .*, got the class Flatten itself. Call it"),
         (lambda image: None, "the function must return logits, shape \\(B, K\\), got NoneType"),
         (lambda image: image.mean((2, 3))[:, :2], "must have one output per class, 3, got 2"),
     ],
 )
 def test_a_function_without_logits_is_refused(function, message):
     with pytest.raises(ValueError, match=message):
-        dv.wrap_callable(function, 3)(BATCH.image)
+        dv.wrap(function, 3)(BATCH.image)

@@ -18,7 +18,7 @@ from pathlib import Path as _Path
 from typing import Any
 
 _HOMES = {  # of what is no component
-    "api": ("sites", "to_batch", "wrap", "wrap_callable"),
+    "api": ("sites", "to_batch", "wrap"),
     "attacks.gradient_ascent": ("BIM",),
     "datasets.held_images": ("HeldImages",),
     "functional.outputs": ("BoxScore", "ClassShare", "MeanLogit"),

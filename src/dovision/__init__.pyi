@@ -4,7 +4,6 @@ from dovision import metrics as metrics
 from dovision.api import sites as sites
 from dovision.api import to_batch as to_batch
 from dovision.api import wrap as wrap
-from dovision.api import wrap_callable as wrap_callable
 from dovision.attacks.apgd import APGD as APGD
 from dovision.attacks.apgd_targeted import TargetedAPGD as TargetedAPGD
 from dovision.attacks.autoattack import AutoAttack as AutoAttack

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
 from dovision.models._black_box import BlackBox
 from dovision.models._from_function import class_names, wrapped
+from dovision.models.onnx import of_file
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import is_out_of_memory
 from dovision.propagation.site_table import site_table
@@ -27,7 +29,7 @@ AT_A_TIME = 16  # images in a pass
 
 
 def wrap(
-    network: nn.Module,
+    network: nn.Module | Callable[[Tensor], Any] | str | Path,
     classes: Sequence[str] | int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -36,15 +38,19 @@ def wrap(
     weights: WeightsEnum | None = None,
     processor: Any = None,
 ) -> Classifier:
-    """A classifier of images in [0, 1], from any torch module from normalised images to logits.
+    """A classifier of images in [0, 1], from any torch module or function from normalised images to logits.
 
     Classes, mean, std and the size of the images (the classifier's `preprocessing`) are those of the weights: of a timm
     network by its `pretrained_cfg`, of one of transformers by its configuration and image processor, of one of
     torchvision by `weights`. A warning names what is not known.
 
+    A function, a session of onnxruntime or an ONNX file works for all that needs logits alone: do() on the image,
+    attacks and detectors without gradients, effect maps. It cannot be identified, so that results are not cached.
+
     Args:
-        network: shape (B, C, H, W) to shape (B, K); in eval mode while it is measured, and then in its own again.
-        classes: names of the K outputs, or K; None: those of the weights.
+        network: shape (B, C, H, W) to shape (B, K); a module is in eval mode while it is measured, and then in its own
+            again; a function takes float32, and returns a tensor or an array; or the path of an ONNX file.
+        classes: names of the K outputs, or K; None: those of the weights, or of an ONNX file the number.
         mean, std: one number, or one a channel, in pixel units; the network sees (image - mean) / std. None: those of
             the weights; where these are not known, the network sees the image.
         task: multiclass (softmax) or multilabel (sigmoid); None: as a transformers network has it, or multiclass.
@@ -55,8 +61,8 @@ def wrap(
         processor: the image processor of a transformers network; None: the one beside its weights.
 
     Raises:
-        ValueError: the network is no module; classes are neither given nor known, are no names, or not different; mean
-            or std are not in [0, 1], or not found for trained weights of transformers.
+        ValueError: the network is neither a module nor a function; classes are neither given nor known, are no names,
+            or not different; mean or std are not in [0, 1], or not found for trained weights of transformers.
 
     Example:
         >>> import torch
@@ -64,48 +70,18 @@ def wrap(
         >>> classifier = dv.wrap(network, ["dark", "bright"], mean=[0.5], std=[0.25])
         >>> classifier(torch.rand(5, 1, 8, 8)).shape
         torch.Size([5, 2])
-    """
-    if not isinstance(network, (nn.Module, type)) and (callable(network) or hasattr(network, "get_inputs")):
-        got = checks.in_words(network).removesuffix(".")
-        raise ValueError(
-            f"network must be a torch module, got {got}. Use dv.wrap_callable for one that answers images."
-        )
-    checks.instance("network", network, nn.Module, "a torch module from normalised images to logits")
-    if isinstance(network, Classifier):
-        raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
-    return wrapped(network, classes, mean, std, task, output, weights, processor)
-
-
-def wrap_callable(
-    function: Any,
-    classes: Sequence[str] | int,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    task: str = "multiclass",
-    output: str | Sequence[int] | Reading | None = None,
-) -> Classifier:
-    """A classifier of images in [0, 1], from any function of images to logits, or a session of onnxruntime.
-
-    It works for all that needs logits alone: do() on the image (cells, windows, segments, masks, transforms), attacks
-    and detectors without gradients, effect maps. Gradients, activations and layers are refused. A function cannot be
-    identified, so results are not cached: each call measures it again.
-
-    Args:
-        function: from images, float32 of shape (B, C, H, W), to logits, shape (B, K), as a tensor or an array.
-        classes, mean, std, task, output: as of `wrap`.
-
-    Raises:
-        ValueError: it is no function, or a torch module, which `wrap` takes; it does not return logits of these
-            classes.
-
-    Example:
-        >>> import torch
-        >>> classifier = dv.wrap_callable(lambda image: image.mean((2, 3)), 3, mean=[0], std=[1])
-        >>> dv.effect_map(classifier, torch.rand(1, 3, 8, 8), dv.PixelGrid(2, 2)).map.shape
+        >>> black_box = dv.wrap(lambda image: image.mean((2, 3)), 3, mean=[0], std=[1])
+        >>> dv.effect_map(black_box, torch.rand(1, 3, 8, 8), dv.PixelGrid(2, 2)).map.shape
         torch.Size([1, 8, 8])
     """
-    names = class_names(classes)
-    return wrap(BlackBox(function, len(names), output), names, mean, std, task)
+    if isinstance(network, Classifier):
+        raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
+    if isinstance(network, (str, Path)):
+        network = of_file(str(network), classes, output)
+        classes, output = network.outputs if classes is None else classes, None
+    elif not isinstance(network, nn.Module):
+        network, output = BlackBox(network, len(class_names(classes)) if classes else 0, output), None
+    return wrapped(network, classes, mean, std, task, output, weights, processor)
 
 
 def to_batch(

@@ -162,7 +162,7 @@ def test_authors_chest_runs_on_made_films_and_its_page_says_that_nothing_was_sho
     torch.save({"state_dict": state}, tmp_path / "weights.pth.tar")
     cut = ("dataset.split=patients", "dataset.val_fraction=0.25", "dataset.test_fraction=0.25")
     where = (f"dataset.root={nih_root}", "dataset.shape=[1,64,64]", f"output_root={tmp_path}", *cut)
-    as_coded = "training.autoencoder.loss._target_=dovision.training.autoencoder_loss.AutoencoderLossAsCoded"
+    as_coded = "training.autoencoder.loss._target_=paper.loss_as_coded.AutoencoderLossAsCoded"
     command = ("experiment=authors_chest", *where, f"model.checkpoint_file={tmp_path / 'weights.pth.tar'}", as_coded)
     assert run_command(main, *PAPER, *command) == 0
     (run,) = read_sweep(tmp_path / "authors_chest")

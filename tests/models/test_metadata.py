@@ -95,7 +95,7 @@ def test_what_is_not_known_is_said_once_by_its_keys(caplog):
     assert with_size.preprocessing == dv.Preprocessing(64)
     dv.wrap(network, 2)
     dv.wrap(network, 2, mean=[0.5])
-    dv.wrap_callable(network.forward, 2)
+    dv.wrap(network.forward, 2)
     dv.wrap(network, 2, mean=[0.0], std=[1.0])
     names = [
         "mean= and std= of ViTFor",

@@ -22,9 +22,10 @@ from dovision.models.conv_autoencoder import ConvAutoencoder, insert, inserted_a
 from dovision.models.topk_sae import TopkSae
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import read_effects
-from dovision.training.autoencoder_loss import AutoencoderLoss, AutoencoderLossAsCoded, variation_mismatch
+from dovision.training.autoencoder_loss import AutoencoderLoss, variation_mismatch
 from dovision.training.autoencoder_module import CausalAutoencoder, SparseAutoencoder, logged_metrics
 from dovision.types import Batch, Task
+from paper.loss_as_coded import AutoencoderLossAsCoded
 
 DIGITS = ("dataset=digits", "dataset.test_fraction=0.75", "training.classifier.epochs=1")
 DIGITS += ("autoencoder=topk_sae", "autoencoder.after=pool", "autoencoder.channels=64", "autoencoder.expansion=4")

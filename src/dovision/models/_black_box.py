@@ -26,20 +26,16 @@ class BlackBox(nn.Module):
         output: how logits are read from what the function returns, as of `Classifier`.
 
     Raises:
-        ValueError: it is neither, or a torch module.
+        ValueError: it is neither.
     """
 
     without_gradient = True
 
     def __init__(self, function: Any, outputs: int, output: str | Sequence[int] | Reading | None = None) -> None:
         super().__init__()
-        if isinstance(function, nn.Module):  # its layers would be those of this module, though they are not measured
-            raise ValueError(
-                "function must be none of torch's modules, whose inside can be seen, got an object of class "
-                f"{type(function).__name__}. Use dv.wrap for it."
-            )
         is_session = callable(getattr(function, "get_inputs", None))
-        self.function = function if is_session else checks.function("function", function, "images to logits")
+        rule = "a torch module, a function of images or a path"
+        self.function = function if is_session else checks.function("network", function, rule)
         self.is_session = is_session
         self.outputs = outputs
         self.reading = reading(output)
