@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from itertools import combinations
-
 import pytest
 import torch
 
@@ -171,14 +169,6 @@ def test_a_set_is_all_of_its_units_at_once_beside_the_single_ones(context):
     assert torch.equal(both, pairs.do(pairs.do(CODES, 0, context), 2, context))
     listed = Activation(CODE, sets=[["c4", 1], [0, 1, 2]])
     assert listed.units(SHAPE)[5:] == ("c4+c1", "c0+c1+c2")
-
-
-def test_random_sets_differ_and_are_the_same_for_the_same_seed():
-    drawn = Activation(CODE, sets={"size": 3, "count": 10}, seed=4)
-    names = drawn.units(SHAPE)[5:]
-    assert sorted(names) == sorted("+".join(each) for each in combinations(drawn.units(SHAPE)[:5], 3))
-    assert Activation(CODE, sets={"size": 3, "count": 10}, seed=4).units(SHAPE)[5:] == names
-    assert Activation(CODE, sets={"size": 3, "count": 10}, seed=5).units(SHAPE)[5:] != names
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
-"""Augmentation of training images: what it draws, what it carries along, what it may not do."""
+"""Augmentation of training images: what it draws, what it may not do."""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -12,7 +10,6 @@ from torchvision.transforms import v2
 from dovision.config.settings import read
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.datasets.digits import Digits
-from dovision.functional.geometry import bounding_box
 from dovision.training.augmentation import Augmentation
 from dovision.training.data_module import ImageDataModule
 
@@ -33,7 +30,7 @@ def transform(name, shape=(1, SIDE, SIDE)):
 def test_every_augmentation_keeps_shape_type_and_range(name, shape):
     augment, image = Augmentation(transform(name, shape), 0), torch.rand(shape)
     for epoch in range(50):
-        (found,) = augment(image, epoch, 3)
+        found = augment(image, epoch, 3)
         assert type(found) is torch.Tensor
         assert (found.shape, found.dtype) == (image.shape, image.dtype)
         assert 0 <= found.min() <= found.max() <= 1
@@ -44,57 +41,22 @@ def test_what_is_drawn_depends_on_seed_epoch_and_sample_alone(name):
     image, augment = torch.rand(1, SIDE, SIDE), Augmentation(transform(name), 0)
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    due = [augment(image, epoch, 3)[0] for epoch in range(8)]
+    due = [augment(image, epoch, 3) for epoch in range(8)]
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(8)
-    assert all(torch.equal(found, augment(image, epoch, 3)[0]) for epoch, found in enumerate(due))
+    assert all(torch.equal(found, augment(image, epoch, 3)) for epoch, found in enumerate(due))
     others = [
-        [Augmentation(augment.transform, 1)(image, epoch, 3)[0] for epoch in range(8)],
-        [augment(image, epoch, 4)[0] for epoch in range(8)],
+        [Augmentation(augment.transform, 1)(image, epoch, 3) for epoch in range(8)],
+        [augment(image, epoch, 4) for epoch in range(8)],
         [due[(epoch + 1) % 8] for epoch in range(8)],
     ]
     for other in others:
         assert not all(torch.equal(one, two) for one, two in zip(due, other, strict=True))
 
 
-def corners(mask: torch.Tensor) -> list[float]:
-    top, left, bottom, right = bounding_box(mask[0].numpy())
-    return [left, top, right, bottom]
-
-
-class Boxed(Digits):
-    """Digits, each with a box of its upper left quarter and a mask of its left half, but for sample 0, without."""
-
-    mask_names = ("half",)
-
-    def source_masks(self, split, row):
-        half = np.zeros(self.shape[1:], bool)
-        half[:, : self.shape[2] // 2] = True
-        return {} if row == self.order(split)[0] else {"half": half}
-
-    def source_boxes(self, split: str) -> pd.DataFrame:
-        row = [row for row in range(len(self.source(split).label)) if row != self.order(split)[0]]
-        facts = {"row": row, "object": "quarter", "label": None, "top": 0, "left": 0}
-        return pd.DataFrame({**facts, "bottom": self.shape[1] // 2, "right": self.shape[2] // 2})
-
-
 @pytest.fixture(scope="module")
 def images():
-    return Boxed("multiclass", tuple(map(str, range(10))), (1, 32, 32), 0.2, 0.05, 0)
-
-
-def test_the_data_module_shows_what_becomes_of_an_image_its_boxes_and_masks(images):
-    mirror = v2.RandomHorizontalFlip(p=1.0)
-    image, boxes, masks = ImageDataModule(images, augmentation=mirror).augmented(5, 0)
-    assert torch.equal(image, images.split("train")[5].image.flip(-1))
-    assert boxes.tolist() == [[16, 0, 32, 16]]
-    assert corners(masks) == [16, 0, 32, 32]
-    image, boxes, masks = ImageDataModule(images, augmentation=mirror).augmented(0, 0)
-    assert (len(boxes), len(masks)) == (0, 0)
-    image, boxes, masks = ImageDataModule(images).augmented(0, 0)
-    assert len(masks) == 0
-    assert torch.equal(image, images.split("train")[0].image)
-    assert boxes.shape == (0, 4)
+    return Digits("multiclass", tuple(map(str, range(10))), (1, 32, 32), 0.2, 0.05, 0)
 
 
 def training_images(data, epoch):
@@ -113,7 +75,6 @@ def test_only_training_images_are_augmented_and_alike_with_any_number_of_workers
     first, second = training_images(data, 0), training_images(data, 1)
     assert torch.equal(first, training_images(read, 0))
     assert torch.equal(second, training_images(read, 1))
-    assert torch.equal(first[3], data.augmented(3, 0)[0])
     as_they_are = training_images(ImageDataModule(images), 0)
     assert all(
         (one != other).flatten(1).any(1).float().mean() > 0.99 for one, other in ((first, second), (first, as_they_are))

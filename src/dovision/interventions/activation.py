@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple, TypeAlias
@@ -32,15 +31,7 @@ WHOLE = SiteUnit(None)
 UnitReference: TypeAlias = str | int  # a unit's name, or its number
 
 
-@dataclass(frozen=True)
-class Coalitions:
-    """Random sets of units."""
-
-    size: int  # units of each
-    count: int  # sets
-
-
-SetsOfUnits: TypeAlias = str | Coalitions | tuple[tuple[UnitReference, ...], ...] | None
+SetsOfUnits: TypeAlias = str | tuple[tuple[UnitReference, ...], ...] | None
 
 
 class NamedUnit(NamedTuple):
@@ -66,10 +57,9 @@ class Activation(Intervention):
         unit: channel, latent, token, position or head; None is the whole value, one unit named "all".
         value: what a unit is set to.
         choose: the units, by number or name; a number alone is so many, the first ones; None is all.
-        sets: "pairs" (all pairs of the chosen units), a list of lists of units, or, for random sets, a mapping of
-            `size` (units of a set) and `count` (sets); None is single units alone.
+        sets: "pairs" (all pairs of the chosen units), or a list of lists of units; None is single units alone.
         controls: how many matched controls each unit and each set has.
-        seed: of random sets and of controls; the same seed, sample and units give the same controls.
+        seed: of controls; the same seed, sample and units give the same controls.
         layout: of the site's value, such as NTC; None: found by probing the network.
 
     Raises:
@@ -88,7 +78,7 @@ class Activation(Intervention):
         unit: str | None = "channel",
         value: ActivationValue = ZERO,
         choose: Sequence[UnitReference] | int | None = None,
-        sets: str | Sequence[Sequence[UnitReference]] | Mapping[str, int] | None = None,
+        sets: str | Sequence[Sequence[UnitReference]] | None = None,
         controls: int = 0,
         seed: int = 0,
         layout: str | None = None,
@@ -193,7 +183,7 @@ class Activation(Intervention):
     def _units(self, shape: Shape) -> tuple[NamedUnit, ...]:
         if self.unit_type is None:
             return (NamedUnit("all", ()),)
-        return _units(self.unit_type, shape, self.choose, self.sets, self.controls, self.seed)
+        return _units(self.unit_type, shape, self.choose, self.sets, self.controls)
 
     def _seen(self, value: Tensor) -> Tensor:
         """Reshape a value to (B, A, P, D); see SiteUnit."""
@@ -235,12 +225,12 @@ class Activation(Intervention):
 
 @lru_cache(maxsize=64)
 def _units(
-    unit_type: str, shape: Shape, choose: tuple[UnitReference, ...] | None, sets: SetsOfUnits, controls: int, seed: int
+    unit_type: str, shape: Shape, choose: tuple[UnitReference, ...] | None, sets: SetsOfUnits, controls: int
 ) -> tuple[NamedUnit, ...]:
     """The single units, then the sets, each followed by its controls."""
     names = _names(unit_type, shape)
     chosen = range(len(names)) if choose is None else [_number("choose", unit, names) for unit in choose]
-    members = dict.fromkeys([*((number,) for number in chosen), *_members(sets, chosen, names, seed)])
+    members = dict.fromkeys([*((number,) for number in chosen), *_members(sets, chosen, names)])
     units = [NamedUnit(SET_JOIN.join(names[number] for number in numbers), numbers) for numbers in members]
     for unit in units if controls else ():
         if 2 * len(unit.members) > len(names):
@@ -281,21 +271,13 @@ def _number(argument: str, unit: UnitReference, names: Sequence[str]) -> int:
     return checks.bounded(argument, unit, 0, len(names) - 1)
 
 
-def _members(sets: SetsOfUnits, chosen: Sequence[int], names: Sequence[str], seed: int) -> Iterator[tuple[int, ...]]:
+def _members(sets: SetsOfUnits, chosen: Sequence[int], names: Sequence[str]) -> Iterator[tuple[int, ...]]:
     """Unit numbers of each set.
 
     Raises:
         ValueError: a unit is not there; sets are larger than the units, or more than there can be.
     """
-    if isinstance(sets, Coalitions):
-        possible = math.comb(len(chosen), sets.size)
-        if sets.count > possible:
-            raise ValueError(
-                f"sets must ask for sets that there are: of {sets.size} of the {len(chosen)} units there are "
-                f"{possible}, got count {sets.count}."
-            )
-        yield from _drawn(sets, chosen, seed)
-    elif sets == ALL_PAIRS:
+    if sets == ALL_PAIRS:
         if len(chosen) < 2:
             raise ValueError(f"sets must not be larger than the units, got pairs of {len(chosen)} unit.")
         yield from combinations(chosen, 2)
@@ -306,15 +288,6 @@ def _members(sets: SetsOfUnits, chosen: Sequence[int], names: Sequence[str], see
             if len(set(numbers)) < len(numbers):
                 raise ValueError(f"sets must be of different units, got {members!r}.")
             yield numbers
-
-
-def _drawn(sets: Coalitions, chosen: Sequence[int], seed: int) -> tuple[tuple[int, ...], ...]:
-    """Distinct random sets in the order of their draw."""
-    random, coalitions = generator(seed, sets.size), dict[tuple[int, ...], None]()
-    while len(coalitions) < sets.count:
-        indices = torch.randperm(len(chosen), generator=random)[: sets.size].sort().values.tolist()
-        coalitions[tuple(chosen[index] for index in indices)] = None
-    return tuple(coalitions)
 
 
 def _different(name: str, units: object, least: int) -> tuple[UnitReference, ...]:
@@ -329,11 +302,6 @@ def _different(name: str, units: object, least: int) -> tuple[UnitReference, ...
 def _sets(sets: object) -> SetsOfUnits:
     if sets is None or sets == ALL_PAIRS:
         return ALL_PAIRS if sets else None
-    if isinstance(sets, Mapping):
-        names = [field.name for field in fields(Coalitions)]
-        if set(sets) != set(names):
-            raise ValueError(f"sets must have the keys size and count, got {', '.join(map(str, sets)) or 'none'}.")
-        return Coalitions(*(checks.positive_int(f"sets.{name}", sets[name]) for name in names))
     if isinstance(sets, str) or not isinstance(sets, Sequence) or not sets:
-        raise ValueError(f"sets must be pairs, a list of lists of units, or a mapping of size and count, got {sets!r}.")
+        raise ValueError(f"sets must be pairs, or a list of lists of units, got {sets!r}.")
     return tuple(_different("sets", members, 2) for members in sets)

@@ -23,7 +23,7 @@ class NoAugmentation:
 
 
 class Augmentation:
-    """Random transforms of an image and its masks, seeded by (seed, epoch, sample).
+    """Random transforms of an image, seeded by (seed, epoch, sample).
 
     Neither the number of reading processes nor a resumed fit changes what is drawn.
 
@@ -37,22 +37,20 @@ class Augmentation:
         self.transform = checks.function("augmentation", transform, "a transform of torchvision.transforms.v2")
         self.seed = seed
 
-    def __call__(self, image: Tensor, epoch: int, sample: int, *others: Tensor) -> tuple[Tensor, ...]:
-        """Transform an image, and its other tensors in the same way; returns the image first.
+    def __call__(self, image: Tensor, epoch: int, sample: int) -> Tensor:
+        """Transform an image, shape (C, H, W), in [0, 1].
 
         Args:
-            image: shape (C, H, W), in [0, 1].
+            image: the image.
             epoch: counted from 0.
             sample: number of the image in its split.
-            others: tv_tensors of the image, such as BoundingBoxes and Mask.
 
         Raises:
             ValueError: the transformed image has another shape or type, or leaves [0, 1].
         """
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(generator(self.seed, epoch, sample).initial_seed())
-            transformed, *carried = self.transform(Image(image), *others) if others else [self.transform(Image(image))]
-        return _checked(transformed, image), *carried
+            return _checked(self.transform(Image(image)), image)
 
 
 def _checked(transformed: Tensor, image: Tensor) -> Tensor:

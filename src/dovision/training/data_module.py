@@ -7,9 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, RandomSampler, Subset, default_collate
-from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Mask
 
 from dovision import checks
 from dovision.datasets.held_images import HeldImages
@@ -99,21 +97,6 @@ class ImageDataModule(pl.LightningDataModule):
         order = _Shuffled(split, self, *self._devices_and_rank())
         return self._fit_loader(split, self.train_batch_size, sampler=order)
 
-    def augmented(self, sample: int, epoch: int) -> tuple[Tensor, ...]:
-        """Augmented training image of an epoch, shape (C, H, W), with its transformed known objects.
-
-        These are boxes (tv_tensors.BoundingBoxes, XYXY in pixels) and, where the dataset has masks, the image's own in
-        the order of `Images.masks` (tv_tensors.Mask, shape (M, H, W) bool).
-        """
-        image, boxes = self.images.split("train")[sample].image, self.images.boxes("train")
-        corners = boxes.loc[boxes["sample"] == sample, ["left", "top", "right", "bottom"]].to_numpy(float)
-        size = (image.shape[1], image.shape[2])
-        objects: list[Tensor] = [BoundingBoxes(torch.tensor(corners), format=BoundingBoxFormat.XYXY, canvas_size=size)]
-        if self.images.mask_names:
-            masks = [torch.from_numpy(mask) for mask in self.images.masks("train", sample).values()]
-            objects.append(Mask(torch.stack(masks) if masks else torch.zeros((0, *size), dtype=torch.bool)))
-        return (image, *objects) if self.augmentation is None else self.augmentation(image, epoch, sample, *objects)
-
     def val_dataloader(self) -> DataLoader[Batch]:
         """All validation images, in their order."""
         return self._fit_loader(_Augmented(self.images.split("val"), None), self.val_batch_size)
@@ -193,9 +176,7 @@ class _Augmented(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         epoch, sample = divmod(number, len(self.split))
         item = self.split[sample]
-        return (
-            item if self.augmentation is None else item._replace(image=self.augmentation(item.image, epoch, sample)[0])
-        )
+        return item if self.augmentation is None else item._replace(image=self.augmentation(item.image, epoch, sample))
 
     def __getitems__(self, numbers: list[int]) -> Batch:
         """Whole batch, fetched at once by the loader."""
