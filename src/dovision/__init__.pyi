@@ -8,9 +8,7 @@ from dovision.attacks.apgd import APGD as APGD
 from dovision.attacks.apgd_targeted import TargetedAPGD as TargetedAPGD
 from dovision.attacks.autoattack import AutoAttack as AutoAttack
 from dovision.attacks.fab import FAB as FAB
-from dovision.attacks.foolbox_attacks import EAD as EAD
-from dovision.attacks.foolbox_attacks import Boundary as Boundary
-from dovision.attacks.foolbox_attacks import CarliniWagner as CarliniWagner
+from dovision.attacks.foolbox_attack import FoolboxAttack as FoolboxAttack
 from dovision.attacks.gradient_ascent import BIM as BIM
 from dovision.attacks.gradient_ascent import FGSM as FGSM
 from dovision.attacks.gradient_ascent import MIFGSM as MIFGSM

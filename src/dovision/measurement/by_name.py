@@ -15,7 +15,10 @@ GROUPS = ("attack", "dataset", "detector", "explainer", "fill", "intervention", 
 _SEVERAL = ("detector", "explainer")  # of which a command takes several, by name
 _SUCH_AS = {"attack": "pgd", "detector": "max_softmax", "explainer": "grad_cam", "intervention": "pixel_grid"}
 
-_EXPLAINED_BY = {"captum": "Captum", "pytorch_grad_cam": "CAM"}
+_ADAPTERS = {  # class that takes objects and classes of a library, by group and library
+    "explainer": {"captum": "Captum", "pytorch_grad_cam": "CAM"},
+    "attack": {"foolbox": "FoolboxAttack"},
+}
 _T = TypeVar("_T")
 Named: TypeAlias = _T | str | Sequence[_T | str] | Mapping[str, _T | str]  # one component or several
 
@@ -123,8 +126,10 @@ def one_component(group: str, given: object, seed: int = 0, settings: Mapping[st
     if isinstance(given, str):
         return component(group, given, settings, seed)
     library = str(getattr(given, "__module__", "")).partition(".")[0]
-    if group == "explainer" and library in _EXPLAINED_BY:  # an object or a class of captum or of grad-cam
-        return getattr(import_module("dovision"), _EXPLAINED_BY[library])(given)
+    if (adapter := _ADAPTERS.get(group, {}).get(library)) is not None:
+        if group == "attack" and "eps" not in settings:
+            raise ValueError(f"eps must be given with an attack of {library}, got none.")
+        return getattr(import_module("dovision"), adapter)(given, **settings)
     article = "an" if group[0] in "aei" else "a"
     base = getattr(interfaces, group.capitalize())
     made = checks.instance(group, given, base, f"{article} {group}, or the name of one, such as {_SUCH_AS[group]!r}")

@@ -55,11 +55,8 @@ def onnx(
             ...
         FileNotFoundError: model.path must be an ONNX file that exists, but there is no nowhere.onnx.
     """
-    if path is None:
-        network = OnnxNetwork(np.zeros(min(size, _MOST_BYTES), np.uint8), "None", output)
-        network.outputs = len(classes or ())
-    else:
-        network = of_file(path, classes, output)
+    content = np.zeros(min(size, _MOST_BYTES), np.uint8) if path is None else _content(path)
+    network = _with_outputs(OnnxNetwork(content, str(path), output), classes)
     classes = tuple(map(str, range(network.outputs))) if classes is None else classes
     classifier = Classifier(network, Task(task or "multiclass", tuple(classes)), mean, std)
     classifier.preprocessing = None if path is None else _preprocessing_of(network)
@@ -70,11 +67,14 @@ def of_file(
     path: str, classes: Sequence[str] | int | None, output: str | Sequence[int] | Reading | None
 ) -> OnnxNetwork:
     """The network of a file, with as many outputs as classes, or as it says; errors as of `onnx`."""
-    network = OnnxNetwork(_content(path), path, output)
+    return _with_outputs(OnnxNetwork(_content(path), path, output), classes)
+
+
+def _with_outputs(network: OnnxNetwork, classes: Sequence[str] | int | None) -> OnnxNetwork:
     count = len(classes) if isinstance(classes, Sequence) else classes
     count = network.session().get_outputs()[0].shape[-1] if count is None else count
     if not isinstance(count, int):
-        raise ValueError(f"{path} does not say how many classes it has. Set dataset.classes and dataset.task.")
+        raise ValueError(f"{network.path} does not say how many classes it has. Set dataset.classes and dataset.task.")
     network.outputs = count
     return network
 

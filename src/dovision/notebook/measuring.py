@@ -78,7 +78,7 @@ def attacks_by_name(attacks: Any, eps: Epsilons | None, seed: int = 0) -> dict[s
     """
     several = attacks.values() if isinstance(attacks, Mapping) else attacks
     listed = list(several) if isinstance(several, Iterable) and not isinstance(several, str) else [several]
-    if eps is not None and not any(isinstance(item, str) for item in listed):
+    if eps is not None and all(item is None or isinstance(item, Attack) for item in listed):
         got = "without an attack. Name one, such as 'pgd'." if attacks is None else "beside one that has its own."
         raise ValueError(f"eps must be given once, with the name of an attack, got {eps!r} {got}")
     return named_components("attack", attacks, seed, {} if eps is None else {"eps": eps})

@@ -66,7 +66,7 @@ _HALF = 0.5  # of the images, in which what is used must lower P; and of P, belo
 _CLEAR = 0.01  # of a probability, that a cell of one picture takes off at least to be named
 _PAINTED = {"PixelGrid": "cell", "SlidingWindow": "window", "Segments": "segment"}  # words for units
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "spatial": "spatial"}
-_NORM_OF = {"EAD": "l1", "RandomSpatial": "spatial", "Spatial": "spatial"}  # of attacks that have no other
+_NORM_OF = {"EADAttack": "l1", "RandomSpatial": "spatial", "Spatial": "spatial"}  # of attacks that have no other
 _ROUNDING = 1 + 1e-4  # of sizes of perturbations, in float32
 
 
@@ -381,7 +381,7 @@ def norm_of(run: Run, condition: str) -> str:
     for component in (attack, attack.get("attack")):  # that of a transferred attack
         if isinstance(component, Mapping):
             class_name = str(component.get("_target_", "")).rpartition(".")[2]
-            if norm := component.get("norm", _NORM_OF.get(class_name)):
+            if norm := component.get("norm", _NORM_OF.get(component.get("method", class_name))):
                 return _NORMS[norm]
     samples, eps = read_samples(run.folder), float(run.summary["conditions"][condition]["eps"])
     within = samples.loc[samples["condition"] == condition, "l2"].max() <= eps * _ROUNDING

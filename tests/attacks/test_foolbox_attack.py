@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+import dovision as dv
 from dovision.attacks._objective import Objective
-from dovision.attacks.foolbox_attacks import EAD, Boundary, CarliniWagner
+from dovision.attacks.foolbox_attack import FoolboxAttack
 from dovision.attacks.losses import margin
 from dovision.functional.norms import size
 from dovision.functional.rng import generator
@@ -20,6 +21,19 @@ from dovision.types import Batch, Task
 PEERS = foolbox.attacks
 GREY = torch.full((5, 1, 4, 4), 0.5)
 FAR = 4.0  # an epsilon beyond all that is needed
+
+
+def carlini_wagner(eps=FAR, target=None, **settings):
+    return FoolboxAttack("L2CarliniWagnerAttack", eps, settings, alone=False, target=target)
+
+
+def ead(eps=FAR, target=None, **settings):
+    return FoolboxAttack("EADAttack", eps, settings, alone=False, target=target)
+
+
+def boundary(eps=FAR, target=None, seed=0, **settings):
+    steps = {"spherical_step": 0.1, "source_step": 0.01}
+    return FoolboxAttack("BoundaryAttack", eps, steps | settings, target=target, seed=seed)
 
 
 def batch_of(image: torch.Tensor, label: torch.Tensor) -> Batch:
@@ -35,7 +49,7 @@ def direct(peer: PEERS.base.MinimizationAttack, batch: Batch, classifier: Classi
 def test_carlini_wagner_equals_foolbox(eps, trained, digits):
     right = digits.rows((trained[0](digits.image).argmax(1) == digits.label).nonzero().squeeze(1)[:10])
     theirs = PEERS.L2CarliniWagnerAttack(binary_search_steps=4, steps=30, stepsize=0.1, abort_early=False)
-    ours = CarliniWagner(FAR, steps=30, searches=4, step_size=0.1)
+    ours = carlini_wagner(steps=30, binary_search_steps=4, stepsize=0.1)
     expected = direct(theirs, right, trained[0], eps)
     torch.testing.assert_close(ours(right, trained[0], eps), expected, rtol=0, atol=1e-4)
 
@@ -45,7 +59,7 @@ def test_ead_equals_foolbox(confidence, trained, digits):
     right = digits.rows((trained[0](digits.image).argmax(1) == digits.label).nonzero().squeeze(1)[:10])
     settings = {"steps": 30, "confidence": confidence}
     theirs = PEERS.EADAttack(4, initial_stepsize=0.1, decision_rule="L1", abort_early=False, **settings)
-    ours = EAD(64.0, searches=4, step_size=0.1, **settings)(right, trained[0])
+    ours = ead(64.0, binary_search_steps=4, initial_stepsize=0.1, **settings)(right, trained[0])
     expected = direct(theirs, right, trained[0], 64.0)
     found = expected.flatten(1).any(1)
     assert found.sum() > 5
@@ -59,7 +73,9 @@ def test_ead_moves_the_one_pixel_that_weighs_most():
         layer = classifier.network[1]
         layer.weight.copy_(torch.stack([torch.full((16,), 0.1), torch.zeros(16)]))
         layer.weight[0, 5], layer.bias[0], layer.bias[1] = 4.0, 1.0, 0.0
-    attacked = EAD(FAR, steps=200, searches=6, step_size=0.05)(batch_of(GREY[:1], torch.tensor([0])), classifier)
+    attacked = ead(steps=200, binary_search_steps=6, initial_stepsize=0.05)(
+        batch_of(GREY[:1], torch.tensor([0])), classifier
+    )
     delta = (attacked - GREY[:1]).flatten()
     assert delta[5] == pytest.approx(-0.25, rel=0.05)  # the lead, 1, over the weight
     assert delta.abs().sum() == pytest.approx(0.25, rel=0.05)
@@ -72,7 +88,7 @@ def test_the_boundary_attack_equals_foolbox_with_the_same_random_state(trained, 
         alone = right.rows([row])
         torch.manual_seed(generator(7, int(alone.sample)).initial_seed())
         expected.append(direct(theirs, alone, trained[0], FAR))
-    ours = Boundary(FAR, steps=30, seed=7)(right, trained[0], FAR)
+    ours = boundary(steps=30, seed=7)(right, trained[0], FAR)
     torch.testing.assert_close(ours, torch.cat(expected), rtol=0, atol=1e-5)
 
 
@@ -80,7 +96,7 @@ def test_the_boundary_attack_leaves_torchs_random_state_alone(trained, digits):
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    Boundary(FAR, steps=2)(digits.rows([0, 1]), trained[0], FAR)
+    boundary(steps=2)(digits.rows([0, 1]), trained[0], FAR)
     assert torch.equal(torch.rand(4), expected)
 
 
@@ -101,8 +117,11 @@ def distances(lead: torch.Tensor, normal: torch.Tensor, norm: str) -> list[float
 
 
 EXACT = {
-    "carlini wagner": (lambda target: CarliniWagner(FAR, 100, searches=7, step_size=0.03, target=target), 0.05),
-    "boundary": (lambda target: Boundary(FAR, steps=500, target=target), 0.1),
+    "carlini wagner": (
+        lambda target: carlini_wagner(target=target, steps=100, binary_search_steps=7, stepsize=0.03),
+        0.05,
+    ),
+    "boundary": (lambda target: boundary(steps=500, target=target), 0.1),
 }
 
 
@@ -124,7 +143,7 @@ def test_a_wrong_label_of_several_is_found_or_that_of_the_target(name, target):
 def test_an_image_out_of_budget_is_moved_as_far_towards_the_nearest_as_epsilon_allows():
     classifier, _ = linear(2, "multiclass")
     batch = batch_of(GREY[:1], classifier(GREY[:1]).argmax(1))
-    attack = CarliniWagner([0.01, FAR], steps=50)
+    attack = carlini_wagner([0.01, FAR], steps=50)
     near, far = (attack(batch, classifier, eps) - GREY[:1] for eps in attack.eps)
     torch.testing.assert_close(size(near, "l2"), torch.tensor([0.01]))
     torch.testing.assert_close(near / 0.01, far / size(far, "l2"))
@@ -138,7 +157,7 @@ class Stubborn(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:LinearSearchBlendedUniformNoiseAttack failed to draw")
-@pytest.mark.parametrize("make", [CarliniWagner, EAD, Boundary])
+@pytest.mark.parametrize("make", [carlini_wagner, ead, boundary])
 def test_an_image_stays_as_it_is_where_nothing_is_found_or_nothing_is_to_be_done(make):
     classifier = Classifier(Stubborn(), Task("multiclass", ("yes", "no")), (0.0,), (1.0,))
     batch = batch_of(GREY[:2] + 0.01, torch.tensor([0, 1]))  # never wrong, and wrong already
@@ -147,13 +166,28 @@ def test_an_image_stays_as_it_is_where_nothing_is_found_or_nothing_is_to_be_done
 
 def test_an_image_already_wrong_costs_one_query():
     classifier, _ = linear(2, "multiclass")
-    attack = CarliniWagner(FAR, steps=10)
+    attack = carlini_wagner(steps=10)
     attack(batch_of(GREY, classifier(GREY).argmin(1)), classifier, FAR)
     assert attack.queries == {FAR: 1}
 
 
-@pytest.mark.parametrize("make", [CarliniWagner, EAD, Boundary])
+@pytest.mark.parametrize("make", [carlini_wagner, ead, boundary])
 def test_without_foolbox_the_error_says_how_to_install_it(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "foolbox", None)
     with pytest.raises(ImportError, match=r"needs foolbox .* Install it: pip install '\.\[attacks\]'"):
         make(0.5, steps=5)
+
+
+def test_an_object_of_foolbox_is_an_attack_with_its_norm():
+    classifier, digits = dv.example()
+    attacked = dv.attack(classifier, digits, PEERS.L2DeepFoolAttack(), eps=FAR, progress=False)
+    theirs = direct(PEERS.L2DeepFoolAttack(), digits, classifier, FAR)
+    torch.testing.assert_close(attacked.images(), theirs, rtol=0, atol=1e-4)
+    assert (attacked.norm, FoolboxAttack("LinfDeepFoolAttack", 0.1).norm) == ("l2", "linf")
+    for call, message in (
+        (lambda: FoolboxAttack("DeepFool", 0.1), "method must be one of .*, got 'DeepFool'"),
+        (lambda: FoolboxAttack("EADAttack", 0.1, {"stepsize": 1}), "settings of EADAttack must be one of"),
+        (lambda: dv.attack(classifier, digits, PEERS.DDNAttack), "eps must be given with an attack of foolbox"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()

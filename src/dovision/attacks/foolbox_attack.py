@@ -1,0 +1,127 @@
+"""Foolbox's attacks that look for the nearest adversarial image, as attacks with a budget."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.attacks._nearest import NearestAttack
+from dovision.attacks._objective import Objective
+from dovision.functional.rng import generator
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Epsilons
+
+_NEVER = -1e6  # a logit below all that classifiers give, yet finite: foolbox multiplies it
+_STARTS = {"directions": 100, "steps": 50}  # noise images that a walk along the boundary may begin with
+_DEFAULTS: Mapping[str, object] = {
+    "abort_early": False,  # it looks at the batch's loss: an image's result would depend on the others
+    "decision_rule": "L1",  # of EAD
+}
+
+
+class FoolboxAttack(NearestAttack):
+    """Nearest adversarial image found by an attack of foolbox: Carlini and Wagner's, EAD, the boundary attack, ...
+
+    An attack that begins at a wrong answer begins at noise; an image for which no such noise is found stays as it is.
+
+    Args:
+        method: the name of a class of `foolbox.attacks` that minimises a distance, such as "L2CarliniWagnerAttack", the
+            class, or an object of it.
+        eps: as of Attack, in the norm of the method.
+        settings: of the class, by name, as foolbox has them.
+        alone: attack images one at a time, as a method that draws at random needs: foolbox shares its draws between the
+            images of a batch. They depend on (seed, sample) alone then.
+        target: as of NearestAttack.
+        seed: of all draws.
+
+    Raises:
+        ImportError: foolbox is not installed.
+        ValueError: it has no such method, or the method no such setting.
+
+    Source: Rauber et al., arXiv:1707.04131; each class names the work that it follows.
+
+    Example:
+        >>> classifier, digits = dv.example()
+        >>> dv.FoolboxAttack("L2CarliniWagnerAttack", eps=0.5, settings={"steps": 5})(digits, classifier).shape
+        torch.Size([8, 1, 8, 8])
+    """
+
+    norms = ("linf", "l2", "l1")
+
+    def __init__(
+        self,
+        method: Any,
+        eps: Epsilons,
+        settings: Mapping[str, Any] | None = None,
+        alone: bool = True,
+        target: int | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        library = checks.import_extra("foolbox", "attacks").attacks
+        base = library.base.MinimizationAttack
+        usable = {
+            name: item for name, item in vars(library).items() if inspect.isclass(item) and issubclass(item, base)
+        }
+        self.peer = copy.copy(method)
+        if not isinstance(method, base):
+            name = checks.choice("method", getattr(method, "__name__", method), usable)
+            legal = inspect.signature(usable[name].__init__).parameters
+            for key, value in (settings or {}).items():
+                checks.choice(f"settings of {name}", key, [setting for setting in legal if setting != "self"])
+                if isinstance(value, int):
+                    checks.count(key, value)
+            defaults = {key: value for key, value in _DEFAULTS.items() if key in legal}
+            self.peer = usable[name](**{**defaults, **(settings or {})})
+        super().__init__(eps, f"l{self.peer.distance.p}", target)
+        self.alone = alone
+        self.seed = checks.seed(seed)
+        if getattr(self.peer, "init_attack", self) is None:
+            self.peer.init_attack = library.LinearSearchBlendedUniformNoiseAttack(**_STARTS)
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        if not self.alone:
+            return super().run(batch, classifier, eps)
+        attacked = []
+        for row, sample in enumerate(batch.sample.tolist()):
+            with torch.random.fork_rng(range(torch.cuda.device_count())):  # foolbox draws from torch's own state
+                torch.manual_seed(generator(self.seed, sample).initial_seed())
+                attacked.append(super().run(batch.rows([row]), classifier, eps))
+        return torch.cat(attacked)
+
+    def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        foolbox, question = checks.import_extra("foolbox", "attacks"), Question(classifier, batch.label, self.objective)
+        model = foolbox.PyTorchModel(question.eval(), bounds=(0, 1), device=batch.image.device)
+        criterion = foolbox.criteria.Misclassification(torch.zeros_like(batch.sample))
+        image, starts = batch.image.clone(), {}
+        if (begin := getattr(self.peer, "init_attack", None)) is not None:
+            starts = {"starting_points": begin.run(model, image, criterion)}
+            if not criterion(starts["starting_points"], model(starts["starting_points"])).all():
+                return image
+        nearest: Tensor = self.peer.run(model, image, criterion, **starts).detach()
+        return torch.where(nearest.flatten(1).any(1).view(-1, 1, 1, 1), nearest, image)  # black: nothing was found
+
+
+class Question(nn.Module):
+    """Classifier of the attack's aim: class 0 is "aim not reached", each other class a way to reach it.
+
+    So a search for a misclassified image finds a wrong label of a multilabel task, or a target, as well. Of a
+    multiclass task without a target the differences between logits are the classifier's. `label`, shape (B,) or (B, K),
+    is that of the images that it will be shown.
+    """
+
+    def __init__(self, classifier: Classifier, label: Tensor, objective: Objective) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.label = label
+        self.objective = objective
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits, shape (B, 1 + M), of images, shape (B, C, H, W)."""
+        ways = self.objective.leads(self.classifier(image), self.label, self.classifier.task).clamp(min=_NEVER)
+        return torch.cat([torch.zeros_like(ways[:, :1]), ways], 1)
