@@ -78,6 +78,7 @@ class FoolboxAttack(NearestAttack):
                     checks.count(key, value)
             defaults = {key: value for key, value in _DEFAULTS.items() if key in legal}
             self.peer = usable[name](**{**defaults, **(settings or {})})
+        self.method = type(self.peer).__name__
         super().__init__(eps, f"l{self.peer.distance.p}", target)
         self.alone = alone
         self.seed = checks.seed(seed)

@@ -327,7 +327,8 @@ def attack_success(run: Run) -> Iterator[Finding]:
     rows = rows[rows["success"].notna()]
     won = rows.index[rows["success"] == 1]
     number = Number.of(numbers["success_rate"], "estimate")._replace(n=len(rows))
-    name = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
+    attack = run.config.get("attack", {})
+    name = component_name(attack.get("method", str(attack.get("_target_", "attack")).rpartition(".")[2]))
     subject = f"{name} at {epsilon_text(norm_of(run, condition), condition.removeprefix('eps='))}"
     words = {"hits": f"{len(won):,} of {len(rows):,}", "images": f"{len(rows):,}"}
     state = "unlabelled" if numbers["accuracy"] is None else SHOWN if len(won) else UNMOVED

@@ -1,4 +1,4 @@
-"""The command and the notebook cell that measure again what the page shows."""
+"""The command that measures again what the page shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dovision.config.sources import configuration_folder
 from dovision.io.mask_files import mask_file
 from dovision.io.text_files import read_yaml
 from dovision.measurement.opened_network import OpenedNetwork
-from dovision.types import CODE, COVER
+from dovision.types import CODE
 
 FOLDER = "dovision.datasets.image_folder.ImageFolder"
 MASKS, PICTURES_FOLDER = "masks", "images"  # folders of the region and of a dropped picture, beside the command
@@ -20,7 +20,7 @@ _PATTERN = "{stem}.png"  # of a mask's file, as intervention=mask_files has it
 
 
 class ImageOrigin:
-    """Origin of a shown image, as commands and cells refer to it.
+    """Origin of a shown image, as commands refer to it.
 
     Args:
         network: that it is shown to.
@@ -39,11 +39,6 @@ class ImageOrigin:
         if not dropped and isinstance(root, str):
             path = Path(root)
             self.file = str((path / name if path.is_dir() else path).absolute())
-
-    @property
-    def number(self) -> int:
-        """Sample number that seeds random draws: the number in the split, or 0 for a file."""
-        return 0 if self.file is not None else self.sample or 0
 
     @property
     def mask_file(self) -> str:
@@ -65,21 +60,6 @@ class ImageOrigin:
         else:
             words += component_words("model", settings.model, settings.dataset)
         return [*words, f"seed={settings.seed}"]
-
-    def lines(self) -> Iterator[str]:
-        """Lines of a cell that define `image`, and `label` if known."""
-        network, settings = self.network, self.network.settings
-        if self.file is not None:
-            size = f"size={network.shape[1:]}, channels={network.shape[0]}"
-            size += "" if network.images.resize == COVER else f", resize=dv.{network.images.resize}"
-            yield f"image, label = dv.to_batch(Image.open({self.file!r}), {size}), None"
-            return
-        (first, *rest) = component_words("dataset", settings.dataset)
-        changed = {word.partition("=")[0].partition(".")[2].partition(".")[0] for word in rest}
-        given = {key: settings.dataset[key] for key in sorted(changed)}
-        made = f"dv.component('dataset', {first.partition('=')[2]!r}, {given!r}, seed={settings.seed})"
-        yield f"batch = {made}.split({network.split!r}).batch([{self.sample}])"
-        yield "image, label = batch.image, batch.label"
 
 
 def evaluate_command(source: ImageOrigin, question: Mapping[str, Any], attack: Mapping[str, Any] | None) -> str:
@@ -110,56 +90,6 @@ def intervention_words(source: ImageOrigin, question: Mapping[str, Any]) -> list
         return ["intervention=pixel_grid", f"intervention.rows={rows}", f"intervention.columns={rows}", *painted]
     skip = [] if source.file is not None else ["intervention.missing=skip"]  # the other images have no region
     return ["intervention=mask_files", f"intervention.root={MASKS}", "intervention.controls=0", *skip, *painted]
-
-
-def notebook_cell(
-    source: ImageOrigin, question: Mapping[str, Any], attack: Mapping[str, Any] | None, target: str
-) -> str:
-    """Notebook cell that repeats the measurement; arguments as of `evaluate_command`, and the class's name."""
-    coded = bool(question.get("unit")) and question["unit"]["site"] == CODE
-    lines = [f"classifier = {_classifier(source.network, coded)}", *source.lines()]
-    if attack is not None:
-        settings = {**attack.get("settings", {}), "eps": attack["eps"]}
-        made = f"{attack['name']!r}, {settings!r}, seed={source.network.settings.seed}"
-        lines += [
-            f"number, task = torch.tensor([{source.number}]), classifier.task",
-            "predicted = task.prediction(task.probability(classifier(image).detach()))",
-            "label = predicted if label is None else task.label_or_prediction(label, predicted)",
-            f"attack = dv.component('attack', {made})",
-            "image = attack(dv.Batch(image, label, number, number), classifier)",
-        ]
-    lines.append(f"intervention = {_made(source, question)}")
-    # with its sample number, which seeds what the intervention draws
-    batch = "image" if source.file is not None else "batch._replace(image=image)"
-    lines += [f"result = dv.effect_map(classifier, {batch}, intervention, target={target!r})", "result.to_pandas()"]
-    text = "\n".join(lines)
-    third = [f"import {name}" for name, sign in (("numpy as np", "np."), ("torch", "torch.")) if sign in text]
-    third += ["from PIL import Image"] if "Image." in text else []
-    return "\n".join([*third, *([""] if third else []), "import dovision as dv", "", text, ""])
-
-
-def _made(source: ImageOrigin, question: Mapping[str, Any]) -> str:
-    """Expression that makes the intervention."""
-    seed = source.network.settings.seed
-    if unit := question.get("unit"):
-        value = f"dv.component('value', {unit['value']['name']!r}, seed={seed})"
-        return f"dv.Activation({unit['site']!r}, {unit['kind']!r}, {value}, choose=[{unit['number']}])"
-    fill = question["fill"]
-    painted = f"dv.component('fill', {fill['name']!r}, {dict(fill.get('settings') or {})!r}, seed={seed})"
-    if rows := question.get("rows"):
-        return f"dv.PixelGrid({rows}, {rows}, {painted})"
-    mask = f"torch.from_numpy(np.array(Image.open({f'{MASKS}/{source.mask_file}'!r})) > 0)"
-    return f"dv.Brush({mask}, {painted})"
-
-
-def _classifier(network: OpenedNetwork, coded: bool) -> str:
-    """Expression that makes the classifier."""
-    if coded or network.checkpoint is not None:
-        path = network.fitted["autoencoder" if coded else "classifier"].path
-        return f"dv.load({str(path.absolute())!r})"
-    model = dict(network.settings.model)
-    name = model.pop("_target_").rpartition(".")[2]
-    return f"dv.{name}({', '.join(f'{key}={value!r}' for key, value in model.items())})"
 
 
 def component_words(group: str, component: Mapping[str, Any], around: Mapping[str, Any] | None = None) -> list[str]:

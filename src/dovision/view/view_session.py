@@ -27,7 +27,7 @@ from dovision.types import Batch, Box
 from dovision.view.choices import chosen_component, numbers_of, offered
 from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows
 from dovision.view.pictures import archive, link, map_link, mask_of, png, runs_of, table_of
-from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, notebook_cell, unlabelled_root
+from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, unlabelled_root
 
 _HELD = 8  # images, the last ones
 _CONTROLS = 20  # matched controls of what is set, so that an effect beyond all of them is one of 21
@@ -154,19 +154,16 @@ class ViewSession:
         return {"rows": _dicts(rows), "seen": edited}
 
     def texts(self, question: Mapping[str, Any]) -> dict[str, str]:
-        """Command and notebook cell that repeat the measurement; arguments as of `intervention`."""
+        """Command that repeats the measurement; arguments as of `intervention`."""
         image = self.image(question)
-        source = self._origin(image)
-        target = image.effects.task.classes[self.target(question, image)]
-        command = evaluate_command(source, question, image.attack)
-        return {"command": command, "cell": notebook_cell(source, question, image.attack, target)}
+        return {"command": evaluate_command(self._origin(image), question, image.attack)}
 
     def saved(self, question: Mapping[str, Any]) -> bytes:
-        """Zip file of numbers, region, dropped picture, command and notebook cell."""
+        """Zip file of numbers, region, dropped picture and command."""
         image, texts = self.image(question), self.texts(question)
         task, target = image.effects.task, self.target(question, image)
         source = self._origin(image)
-        contents: dict[str, bytes | str] = {"command.sh": texts["command"] + "\n", "cell.py": texts["cell"]}
+        contents: dict[str, bytes | str] = {"command.sh": texts["command"] + "\n"}
         if question.get("mask") or question.get("unit"):
             effect = self._measured_effect(question, image)
             contents["numbers.csv"] = table_of(class_rows(task, effect.control, effect.treated, target))

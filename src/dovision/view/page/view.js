@@ -509,7 +509,7 @@ async function showTexts() {
   const turn = ++textsAsked;
   try {
     const found = await ask("texts", askedToKeep());
-    if (turn === textsAsked) for (const name of ["command", "cell"]) $(name).textContent = found[name];
+    if (turn === textsAsked) $("command").textContent = found.command;
   } catch (error) { problem(error.message); }
 }
 async function save() {
