@@ -29,17 +29,6 @@ _POINTS = "op_threshs"  # beside the weights: the operating points
 MEAN, STD = (0.5,), (1 / 2048,)  # pixel units: [0, 1] becomes the networks' [-1024, 1024]
 
 
-class XrvClassifier(Classifier):
-    """Classifier that names classes without a trained head in the published network.
-
-    The logits of these start as 0, and can be learned.
-    """
-
-    def __init__(self, network: nn.Module, task: Task, untrained: Sequence[str]) -> None:
-        super().__init__(network, task, MEAN, STD)
-        self.untrained = tuple(untrained)
-
-
 def xrv_model(
     name: str,
     pretrained: bool,
@@ -48,7 +37,7 @@ def xrv_model(
     classes: Sequence[str] | None,
     new_head: bool = False,
     weights: str | None = None,
-) -> XrvClassifier:
+) -> Classifier:
     """A torchxrayvision network as a classifier. Needs the extra xrv.
 
     The library's own output is a sigmoid, stretched so that each label's operating point becomes a half. Here the
@@ -104,9 +93,8 @@ def xrv_model(
     names = [label if label in points else "" for label in entry["labels"]]
     choose_outputs(network, "classifier" if name.startswith("densenet") else "fc", output_numbers(names, classes))
     thresholds = [points.get(label, 0.5) for label in classes] if pretrained and weights is None else []
-    classifier = XrvClassifier(network, replace(stated, thresholds=tuple(thresholds)), untrained)
-    with_arguments(classifier, pretrained or weights is not None)
-    return classifier
+    classifier = Classifier(network, replace(stated, thresholds=tuple(thresholds)), MEAN, STD)
+    return with_arguments(classifier, pretrained or weights is not None)
 
 
 def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing:

@@ -140,9 +140,7 @@ def attack(
             those of its yaml file.
         seed: of what an attack draws that is given by name.
         folder: where tables go; None: a temporary folder, which goes with the result. Images are held in memory.
-        batch_size: images at a time; None: that of a DataLoader or of ImageData, or 64.
-        device: such as "cuda", to which the classifier is taken meanwhile; None: its own.
-        progress: whether progress is shown, where there is a terminal or a notebook.
+        batch_size, device, progress: as of `effects`.
 
     Returns:
         The attacked images, and success with intervals.

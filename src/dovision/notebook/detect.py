@@ -142,9 +142,7 @@ def detect(
         eps: of attacks given by name: one or several, in pixel units, numbers or fractions such as "8/255".
         reference: the detector that the others are compared with, by name; None: no comparison.
         folder: where the tables go; None: a temporary folder, which goes with the result.
-        batch_size: images at a time; None: that of a DataLoader or of ImageData, or 64.
-        device: such as "cuda", to which the classifier is taken meanwhile; None: its own.
-        progress: whether progress is shown, where there is a terminal or a notebook.
+        batch_size, device, progress: as of `effects`.
         seed: of what a detector or an attack draws that is given by name.
 
     Returns:

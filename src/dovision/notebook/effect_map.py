@@ -137,8 +137,7 @@ def effect_map(
         chunk: (image, unit) pairs a pass, 16 at least; "auto" follows from shapes.
         scale: probability, or log_odds, log P/(1 - P), which does not saturate.
         batch_size: images at a time; None: as many as memory allows.
-        device: such as "cuda", to which the classifier is taken meanwhile; None: its own. The numbers stay there.
-        progress: whether progress is shown, where there is a terminal or a notebook.
+        device, progress: as of `effects`; the numbers stay on the device.
         seed: of what an intervention draws that is given by name.
 
     Returns:

@@ -215,9 +215,7 @@ def explain(
         settings: of the common grid and of the tests, in place of target; None: those of the commands, on as many cells
             as the images allow.
         folder: where tables and pictures go; None: a temporary folder, which goes with the result.
-        batch_size: images at a time; None: that of a DataLoader or of ImageData, or 64.
-        device: such as "cuda", to which the classifier is taken meanwhile; None: its own.
-        progress: whether progress is shown, where there is a terminal or a notebook.
+        batch_size, device, progress: as of `effects`.
         seed: of what an explainer or an intervention draws that is given by name.
 
     Returns:

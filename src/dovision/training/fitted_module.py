@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,7 +18,6 @@ from dovision.types import Batch
 
 log = logging.getLogger(__name__)
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
-_DESCRIBING_TYPES = (type(None), bool, int, float, str, partial)  # classes of attributes that describe an argument
 
 
 class FittedModule(pl.LightningModule):
@@ -29,7 +26,7 @@ class FittedModule(pl.LightningModule):
     A subclass names the parameters, the metrics that it logs, and the one by which the best epoch is chosen; its
     `training_step` returns `self.logged_loss(...)`. The means of an epoch are logged as train_<name>; every
     `log_every_n_steps` steps loggers get train_loss_step, lr and images_per_second. Numbers among the arguments are
-    hyperparameters by their names, and come back with a checkpoint; `hparams.arguments` describes all others.
+    hyperparameters by their names, and come back with a checkpoint.
 
     Args:
         optimizer: from parameters to an optimizer.
@@ -45,8 +42,7 @@ class FittedModule(pl.LightningModule):
         self.schedule = schedule
         self.warmup_steps = checks.count("warmup_steps", warmup_steps)
         self._epoch = EpochMeans()
-        arguments = {"optimizer": plain_argument(optimizer), "schedule": plain_argument(schedule)}
-        self.save_hyperparameters({"warmup_steps": warmup_steps, "arguments": arguments}, logger=False)
+        self.save_hyperparameters({"warmup_steps": warmup_steps}, logger=False)
 
     @abstractmethod
     def fitted_parameters(self) -> Iterable[nn.Parameter]:
@@ -118,23 +114,6 @@ class FittedModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self.log_dict({f"train_{name}": value for name, value in self._epoch.means().items()})
-
-
-def plain_argument(value: object) -> Any:
-    """Convert an argument to plain types: objects and partials become their class, _target_, and plain values."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): plain_argument(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_argument(item) for item in value]
-    if isinstance(value, partial):
-        return {"_target_": plain_argument(value.func), **plain_argument(value.keywords)}
-    if isinstance(value, type) or inspect.isroutine(value):
-        return f"{value.__module__}.{value.__qualname__}"
-    attributes = {key: item for key, item in vars(value).items() if not key.startswith("_") and key != "training"}
-    described = {key: plain_argument(item) for key, item in attributes.items() if isinstance(item, _DESCRIBING_TYPES)}
-    return {"_target_": plain_argument(type(value)), **described}
 
 
 class EpochMeans:

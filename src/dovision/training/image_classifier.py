@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from dovision import checks
 from dovision.interfaces import Attack, Classifier
-from dovision.training.fitted_module import EpochMeans, FittedModule, MakeOptimizer, plain_argument
+from dovision.training.fitted_module import EpochMeans, FittedModule, MakeOptimizer
 from dovision.training.label_auroc import LabelAUROC
 from dovision.training.losses import ClassificationLoss
 from dovision.training.schedule import Schedule
@@ -74,9 +74,7 @@ class ImageClassifier(FittedModule):
         self.val_metrics = ValidationMetrics(classifier.task, metrics or {})
         labels = len(classifier.task.classes) if classifier.task.multilabel else 0
         self.register_buffer("thresholds", torch.full((labels,), 0.5))
-        described = {"loss": plain_argument(self.loss), "metrics": plain_argument(metrics or {})}
-        arguments = {**self.hparams["arguments"], **described}
-        self.save_hyperparameters({"frozen_epochs": frozen_epochs, "arguments": arguments}, logger=False)
+        self.save_hyperparameters({"frozen_epochs": frozen_epochs}, logger=False)
 
     @property
     def fitted_task(self) -> Task:
