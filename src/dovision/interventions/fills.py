@@ -41,9 +41,8 @@ class Constant(ImageFill):
         value: in [0, 1], pixel units.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 2, fill=dv.Constant(0.0))).effect.shape
-        torch.Size([8, 4, 10])
+        >>> dv.PixelGrid(2, 2, fill=dv.Constant(0.0))
+        PixelGrid(rows=2, columns=2, fill=Constant(value=0.0))
     """
 
     def __init__(self, value: float) -> None:
@@ -57,9 +56,8 @@ class Mean(ImageFill):
     """Channel mean of the image.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 2, fill=dv.Mean())).effect.shape
-        torch.Size([8, 4, 10])
+        >>> dv.PixelGrid(2, 2, fill=dv.Mean())
+        PixelGrid(rows=2, columns=2, fill=Mean())
     """
 
     def canvas(self, value: Tensor, context: Context) -> Tensor:
@@ -73,9 +71,8 @@ class Blur(PastableRepr):
         sigma: the Gaussian's standard deviation, in pixels.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 2, fill=dv.Blur(sigma=2.0))).effect.shape
-        torch.Size([8, 4, 10])
+        >>> dv.PixelGrid(2, 2, fill=dv.Blur(sigma=2.0))
+        PixelGrid(rows=2, columns=2, fill=Blur(sigma=2.0))
     """
 
     def __init__(self, sigma: float) -> None:
@@ -94,9 +91,8 @@ class Noise(PastableRepr):
         seed: of the draws; the same seed, sample and region give the same noise.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 2, fill=dv.Noise(seed=0))).effect.shape
-        torch.Size([8, 4, 10])
+        >>> dv.PixelGrid(2, 2, fill=dv.Noise(seed=0))
+        PixelGrid(rows=2, columns=2, fill=Noise(seed=0))
     """
 
     def __init__(self, seed: int) -> None:
@@ -117,9 +113,8 @@ class Inpaint(PastableRepr):
         ValueError: the region is the whole image.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 2, fill=dv.Inpaint())).effect.shape
-        torch.Size([8, 4, 10])
+        >>> dv.PixelGrid(2, 2, fill=dv.Inpaint())
+        PixelGrid(rows=2, columns=2, fill=Inpaint())
     """
 
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
@@ -146,10 +141,8 @@ class Transformed(ImageFill):
         transform: of whole images, such as MedianFilter(2).
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> grid = dv.PixelGrid(2, 2, fill=dv.Transformed(dv.MedianFilter(2)))
-        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
-        torch.Size([8, 4, 10])
+        >>> dv.PixelGrid(2, 2, fill=dv.Transformed(dv.MedianFilter(2)))
+        PixelGrid(rows=2, columns=2, fill=Transformed(transform=MedianFilter(window=2)))
     """
 
     def __init__(self, transform: ImageTransform) -> None:

@@ -33,9 +33,8 @@ class BitDepth(PastableRepr):
     Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.BitDepth(1)})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.BitDepth(1)})
+        Transform(transforms={'changed': BitDepth(bits=1)})
     """
 
     def __init__(self, bits: int) -> None:
@@ -54,9 +53,8 @@ class MedianFilter(PastableRepr):
     Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.MedianFilter(2)})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.MedianFilter(2)})
+        Transform(transforms={'changed': MedianFilter(window=2)})
     """
 
     def __init__(self, window: int) -> None:
@@ -75,9 +73,8 @@ class GaussianFilter(PastableRepr):
     Source: smoothing as a test for attacks, Liang et al., arXiv:1705.08378.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.GaussianFilter(0.7)})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.GaussianFilter(0.7)})
+        Transform(transforms={'changed': GaussianFilter(sigma=0.7)})
     """
 
     def __init__(self, sigma: float) -> None:
@@ -98,10 +95,8 @@ class NonLocalMeans(PastableRepr):
     Source: Buades, Coll and Morel, CVPR 2005; as a test for attacks, Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> transform = dv.NonLocalMeans(patch_size=3, patch_distance=2, h="10/255")
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": transform})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.NonLocalMeans(patch_size=3, patch_distance=2, h="10/255")})
+        Transform(transforms={'changed': NonLocalMeans(patch_size=3, patch_distance=2, h='10/255')})
     """
 
     def __init__(self, patch_size: int, patch_distance: int, h: float | str) -> None:
@@ -124,9 +119,8 @@ class JpegCompression(PastableRepr):
     Source: Dziugaite, Ghahramani and Roy, 2016, arXiv:1608.00853.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.JpegCompression(50)})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.JpegCompression(50)})
+        Transform(transforms={'changed': JpegCompression(quality=50)})
     """
 
     def __init__(self, quality: int) -> None:
@@ -147,9 +141,8 @@ class SignNoise(PastableRepr):
     Source: answers to noise as a test for attacks, Roth, Kilcher and Hofmann, ICML 2019, arXiv:1902.04818.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.SignNoise(eps="8/255", seed=0)})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.SignNoise(eps="8/255", seed=0)})
+        Transform(transforms={'changed': SignNoise(eps='8/255', seed=0)})
     """
 
     def __init__(self, eps: float | str, seed: int, draw: int = 0) -> None:
@@ -171,9 +164,8 @@ class Shift(PastableRepr):
     Source: as a test for attacks, Tian, Yang and Cai, AAAI 2018.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.Shift(rows=1, columns=0)})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.Shift(rows=1, columns=0)})
+        Transform(transforms={'changed': Shift(rows=1, columns=0)})
     """
 
     def __init__(self, rows: int, columns: int) -> None:
@@ -188,9 +180,8 @@ class HorizontalFlip(PastableRepr):
     """Mirror image, left and right exchanged; of the same class for most photographs, and not for digits.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.HorizontalFlip()})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.HorizontalFlip()})
+        Transform(transforms={'changed': HorizontalFlip()})
     """
 
     def __call__(self, image: Tensor, context: Context) -> Tensor:
@@ -206,9 +197,8 @@ class Rotation(PastableRepr):
     Source: as a test for attacks, Tian, Yang and Cai, AAAI 2018.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.Rotation(8.0)})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.Rotation(8.0)})
+        Transform(transforms={'changed': Rotation(degrees=8.0)})
     """
 
     def __init__(self, degrees: float) -> None:
@@ -230,10 +220,8 @@ class RandomAffine(PastableRepr):
     Source: random transforms as a defence, Raff et al., CVPR 2019; named as in torchvision.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> transform = dv.RandomAffine(degrees=10.0, translate=0.07, seed=0)
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": transform})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.RandomAffine(degrees=10.0, translate=0.07, seed=0)})
+        Transform(transforms={'changed': RandomAffine(degrees=10.0, translate=0.07, seed=0)})
     """
 
     def __init__(self, degrees: float, translate: float, seed: int, draw: int = 0) -> None:
@@ -256,9 +244,8 @@ class Resampling(PastableRepr):
     Source: Guo, Rana, Cisse and van der Maaten, ICLR 2018, arXiv:1711.00117, who crop and rescale.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.Resampling(0.5)})).units
-        ('changed',)
+        >>> dv.Transform({"changed": dv.Resampling(0.5)})
+        Transform(transforms={'changed': Resampling(factor=0.5)})
     """
 
     def __init__(self, factor: float) -> None:

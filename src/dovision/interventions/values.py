@@ -84,9 +84,8 @@ class Zero(ActivationValue):
     """The unit is silent.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=dv.Zero())).effect.shape
-        torch.Size([8, 16, 10])
+        >>> dv.Activation("relu", value=dv.Zero())
+        Activation(site='relu', value=Zero())
     """
 
     of_rows = True
@@ -99,9 +98,8 @@ class SampleMean(ActivationValue):
     """The mean over all positions of the sample, channel by channel: every position of the unit is the same.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=dv.SampleMean())).effect.shape
-        torch.Size([8, 16, 10])
+        >>> dv.Activation("relu", value=dv.SampleMean())
+        Activation(site='relu', value=SampleMean())
     """
 
     def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
@@ -120,9 +118,8 @@ class Resample(ActivationValue):
         seed: of the draws; the same seed, sample and unit give the same order.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=dv.Resample(seed=0))).effect.shape
-        torch.Size([8, 16, 10])
+        >>> dv.Activation("relu", value=dv.Resample(seed=0))
+        Activation(site='relu', value=Resample(seed=0))
     """
 
     def __init__(self, seed: int) -> None:
@@ -153,10 +150,8 @@ class GaussianNoise(ActivationValue):
         seed: of the draws; the same seed, sample and unit give the same noise.
 
     Example:
-        >>> classifier, digits = dv.example()
-        >>> edit = dv.Activation("relu", value=dv.GaussianNoise(scale=0.1, seed=0))
-        >>> dv.effect_map(classifier, digits.image, edit).effect.shape
-        torch.Size([8, 16, 10])
+        >>> dv.Activation("relu", value=dv.GaussianNoise(scale=0.1, seed=0))
+        Activation(site='relu', value=GaussianNoise(scale=0.1, seed=0))
     """
 
     def __init__(self, scale: float, seed: int) -> None:
