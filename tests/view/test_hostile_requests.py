@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
-from dovision.view.questions import read_question, read_state
+from dovision.view.questions import read_question
 from dovision.view.reproduction import ImageOrigin
 from dovision.view.server import MOST_BYTES, MOST_QUESTION, application
 from dovision.view.view_session import ViewSession
@@ -234,33 +233,6 @@ def test_no_other_file_is_served(app, path):
 def test_a_question_is_refused_by_its_key(asked, message):
     with pytest.raises(ValueError, match=message):
         read_question(json.dumps(asked).encode())
-
-
-STATE = {"network": "example", "name": "digit 3", "sample": 3, "fill": {"name": "mean"}, "region": "0 1 63"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({}, None),
-        ({"path": "/etc/passwd"}, "has no key 'path'"),
-        ({"network": "${oc.env:SECRET}"}, "network must be a line"),
-        (
-            {"fill": {"name": "transformed", "settings": {"_target_": "os.system"}}},
-            "fill.settings has no key '_target_'",
-        ),
-        ({"region": "<b>"}, "region must be lengths of runs"),
-        ({"fill": None}, "must have the key fill, got none"),
-        ({"network": None}, "must have the key network, got none"),
-    ],
-)
-def test_a_state_has_what_the_page_has_and_nothing_else(tmp_path, changes, message):
-    (file := tmp_path / "state.yaml").write_text(yaml.safe_dump(STATE | changes))
-    if message is None:
-        assert read_state(file) == STATE
-        return
-    with pytest.raises(ValueError, match=message):
-        read_state(file)
 
 
 @pytest.mark.parametrize(

@@ -346,7 +346,6 @@ class ViewSettings(TrainSettings):
     """Settings of dovision-view."""
 
     run: Folder | None
-    state: Folder | None
     split: Literal["train", "val", "test"]
     host: str
     port: Annotated[int, Field(strict=True, ge=0, le=65535)]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import socket
 from contextlib import suppress
-from urllib.parse import quote
 
 from dovision import checks
 from dovision.config.settings import ViewSettings
@@ -20,7 +18,6 @@ from dovision.jobs.recorded_runs import of_run, of_settings
 from dovision.jobs.train import fitted_network
 from dovision.measurement.opened_network import OpenedNetwork
 from dovision.training.model_cache import Networks
-from dovision.view.questions import read_state
 from dovision.view.server import LOOPBACK, application
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Overtaken, Worker
@@ -41,7 +38,6 @@ def view(job: Job) -> None:
         checks.import_extra("starlette.applications", "view")
     except ImportError as error:
         raise ValueError(str(error)) from error
-    fragment = "" if settings.state is None else f"#{quote(json.dumps(read_state(settings.state)))}"
     worker = Worker()
 
     def pause() -> None:
@@ -62,7 +58,7 @@ def view(job: Job) -> None:
                 settings.host,
             )
         name = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"http://{name}:{listener.getsockname()[1]}/{token}/{fragment}  (Ctrl-C ends it)", flush=True)
+        print(f"http://{name}:{listener.getsockname()[1]}/{token}/  (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         with suppress(KeyboardInterrupt, Stopped):  # the usual end
             server.run(sockets=[listener])

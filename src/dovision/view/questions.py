@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from dovision import checks
 from dovision.functional.effects import SCALES
-from dovision.io.text_files import read_yaml
 from dovision.view.choices import numbers_of, offered
 
 MOST_ROWS = 64  # of a grid
@@ -90,23 +88,3 @@ _QUESTION: Mapping[str, _Rule] = {
     "rows": lambda name, value: checks.bounded(name, value, 1, MOST_ROWS),
     "scale": lambda name, value: checks.choice(name, value, SCALES),
 }
-_STATE: Mapping[str, _Rule] = {  # of the page, as its link and its yaml have it
-    **{key: _QUESTION[key] for key in ("sample", "target", "fill", "attack", "unit", "rows", "scale")},
-    **dict.fromkeys(("network", "name"), _text),
-    "region": _runs,
-    "shown": lambda name, value: checks.choice(name, value, ("clean", "attacked")),
-}
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Read a state of the page from a yaml file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no yaml of plain types, a key is unknown or missing, or a value is none that the page has.
-    """
-    state = _object(str(path), read_yaml(path), _STATE)
-    for key in ("network", "name", "fill"):
-        if key not in state:
-            raise ValueError(f"{path} must have the key {key}, got none. Copy the whole state from the page.")
-    return state

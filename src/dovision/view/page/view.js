@@ -304,7 +304,7 @@ function rank() {
   });
 }
 
-/* ---- states: undo, redo, a link, a yaml ---- */
+/* ---- states: undo, redo, a link ---- */
 function stated() {
   const { unit } = picked("kind") === "unit" && state.units ? asked() : {}, { name, sample } = state.clean, { network } = state.choices;
   const attack = state.attacked && { ...chosen($("attack"), $("attack-settings")), eps: $("eps").value };
@@ -312,11 +312,10 @@ function stated() {
   const given = { network, name, sample, region, fill: fill(), unit, attack, shown: picked("shown"), target, scale, rows: Number($("grid").value) };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null && value !== undefined));
 }
-const yaml = (node, indent = "") => Object.entries(node).map(([key, value]) => (typeof value === "object" ? `${indent}${key}:\n${yaml(value, `${indent}  `)}` : `${indent}${key}: ${JSON.stringify(value)}\n`)).join("");
 function remember(text) {
   const spec = stated(), now = JSON.stringify(spec);
   history.replaceState(null, "", `#${encodeURIComponent(now)}`);
-  $("link").textContent = location.href; $("state").textContent = yaml(spec);
+  $("link").textContent = location.href;
   if (state.past[state.at]?.now !== now) {
     const entry = { now, text };
     state.past.splice(state.at + 1, Infinity, entry);
