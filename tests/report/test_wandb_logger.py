@@ -55,7 +55,7 @@ def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_
     config = {key: value for record in completed["config"] for key, value in record["update"].items()}
     assert config["attack"]["eps"] == 0.1
     logged = history(completed)
-    assert {key.partition(".")[0] for key in logged} >= {*("figures/overlay", "tables/overlay", "samples")}
+    assert {key.partition(".")[0] for key in logged} >= {*("figures/overlay", "tables/overlay", "samples", "findings")}
     written = by_state["completed"]
     for condition, numbers in written.summary["conditions"].items():
         assert logged[f"accuracy/{condition}"] == {0: numbers["accuracy"]["estimate"]}

@@ -7,7 +7,7 @@ import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from markupsafe import Markup
 from dovision.config.row_choices import ALL_ROWS
 from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.identity.differences import mixed
+from dovision.report.cards import Card, card
 from dovision.report.explorer import explorer
-from dovision.report.figures.overlay import OVERLAY
 from dovision.report.figures.results import MEANING
 from dovision.report.image_overlay import page_variables
 from dovision.report.inline_assets import SizeBudget, lighter
@@ -29,7 +29,7 @@ from dovision.report.style import CSV, inline_svg
 from dovision.results.display_names import METRIC_HEADS, ROWS_NOTE, display_name, metric_head
 from dovision.results.effect_findings import norm_of
 from dovision.results.factors import factor_heads, flattened, level_texts, natural, split
-from dovision.results.finding import HEADLINE_METRICS, NOTHING, Finding, finding
+from dovision.results.finding import HEADLINE_METRICS, NOTHING, finding
 from dovision.results.headline_numbers import result_texts, results_frame
 from dovision.results.reported import REPORTED, comparison
 from dovision.results.run_files import RUN
@@ -155,9 +155,6 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters["display"] = display_name
-    lead = _lead(overview, details)
-    lead_name = lead.name if lead else ""
-    lead_first = sorted(carried, key=lambda shown: shown.name != lead_name)
     explored = explorer(completed, SizeBudget(PICTURES))
     scripts = ["page.js", *(["numbers.js", "explorer.js"] if explored["entries"] else [])]
     style = Markup(style_sheet())
@@ -174,10 +171,7 @@ def render_page(
         useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
         mixed=mixed({run.label: run.record for run in completed}),
         setup=setup_sentence(completed),
-        findings=_findings(runs, numbers),
-        lead=lead,
-        lead_name=lead_name,
-        lead_folder=next((one.folder for one in details for shown in one.shown if shown.name == lead_name), "figures"),
+        cards=_cards(runs, numbers),
         pivots=pivots(numbers),
         metric_head=metric_head,
         **settings,
@@ -198,7 +192,7 @@ def render_page(
         objects_known=any(entry["objects"] for entry in explored["entries"]),
         details=details,
         carried=[shown.name for shown in carried],
-        linked=[shown.name for shown in lead_first if links.take(shown.csv)],
+        linked=[shown.name for shown in carried if links.take(shown.csv)],
         **_recipe(runs),
     )
 
@@ -208,27 +202,16 @@ def rerun_command(run: Run) -> str:
     return shlex.join(["dovision-evaluate", *run.overrides])
 
 
-def _findings(runs: Sequence[Run], numbers: pd.DataFrame) -> dict[str, list[Finding]]:
-    """Findings by question: of a sweep by factor, or of a single run; and of what is not completed."""
+def _cards(runs: Sequence[Run], numbers: pd.DataFrame) -> dict[str, list[Card]]:
+    """Cards by question: of a sweep by factor, or of a single run; and of what is not completed."""
     completed = [run for run in runs if run.state == "completed"]
-    result = sweep_findings(numbers) or (run_findings(completed[0]) if completed else [])
+    run = None if (result := sweep_findings(numbers)) else next(iter(completed), None)
+    result = result if run is None else run_findings(run)
     if len(runs) > 1 and (failed := [run for run in runs if run.state != "completed"]):
         hits = f"{len(failed):,} of {len(runs):,}"
         one = finding(LIMITS, "limit", "not completed", "", NOTHING, hits=hits)
         result = [*result, one._replace(detail=[(run.label, run.state) for run in failed])]
-    return by_question(result)
-
-
-def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None:
-    """First picture of the page: the first run's effects over its images, or else its first figure."""
-    of_runs = [
-        replace(shown, title=f"{shown.title}: {one.label}") if len(details) > 1 else shown  # which names its job
-        for one in details
-        for shown in one.shown
-        if shown.svg
-    ]
-    over = [shown for shown in of_runs if shown.name.endswith(OVERLAY)]
-    return next(iter([*over, *of_runs, *(shown for shown in overview if shown.svg)]), None)
+    return {question: [card(one, run) for one in of] for question, of in by_question(result).items()}
 
 
 def _link(data: pd.DataFrame) -> str:

@@ -85,6 +85,8 @@ def send_run(logger: Logger, run: Run, figures: Sequence[ReportFigure]) -> None:
         shown: dict[str, Any] = {"samples": wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))}
         if logger.rest:
             shown["numbers"] = wandb.Table(columns=["number", "value"], data=[[*item] for item in logger.rest.items()])
+        rows = [[one.question, one.text, one.verdict, *one.number[:3]] for one in run_findings(run)]
+        shown["findings"] = wandb.Table(["question", "finding", "verdict", "number", "low", "high"], rows)
         shown |= {f"figures/{item.name}": wandb.Image(item.figure, caption=item.caption) for item in pictures}
         for item in figures:
             shown[f"tables/{item.name}"] = wandb.Table(dataframe=item.data.head(TABLE_ROWS), allow_mixed_types=True)

@@ -402,6 +402,13 @@ def _over(run: Run) -> str:
     return f"{GREYS.get(fill.get('value', -1), 'grey') if word == 'constant' else word} over"
 
 
+def grey_level(run: Run) -> int | None:
+    """8-bit grey of a run's fill, where it is one value; None otherwise."""
+    fill = _painting(run).get("fill")
+    value = fill.get("value") if isinstance(fill, Mapping) else None
+    return round(255 * value) if isinstance(value, int | float) else None
+
+
 def fill_of(run: Run) -> str:
     """Describe a run's fill, such as "black" or "blur (sigma 8.0)"; empty if it does not paint."""
     fill = _painting(run).get("fill")

@@ -14,14 +14,6 @@
   prefersDark.addEventListener("change", nameTheme);
   nameTheme();
 
-  // Print shows what is folded: of a sweep, what the reader has unfolded.
-  let opened = [];
-  addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("body:not(.sweep) details:not([open])")];
-    for (const one of opened) one.open = true;
-  });
-  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
-
   // Tables: a click on a head sorts, words and a state filter.
   const order = new Intl.Collator("en", { numeric: true });
   const keyOf = (row, column) => row.cells[column].dataset.order ?? row.cells[column].textContent;
