@@ -71,7 +71,7 @@ FIGURES: Mapping[str, Source] = {
     "sites": FromSweep("phantom_sites", "sites"),
     "detection_table": FromSweep("mnist_detection", "detection_table_eps_0.2"),
     "detection_curves": FromSweep("mnist_detection", "detection_curves"),
-    "latent_channels": FromSweep("mnist_detection", "channels_by_class"),
+    "latent_channels": FromSweep("mnist_detection", "average_effects"),
     "box_against_control": FromSweep("chest_boxes", "box_against_control", DOUBLE),
     "chest_fills": FromSweep("chest_boxes", "box_minus_control", DOUBLE),
     "chest_maps_table": FromSweep("chest_maps", "map_scores"),

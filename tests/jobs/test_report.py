@@ -16,8 +16,8 @@ from dovision.results.run_record import Run
 from made_runs import report_of_sweep
 
 FIGURES = ("average_effect_maps", "average_effects", "classes", "overlay")
-OVERALL = ("results", "classifier_quality", "effect_against_epsilon")
-TABLES = ("classes", "results", "classifier_quality")  # of which there is no picture
+OVERALL = ("results", "effect_against_epsilon")
+TABLES = ("classes", "results")  # of which there is no picture
 FORMS = ("csv", "pdf", "png", "svg", "tex")
 
 

@@ -27,7 +27,7 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
     run = completed(sweep)[1]
     report_figures = [*Catalogue().of_sweep([run]), *Catalogue().of_run(run)]
     captions = {item.name: item.caption for item in report_figures}
-    known = ["results", "classifier_quality", "effect_against_epsilon", "classes", "overlay"]
+    known = ["results", "effect_against_epsilon", "classes", "overlay"]
     known += ["average_effect_maps", "average_effects"]
     assert [name for name in captions if name in known] == known  # more may come
     for name, words in captions.items():
@@ -37,7 +37,7 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
         named = re.search("95% intervals over groups|no interval", words, re.IGNORECASE)
         assert (named is None) == (name == "effect_against_epsilon")  # sizes have no interval
         assert "/data/mnist" not in words
-    for name in ("results", "classifier_quality", "classes", "effect_against_epsilon", "average_effects"):
+    for name in ("results", "classes", "effect_against_epsilon", "average_effects"):
         counted = "n = 40" if name == "effect_against_epsilon" else "n = 20 groups, 40"
         assert f"{counted} images in each condition" in captions[name]
         assert ("95% intervals over groups" in captions[name]) == (name != "effect_against_epsilon")

@@ -5,17 +5,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgba
 
 from dovision.report import plots
 from dovision.report.figures.mean_effects import effect_against_epsilon, outstanding
 from dovision.report.image_overlay import OverlayPanel, overlay, unit_values
-from dovision.report.plots import heat_maps
 from dovision.report.style import (
-    COOL,
-    DIVERGING,
-    EFFECT_COLOURS,
-    WARM,
     WIDTHS,
     inline_svg,
     page_width,
@@ -102,13 +96,6 @@ def test_long_names_that_differ_behind_their_beginning_are_told_apart():
     assert shortened_apart(["a long name of one class"] * 2, 12) == ["a long name…"] * 2
 
 
-def test_evidence_for_the_class_is_warm_in_a_heat_map():
-    table = pd.DataFrame([[-1.0, 1.0]])  # -1: do(unit) takes evidence away
-    channels = heat_maps({"": table}, {"": table.astype(str)}, "effect", colours=EFFECT_COLOURS).axes[0].collections[0]
-    assert channels.cmap(channels.norm(-1.0)) == to_rgba(WARM)
-    assert channels.cmap(channels.norm(1.0)) == to_rgba(COOL)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
 def test_panels_have_names_of_rows_and_columns_and_an_empty_place(width, recwarn):
     with page_width(width):
@@ -140,14 +127,3 @@ def test_an_inline_figure_has_ids_of_its_own_and_the_colours_of_the_page(tmp_pat
     assert "currentColor" in inline
     assert "#1f2430" not in inline
     assert "&lt;b&gt;" in inline
-
-
-@pytest.mark.parametrize("colours", [DIVERGING, EFFECT_COLOURS])
-def test_the_text_of_a_cell_stands_out_from_any_colour_as_wcag_asks(colours):
-    """Black on luminance L has the contrast (L + 0.05) / 0.05, white 1.05 / (L + 0.05); the least allowed is 4.5."""
-    cells = colours(np.linspace(0, 1, 256))
-    shares = np.where(cells[:, :3] <= 0.04045, cells[:, :3] / 12.92, ((cells[:, :3] + 0.055) / 1.055) ** 2.4)
-    luminance = shares @ [0.2126, 0.7152, 0.0722]
-    black = np.array([plots.contrasting(tuple(cell)) == "#000000" for cell in cells])
-    contrast = np.where(black, (luminance + 0.05) / 0.05, 1.04 / (luminance + 0.05))
-    assert contrast.min() >= 4.5

@@ -62,12 +62,12 @@ def test_the_tables_of_sweeps_and_maps_are_set_and_fit_the_page(sweep, map_run, 
     tables = {
         one.name: latex_table(one.table, one.caption, one.name) for one in report_figures if one.table is not None
     }
-    assert list(tables) == ["results", "classifier_quality", "map_scores"]
+    assert list(tables) == ["results", "map_scores", "map_scores_by_label", "map_similarity"]
     assert "Overfull" not in typeset(*tables.values())
 
 
 @pytest.mark.slow
 def test_a_figure_and_every_special_character_are_set(sweep, typeset, tmp_path):
-    figure, *_ = Effects(0, 3, 3, 1).of_run(read_sweep(sweep)[0])
+    figure, *_ = Effects(0, averages=3, maps=1).of_run(read_sweep(sweep)[0])
     save_report_figure(figure, tmp_path)
     typeset(latex_figure(figure.name, "".join(SPOKEN), wide=True), (tmp_path / f"{figure.name}.tex").read_text())

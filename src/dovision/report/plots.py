@@ -1,4 +1,4 @@
-"""Pieces that several figures draw: panels, dots with intervals, heat maps, and one legend for all."""
+"""Pieces that several figures draw: panels, dots with intervals, and one legend for all."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
 from dovision.report.style import (
-    DIVERGING,
-    EFFECT_COLOURS,
     INK,
-    LINE,
     PAGE,
-    WIDTHS,
     canvas,
     panels_across,
     points,
@@ -31,8 +25,6 @@ from dovision.results.display_names import display_name
 
 # They know nothing of the classifier; drawn in grey.
 REFERENCE_MAPS = ("random_map", "center_map", "edge_map", "brightness_map")
-_CELL, _CELL_TYPE = 0.28, 6.5  # inches, and points, of a heat map
-_BESIDE, _LETTER = 2.3, 0.075  # inches of names of rows and of the scale of colours, and of a letter of a title
 
 
 def panel_rows(
@@ -53,6 +45,7 @@ def panel_rows(
     panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
     for axes, title in zip(panels, titles, strict=False):
         axes.set_title(title)
+        axes.locator_params(axis="x", nbins=3)
     for axes in panels[len(titles) - columns : len(titles)]:
         axes.set_xlabel(labels[0])
     for axes in panels[::columns]:
@@ -157,6 +150,7 @@ def forest(names: Sequence[str], panels: Mapping[str, Mapping[str, pd.DataFrame]
             draw_means(axes, position, rows, look - 1, name, across=True, **points(look))
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set(title=title, xlabel=label)
+        axes.locator_params(axis="x", nbins=5)
         axes.grid(axis="x")
     return with_legend(figure) if len(looks) > 1 else figure
 
@@ -164,65 +158,3 @@ def forest(names: Sequence[str], panels: Mapping[str, Mapping[str, pd.DataFrame]
 def interval_columns(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """Columns NAME, NAME_low and NAME_high as mean, low and high."""
     return frame[[name, f"{name}_low", f"{name}_high"]].set_axis(["mean", "low", "high"], axis=1)
-
-
-@styled
-def heat_maps(
-    panels: Mapping[str, pd.DataFrame],
-    texts: Mapping[str, pd.DataFrame],
-    label: str,
-    limit: float | None = None,
-    colours: Colormap = DIVERGING,
-) -> Figure:
-    """Draw heat maps with common rows on one colour scale, white at 0.
-
-    Args:
-        panels: by title, a table of numbers; nan stays empty.
-        texts: by the same titles, what is written into the cells.
-        label: of the colours.
-        limit: the size of number that has the deepest colour; None takes the largest there is.
-        colours: DIVERGING, or EFFECT_COLOURS for effects.
-    """
-    largest = max(float(np.nanmax(np.abs(values))) for values in panels.values() if values.notna().any(axis=None))
-    scale = Normalize(-(limit or largest or 1), limit or largest or 1)
-    figure, drawn = _heat_map_panels(panels)
-    for axes, (title, values) in zip(drawn, panels.items(), strict=True):
-        numbers = values.to_numpy(float)
-        axes.pcolormesh(numbers, cmap=colours, norm=scale, edgecolor=LINE, linewidth=0.4)
-        for (row, column), text in np.ndenumerate(texts[title].to_numpy()):
-            look: Any = {"color": contrasting(colours(float(scale(numbers[row, column])))), "fontsize": _CELL_TYPE}
-            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", **look)
-        axes.set_title(title)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-    bar = figure.colorbar(ScalarMappable(scale, colours), ax=drawn, label=label, aspect=25, pad=0.02)
-    bar.long_axis.set_inverted(colours is EFFECT_COLOURS)  # warm above, as over images
-    return figure
-
-
-def _heat_map_panels(panels: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[Axes]]:
-    """Empty panels with named rows and columns, side by side or, if too wide, stacked."""
-    tables = list(panels.values())
-    widths, height = [table.shape[1] for table in tables], _CELL * 0.75 * len(tables[0])
-    named = [_LETTER * len(title) / width for title, width in zip(panels, widths, strict=True)]
-    across = max(_CELL, *named)  # so that a title is no wider than its panel
-    stacked = _BESIDE + across * sum(widths) > WIDTHS[-1] and len(tables) > 1
-    if stacked:
-        figure = canvas(_BESIDE + across * max(widths), 1.2 + (height + 0.3) * len(tables))
-        drawn = list(figure.subplots(len(tables), 1, squeeze=False, sharex=True, sharey=True)[:, 0])
-    else:
-        figure = canvas(_BESIDE + across * sum(widths), max(2.0, 1.2 + height))
-        drawn = list(figure.subplots(1, len(tables), squeeze=False, sharey=True, width_ratios=widths)[0])
-    for axes, table in zip(drawn, tables, strict=True):
-        names = shortened_apart(table.columns, 34)
-        axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=45, ha="right", rotation_mode="anchor")
-    drawn[0].set_yticks(np.arange(len(tables[0])) + 0.5, shortened_apart(tables[0].index, 34))
-    drawn[0].set_ylim(len(tables[0]), 0)
-    return figure, drawn
-
-
-def contrasting(background: tuple[float, float, float, float]) -> str:
-    """Black or white, whichever contrasts more with a background, RGBA in [0, 1] (WCAG 2, at least 4.5)."""
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in background[:3]]
-    luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
-    return "#000000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#fefefe"

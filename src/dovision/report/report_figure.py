@@ -32,14 +32,8 @@ _SETUP = {"dataset": "data", "model": "network", "intervention": "intervention",
 WIDE = 6  # columns from which a table spans both columns of a page
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # as it is, or as wide as there is room
 SPOKEN: dict[str, str | int | None] = {
+    **{sign: rf"\{sign}" for sign in "{}$&#%_"},
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",

@@ -6,19 +6,17 @@ import itertools
 import re
 import textwrap
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import BboxBase
 
 from dovision.io.atomic import replacing
@@ -30,8 +28,6 @@ PAPER = "#ffffff"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # for the colour-blind (Okabe, Ito)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WARM, COOL = "#FFC425", "#001496"  # of evidence for and against the class: apart in hue for any eye, and in grey print
-DIVERGING = LinearSegmentedColormap.from_list("evidence", [COOL, "#f7f7f7", WARM])  # of signed numbers: warm above 0
-EFFECT_COLOURS = DIVERGING.reversed()  # of an effect, treated - control: warm below 0, do(unit) took evidence away
 SIGN = "warm: evidence for the class, which do(unit) takes away; cool: evidence against it"  # the same in a map
 WIDTHS = (3.25, 5.5, 6.75)  # inches: a column of two, the text of a page without columns, and both columns
 PAGE = 9.0  # inches that a figure is high at most
@@ -106,7 +102,7 @@ def canvas(width: float, height: float, pictures: bool = False) -> Figure:
         height: in inches.
         pictures: the content keeps its shape, so that the height follows the width.
     """
-    high = height_for_print(width, height) if pictures else height
+    high = height * width_for_print(width) / width if pictures else height
     return Figure(figsize=(width_for_print(width), high), layout="constrained")
 
 
@@ -115,16 +111,11 @@ def panels_across(width: float, margin: float = 0.5) -> int:
     return max(1, int((_WIDEST.get() - margin + 0.01) / width))
 
 
-def height_for_print(width: float, height: float) -> float:
-    """Height, in inches, of a figure of pictures after its width is fitted to print."""
-    return height * width_for_print(width) / width
-
-
 @styled
 def wrap_text(figure: Figure) -> None:
-    """Wrap long titles and labels, drop overlapping tick labels, then fix the layout."""
+    """Wrap long titles and labels, then fix the layout."""
     figure.draw_without_rendering()
-    if any([_wrapped(axes, figure.bbox) | _thinned(axes) for axes in figure.axes]):
+    if any([_wrapped(axes, figure.bbox) for axes in figure.axes]):
         figure.draw_without_rendering()
         figure.draw_without_rendering()  # a second time, since higher titles leave less room to what was measured
     figure.set_layout_engine("none")  # the places are found; finding them again is slow
@@ -150,30 +141,6 @@ def _wrapped(axes: Axes, canvas: BboxBase) -> bool:
             text.set_text("\n".join(lines))
             broken = True
     return broken
-
-
-def _thinned(axes: Axes) -> bool:
-    """Drop overlapping tick labels of the axes; return whether any was dropped."""
-    thinned = False
-    for axis, along in ((axes.xaxis, 0), (axes.yaxis, 1)):
-        if isinstance(axis.get_major_locator(), FixedLocator):  # names, none of which can be left out
-            continue
-        ticks = [tick for tick in axis.get_major_ticks() if tick.label1.get_visible() and tick.label1.get_text()]
-        low, high = sorted(axis.get_view_interval())
-        ticks = sorted((tick for tick in ticks if low <= tick.get_loc() <= high), key=lambda tick: tick.get_loc())
-        edges = [tick.label1.get_window_extent().get_points()[:, along] for tick in ticks]
-        gap = (0.1 if along else 0.75) * TYPE * axes.figure.dpi / 72
-        steps = (step for step in range(1, len(ticks)) if _apart(edges[::step], gap))
-        if (step := next(steps, max(1, len(ticks)))) > 1:
-            axis.set_major_locator(FixedLocator([tick.get_loc() for tick in ticks[::step]]))
-            thinned = True
-    return thinned
-
-
-def _apart(edges: Sequence[npt.NDArray[Any]], gap: float) -> bool:
-    """Return whether consecutive intervals (low, high) have a gap, in dots."""
-    ordered = sorted(edges, key=lambda edge: float(edge[0]))
-    return all(right[0] - left[1] >= gap for left, right in itertools.pairwise(ordered))
 
 
 @styled

@@ -83,8 +83,10 @@ SOURCES_FILE = RunTable(
         "label": (NAME, "the class of the source"),
     },
 )
-_SHAPE = {"height width": (pa.int32(), "of the box of the unit, or of the image of the object, in pixels")}
-_PIXELS = "whether a pixel belongs to it, row by row, a bit each, the highest bit of a byte first"
+_MASK = {
+    "height width": (pa.int32(), "of the box of the unit, or of the image of the object, in pixels"),
+    "pixels": (pa.binary(), "whether a pixel belongs to it, row by row, a bit each, the highest bit of a byte first"),
+}
 MASKS_FILE = RunTable(
     "masks.parquet",
     "where units touch a part of their box alone: a row per unit of the images of which a picture is saved",
@@ -92,8 +94,7 @@ MASKS_FILE = RunTable(
     columns={
         "sample": (INTEGER, "as in effects.parquet"),
         "unit": (pa.string(), "as in effects.parquet"),
-        **_SHAPE,
-        "pixels": (pa.binary(), _PIXELS),
+        **_MASK,
     },
 )
 OBJECT_MASKS_FILE = RunTable(
@@ -103,8 +104,7 @@ OBJECT_MASKS_FILE = RunTable(
     columns={
         "sample": (INTEGER, "the row in the split"),
         "object": (pa.string(), "the name of the mask; one that is a class's speaks for that class"),
-        **_SHAPE,
-        "pixels": (pa.binary(), _PIXELS),
+        **_MASK,
     },
 )
 ObjectMasks = Mapping[int, Mapping[str, Mask]]  # by sample and object

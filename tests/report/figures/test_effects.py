@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from dovision.functional.intervals import holm
 from dovision.report.figures.effects import Effects
 from dovision.report.image_overlay import blended
 from dovision.results.average_effect import average_effects
@@ -18,31 +17,8 @@ def runs(sweep):
     return [run for run in read_sweep(sweep) if run.state == "completed"]
 
 
-def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, monkeypatch):
-    averaged = average_effects(runs[2].folder)
-    sure = averaged.index[(averaged["condition"] == "clean") & (averaged["class"] == "3")]
-    averaged["log_odds_p"] = 0.9
-    averaged.loc[sure, "log_odds_p"] = 1e-6
-    strongest = averaged.loc[averaged[averaged["condition"] == "clean"]["mean"].abs().idxmax(), "unit"]
-    opposite = (averaged["unit"] == strongest) & (averaged["class"] == "3")
-    averaged["log_odds"] = averaged["mean"].mask(opposite, -averaged["mean"])
-    monkeypatch.setattr("dovision.results.average_effect.average_effects", lambda folder: averaged)
-    *_, report_figure = Effects(0, averages=10, units=5, maps=3).of_run(runs[2])
-    clean = averaged[averaged["condition"] == "clean"]
-    order = clean["log_odds"].abs().groupby(clean["unit"]).max().sort_values(ascending=False).index[:5]
-    axes = report_figure.figure.axes[0]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == list(order)
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == list("0123456789")
-    firm = holm(clean["log_odds_p"].to_numpy()) < 0.05
-    firm = (firm & (clean["log_odds"] * clean["mean"] > 0))[clean["unit"].isin(order)]
-    assert "Of 160 units and classes, over which p is adjusted" in report_figure.caption
-    assert [text.get_text() for text in axes.texts].count("•") == firm.sum() == 4
-    assert "the 5 of 16 units with the largest effects, in log-odds" in report_figure.caption
-    assert "activation (value zero)" in report_figure.caption
-
-
 def test_units_with_a_place_in_the_image_have_maps_instead(runs):
-    drawn = [report_figure.name for report_figure in Effects(0, averages=10, units=5, maps=3).of_run(runs[0])]
+    drawn = [report_figure.name for report_figure in Effects(0, averages=10, maps=3).of_run(runs[0])]
     assert drawn == ["average_effect_maps", "average_effects"]
 
 
@@ -51,7 +27,7 @@ def test_of_two_classes_that_exclude_each_other_each_effect_is_shown_once(runs, 
     two = averaged[averaged["class"].isin(["0", "1"])]
     monkeypatch.setattr("dovision.report.figures.effects.read_task", lambda folder: Task("multiclass", ("0", "1")))
     monkeypatch.setattr("dovision.results.average_effect.average_effects", lambda folder: two)
-    drawn = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[0])}
+    drawn = {each.name: each for each in Effects(0, averages=10, maps=3).of_run(runs[0])}
     figure = drawn["average_effects"]
     assert set(figure.data["class"]) == {"1"}
     assert f"log-odds of the class (0: the opposite): the largest of {len(two) // 2}." in figure.caption.short
@@ -62,7 +38,7 @@ def test_of_two_classes_that_exclude_each_other_each_effect_is_shown_once(runs, 
 
 
 def test_average_effects_lie_where_their_units_do(runs):
-    figure, *_ = Effects(0, averages=10, units=5, maps=3).of_run(runs[1])
+    figure, *_ = Effects(0, averages=10, maps=3).of_run(runs[1])
     averaged = average_effects(runs[1].folder).set_index(["condition", "class", "unit"])
     assert figure.name == "average_effect_maps"
     assert figure.data["class"].nunique() == 3
@@ -75,5 +51,5 @@ def test_average_effects_lie_where_their_units_do(runs):
 
 def test_units_without_a_fixed_place_have_no_average_map(runs, map_run):
     for run in (runs[2], *read_sweep(map_run)):
-        names = [each.name for each in Effects(0, averages=10, units=5, maps=3).of_run(run)]
+        names = [each.name for each in Effects(0, averages=10, maps=3).of_run(run)]
         assert "average_effect_maps" not in names

@@ -1,4 +1,4 @@
-"""Figures of the average effects of a run: as maps, as a list or by class."""
+"""Figures of the average effects of a run: over the image, and the largest ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from dovision.functional.intervals import (
     level_of_selected,
 )
 from dovision.report.image_overlay import PANEL, colour_bar, draw_dots, draw_overlay, unit_values
-from dovision.report.plots import average_effects_plot, heat_maps, strongest
+from dovision.report.plots import average_effects_plot, strongest
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected
 from dovision.report.style import (
-    EFFECT_COLOURS,
     SIGN,
     SMALL,
     canvas,
@@ -36,9 +35,9 @@ from dovision.results.finding import bracketed
 from dovision.results.image_tables import read_masks
 from dovision.results.interchange_accuracy import interchange_accuracy
 from dovision.results.run_record import Run
-from dovision.results.tables import CLEAN, EFFECTS, read_effects, read_samples, read_task, row_groups
+from dovision.results.tables import read_effects, read_samples, read_task
 from dovision.results.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.types import INPUT, Box
+from dovision.types import Box
 
 ELSEWHERE = "elsewhere"  # column of `beyond_elsewhere`
 LARGEST = "largest effects, in log-odds where they were recorded,"
@@ -47,10 +46,9 @@ IN_THE_NUMBERS = f"In the numbers: {EFFECT_INTERVALS}; in log-odds, Student's t,
 
 @dataclass
 class Effects(FigureComponent):
-    """Figures of average effects: as maps, the largest ones, and units against classes."""
+    """Figures of average effects: over the image, and the largest ones."""
 
     averages: int  # pairs of a unit and a class whose average effect is drawn
-    units: int  # units that are drawn against classes
     maps: int  # classes whose average effects are drawn over the image
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
@@ -63,17 +61,6 @@ class Effects(FigureComponent):
         yield _averages(run, averaged, self.averages, opposite)
         yield from _effects_beyond(run, self.averages, opposite)
         yield from _interchange(run, self.averages)
-        clean = averaged[averaged["condition"] == CLEAN]
-        if clean["unit"].nunique() > 1 and not _has_places(run):
-            yield _units_by_class(run, clean, self.units, opposite)
-
-
-def _has_places(run: Run) -> bool:
-    """Return whether a run's units have positions in the image, judged by its first rows."""
-    first = next((table["top"] for table in row_groups(run.folder / EFFECTS, ["top"]) if len(table)), None)
-    if first is None:  # no row of any class is kept
-        return run.config.get("intervention", {}).get("site", INPUT) == INPUT
-    return bool(first.null_count < len(first))
 
 
 def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
@@ -132,23 +119,6 @@ def _interchange(run: Run, most: int) -> Iterator[ReportFigure]:
     table = table.assign(**{name.replace("_", " "): bracketed(shown, name) for name in ("accuracy", "without_do")})
     table.index = pd.Index(shown["unit"], name="unit")
     yield ReportFigure.of_table("interchange_accuracy", "Interchange accuracy", words, frame, table)
-
-
-def _units_by_class(run: Run, clean: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
-    clean = clean.assign(p_holm=holm(clean["log_odds_p"].to_numpy(float)))
-    sizes = clean["log_odds"].abs().groupby(clean["unit"], sort=False).max()
-    units = sizes.sort_values(ascending=False, kind="stable").index
-    classes = list(dict.fromkeys(clean["class"]))
-    drawn = clean.assign(dot=has_dot(clean).map({True: "•", False: ""})).set_index(["unit", "class"])
-    means, dots = (drawn[name].unstack().loc[units[:most], classes] for name in ("mean", "dot"))
-    text = (
-        f"Mean over clean images of P(class | do(unit)) - P(class){opposite_note(opposite)}; {SIGN}"
-        f"{dots_text(clean[clean['unit'].isin(means.index)])}. Of {len(clean):,} units and classes, over which p "
-        f"is adjusted, the {len(means)} of {len(units)} units with the {LARGEST} are drawn."
-    )
-    words = caption(text, [run], images(clean["images"]), IN_THE_NUMBERS, clean)
-    figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
-    return ReportFigure("channels_by_class", "Which unit matters for which class", words, figure, clean)
 
 
 def average_effect_maps(

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
-from dovision.report.plots import REFERENCE_MAPS, draw_means, heat_maps, panel_rows, with_legend
+from dovision.report.plots import REFERENCE_MAPS, draw_means, panel_rows, with_legend
 from dovision.report.report_figure import Caption, FigureComponent, ReportFigure, caption, span
 from dovision.report.style import FAINT, INK, MARKERS, canvas, series, styled
 from dovision.results import explanation_metrics, map_summary
@@ -120,10 +120,10 @@ def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
     return {metric: title for metric, title in TITLES.items() if has_number.get(metric, False)}
 
 
-def _cells(rows: pd.DataFrame, starred: bool) -> list[str]:
+def _cells(rows: pd.DataFrame, starred: bool, name: str = "mean") -> list[str]:
     """Format means with intervals; starred where they differ from the reference."""
     stars = (rows["p_holm"].lt(1 - LEVEL) & starred).map({True: "*", False: ""})
-    return [text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows), stars, strict=True)]
+    return [text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows, name), stars, strict=True)]
 
 
 def _estimates(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
@@ -170,24 +170,21 @@ def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     compared, chance = read_reference(run.folder), at_chance(run)
     scores = map_summary.label_scores(frame, compared)
     chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
-    panels, texts = {}, {}
-    for metric, title in LOCALISATION.items():
-        scored = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
-        table, p = (scored.pivot(index="label", columns="explainer", values=name) for name in ("difference", "p_holm"))
-        order = scored["explainer"].unique()
-        stars = (p[order].lt(1 - LEVEL) & (chance is None)).replace({True: "*", False: ""})
-        panels[title], texts[title] = (cells.rename(columns=display_name) for cells in (table[order], stars))
-    if len(panels["energy"]) < 2:
+    scored = chosen[chosen["metric"].isin(LOCALISATION)].dropna(subset="difference")
+    if scored["label"].nunique() < 2:
         return
+    scored = scored.assign(text=_cells(scored, chance is None, "difference"))
+    table = scored.pivot(index=["metric", "label"], columns="explainer", values="text").fillna("-")
+    table = table.reindex(list(LOCALISATION), level=0)[scored["explainer"].unique()].rename(columns=display_name)
+    table = table.reset_index("label").rename(index=LOCALISATION, columns={"label": "class"}).rename_axis(columns=None)
     compared = display_name(compared)
     star = "A star: p < .05, two-sided, Holm-adjusted over the explainers and classes of a metric."
     text = (
         f"Score minus that of {compared} on the same images and classes, class by class. "
-        f"{chance.text if chance else star} Intervals are in the numbers."
+        f"{chance.text if chance else star}"
     )
-    words = _map_caption(run, text, f"n = {span(chosen['pairs'])} pairs.")
-    figure = heat_maps(panels, texts, f"difference to {compared}")
-    yield ReportFigure("map_scores_by_label", "Explainers, class by class", words, figure, scores)
+    words = _map_caption(run, text, f"n = {span(chosen['pairs'])} pairs.", f"In brackets: {MEAN_INTERVALS}.", scored)
+    yield ReportFigure.of_table("map_scores_by_label", "Explainers, class by class", words, scores, table)
 
 
 def _sanity(run: Run) -> Iterator[ReportFigure]:
@@ -237,10 +234,10 @@ def _similarity(run: Run) -> Iterator[ReportFigure]:
     table = both.pivot(index="explainer", columns="other", values="similarity").loc[names, names]
     table = table.mask(np.eye(len(names), dtype=bool), 1.0).rename(index=display_name, columns=display_name)
     texts = table.map(lambda value: "" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("0.", "."))
+    texts = texts.rename_axis("explainer")
     text = (
         "Mean rank correlation of the cells of two explainers' maps of the same image and class; between effect maps "
         "of several fills it shows how much depends on the fill."
     )
     words = _map_caption(run, text, f"n = {span(frame['maps'])} pairs of maps.")
-    figure = heat_maps({"": table}, {"": texts}, "rank correlation", limit=1)
-    yield ReportFigure("map_similarity", "Which explainers agree", words, figure, frame)
+    yield ReportFigure.of_table("map_similarity", "Which explainers agree", words, frame, texts)

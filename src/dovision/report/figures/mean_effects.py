@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.report.plots import draw_means, with_legend
+from dovision.report.plots import draw_means, panel_rows, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, whiskers
 from dovision.report.style import (
     FAINT,
@@ -131,27 +130,25 @@ def _points(runs: Sequence[Run]) -> pd.DataFrame:
 def _grid_lines(frame: pd.DataFrame) -> Figure:
     """Plot effects per cell, and times the number of cells, against that number; a row per condition."""
     conditions = list(dict.fromkeys(frame["condition"]))
-    figure = canvas(5.0, 0.7 + 1.6 * len(conditions))
-    panels = figure.subplots(len(conditions), 2, sharex=True, squeeze=False)
+    scales = "of a cell", "times the number of cells"
+    titles = [f"{display_name(condition)}: {scale}" for condition in conditions for scale in scales]
+    labels = "cells of the grid", "mean |expected effect|"
+    figure, panels = panel_rows(titles, labels, (2.5, 1.6), sharex=True)
     lines = list(dict.fromkeys(zip(frame["series"], frame["fill"], strict=True)))
     several = frame["fill"].nunique() > 1
     for (condition, others, fill), rows in frame.groupby(["condition", "series", "fill"], sort=False):
         rows, number = rows.sort_values("cells"), lines.index((others, fill))
         names = [shortened(others or display_name(condition), 40)] if others or any(frame["series"]) else []
         label = ", ".join([*names, *([shortened(fill, 40)] if several or not names else [])])
-        for axes, scale in zip(panels[conditions.index(condition)], (1, rows["cells"]), strict=True):
+        row = 2 * conditions.index(condition)
+        for axes, scale in zip(panels[row : row + 2], (1, rows["cells"]), strict=True):
             ends = rows[["mean", "low", "high"]].astype(float).mul(scale, axis=0)
             draw_means(axes, rows["cells"], ends, number, label)
-    for (row, column), axes in np.ndenumerate(panels):
+    ticks = sorted(frame["cells"].unique())
+    for axes in panels:
         axes.set_ylim(bottom=0)
         axes.grid(axis="y")
-        axes.set_title(f"{display_name(conditions[row])}: {('of a cell', 'times the number of cells')[column]}")
-    ticks = sorted(frame["cells"].unique())
-    for axes in panels[-1]:
         axes.set_xscale("log")
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
-        axes.set_xlabel("cells of the grid")
-    for axes in panels[:, 0]:
-        axes.set_ylabel("mean |expected effect|")
-    return with_legend(figure, panels[:, 0])
+    return with_legend(figure)

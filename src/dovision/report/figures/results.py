@@ -13,9 +13,9 @@ from dovision.functional.estimates import FEW_IMAGES, share_of_images
 from dovision.functional.intervals import BOTH_INTERVALS, MEAN_INTERVALS, PAIRED_INTERVALS, SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, sample_size
 from dovision.results.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
-from dovision.results.display_names import MEAN_EFFECT, METRIC_HEADS, display_name
-from dovision.results.finding import HEADLINE_METRICS, SIZE_SPREAD, bracketed
-from dovision.results.headline_numbers import INTERVAL_FIELDS, intervals_of, result_texts, results_frame
+from dovision.results.display_names import METRIC_HEADS, display_name
+from dovision.results.finding import HEADLINE_METRICS, bracketed
+from dovision.results.headline_numbers import intervals_of, result_texts, results_frame
 from dovision.results.refuter_findings import verdict_table
 from dovision.results.refuters import refutations
 from dovision.results.run_record import Run
@@ -42,28 +42,18 @@ _VERDICTS = (
 
 
 class Results(FigureComponent):
-    """Tables, in files only, of headline numbers and classifier quality of all jobs, and of quality by class."""
+    """Table, in files only, of headline numbers and classifier quality of all jobs, and one of quality by class."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         frame = results_frame(runs)
         texts = result_texts(frame)
-        shown = (
-            ("results", "Headline numbers", "", HEADLINE_METRICS),
-            ("classifier_quality", "Quality of the classifier", MEANING, QUALITY),
-        )
-        for name, title, text, possible in shown:
-            columns = {"condition": frame["condition"].map(display_name), "images": frame["images"].map("{:,}".format)}
-            columns |= {"images by class": frame["labels"]} if frame["labels"].any() else {}
-            metrics = [name for name in possible if frame[name].notna().any()]
-            if not metrics:  # without labels
-                continue
-            columns |= {METRIC_HEADS[name]: texts[name] for name in metrics}
-            table = pd.DataFrame(columns).set_axis(frame["job"])
-            ends = [f"{metric}{end}" for metric in metrics for end in INTERVAL_FIELDS]
-            ends += [column for column in (f"{MEAN_EFFECT}_{end}" for end in SIZE_SPREAD) if MEAN_EFFECT in metrics]
-            data = frame[[*frame.columns[:5], *ends]]
-            words = caption(text, runs, images(frame["images"]), f"In brackets: {BOTH_INTERVALS}.", data)
-            yield ReportFigure.of_table(name, title, words, data, table, on_page=False)
+        columns = {"condition": frame["condition"].map(display_name), "images": frame["images"].map("{:,}".format)}
+        columns |= {"images by class": frame["labels"]} if frame["labels"].any() else {}
+        metrics = [name for name in dict.fromkeys([*HEADLINE_METRICS, *QUALITY]) if frame[name].notna().any()]
+        table = pd.DataFrame(columns | {METRIC_HEADS[name]: texts[name] for name in metrics}).set_axis(frame["job"])
+        words = caption(MEANING, runs, images(frame["images"]), f"In brackets: {BOTH_INTERVALS}.", frame)
+        title = "Headline numbers and quality of the classifier"
+        yield ReportFigure.of_table("results", title, words, frame, table, on_page=False)
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         conditions = run.summary["conditions"]
