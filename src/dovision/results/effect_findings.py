@@ -272,7 +272,7 @@ def _each_picture(run: Run) -> Iterator[Finding]:
         question, numbers = SHOWN if row["effect"] <= -_CLEAR else NOT_SHOWN, [after, before]
         if before < _HALF and len(p):
             question, words["rival"], numbers = "guess", str(p.idxmax()), [before, p.max()]
-        number, control = (withheld(value, 1, "one picture") for value in numbers)
+        number, control = (withheld(float(value), 1, "one picture") for value in numbers)
         result = finding(USES, "picture", question, samples.loc[sample, "name"], number, control, **words)
         strong = rows["effect"] <= -_CLEAR
         detail = [
