@@ -26,8 +26,8 @@ import dovision as dv
 from dovision.config.settings import example_photograph
 from dovision.identity.plans import CLASSIFIER
 from dovision.jobs.view import listening
-from dovision.measurement.opened_network import OpenedNetwork
 from dovision.training.model_cache import FittedModel
+from dovision.view.opened_network import OpenedNetwork
 from dovision.view.server import application
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Worker

@@ -19,8 +19,8 @@ import dovision as dv
 from dovision.config.sources import configuration_folder
 from dovision.identity.plans import CLASSIFIER
 from dovision.interfaces import Images, Source
-from dovision.measurement.opened_network import OpenedNetwork
 from dovision.training.model_cache import FittedModel
+from dovision.view.opened_network import OpenedNetwork
 
 TOKEN = "a-token"
 

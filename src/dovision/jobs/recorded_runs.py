@@ -14,9 +14,9 @@ from dovision.identity.plans import AUTOENCODER, CHECKPOINTS, CLASSIFIER
 from dovision.interfaces import Images
 from dovision.io.files import sha256
 from dovision.io.text_files import read_yaml
-from dovision.measurement.opened_network import OpenedNetwork
 from dovision.results.run_record import CONFIG, Run, read_run
 from dovision.training.model_cache import Architecture, FittedModel, check_fits, read_model
+from dovision.view.opened_network import OpenedNetwork
 
 # settings of a run that nothing here reads, and that may refer to the environment
 _UNREAD: Mapping[str, Any] = {"tags": [], "note": None, "logger": {}, "explainer": {}, "output_root": "outputs"}
@@ -48,7 +48,7 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
     fitted = recorded_networks(run, settings, [CLASSIFIER, AUTOENCODER])
     settings = settings.model_copy(update={"checkpoint": fitted[CLASSIFIER].path})
     images = recorded_images(settings, fitted)
-    return OpenedNetwork(folder.name, settings, images, split or settings.evaluation.split, fitted, folder)
+    return OpenedNetwork(folder.name, settings, images, split or settings.evaluation.split, fitted)
 
 
 def recorded_images(settings: EvaluateSettings, fitted: Mapping[str, FittedModel]) -> Images:

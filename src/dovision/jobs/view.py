@@ -16,8 +16,8 @@ from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.jobs.recorded_runs import of_run, of_settings
 from dovision.jobs.train import fitted_network
-from dovision.measurement.opened_network import OpenedNetwork
 from dovision.training.model_cache import Networks
+from dovision.view.opened_network import OpenedNetwork
 from dovision.view.server import LOOPBACK, application
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Overtaken, Worker

@@ -11,8 +11,8 @@ from typing import Any
 from dovision.config.sources import configuration_folder
 from dovision.io.mask_files import mask_file
 from dovision.io.text_files import read_yaml
-from dovision.measurement.opened_network import OpenedNetwork
 from dovision.types import CODE
+from dovision.view.opened_network import OpenedNetwork
 
 FOLDER = "dovision.datasets.image_folder.ImageFolder"
 MASKS, PICTURES_FOLDER = "masks", "images"  # folders of the region and of a dropped picture, beside the command

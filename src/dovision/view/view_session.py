@@ -20,12 +20,12 @@ from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io import images
-from dovision.measurement.opened_network import OpenedNetwork
 from dovision.notebook.drawing import image_bytes
 from dovision.results.display_names import component_name
 from dovision.types import Batch, Box
 from dovision.view.choices import chosen_component, numbers_of, offered
 from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows
+from dovision.view.opened_network import OpenedNetwork
 from dovision.view.pictures import archive, link, map_link, mask_of, png, runs_of, table_of
 from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, unlabelled_root
 

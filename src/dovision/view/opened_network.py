@@ -23,7 +23,6 @@ class OpenedNetwork:
     images: Images
     split: str
     fitted: Mapping[str, FittedModel] = field(repr=False)  # classifier and perhaps autoencoder
-    run: Path | None = None
 
     @property
     def classifier(self) -> Classifier:
