@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -84,7 +83,6 @@ class Evaluation(Callback, ABC):
     name: ClassVar[str]  # of the chunks and of the progress
     dataloaders = 1  # that the test has
     needs_gradients = True
-    merges: ClassVar[Mapping[RunTable, Merge]] = MappingProxyType({})
     row_group = ROW_GROUP
     classifier: Classifier  # from the first batch on
     device: torch.device  # likewise
@@ -128,6 +126,10 @@ class Evaluation(Callback, ABC):
     @abstractmethod
     def tables(self) -> Mapping[RunTable, pa.Schema]:
         """Tables with their schemas; called after `start`."""
+
+    def merges(self) -> Mapping[RunTable, Merge]:
+        """By table, what makes it of all chunks where that is more than their rows in order."""
+        return {}
 
     def start(self, batch: Batch) -> None:
         """Prepare before the first batch, of which one image is enough."""
@@ -230,7 +232,7 @@ class Evaluation(Callback, ABC):
         self.start(batch)
         ranks = trainer.global_rank, trainer.world_size
         writer = ResumableWriter(
-            self.folder, self.name, self.tables(), self._resume, ranks, self.merges, self.row_group
+            self.folder, self.name, self.tables(), self._resume, ranks, self.merges(), self.row_group
         )
         self.writer = self._open.enter_context(writer)
         self.resumed, state = writer.done, writer.state

@@ -55,7 +55,7 @@ from dovision.results.detection_tables import (
     preferred,
 )
 from dovision.results.detector_comparison import write_comparison
-from dovision.results.resumable_writer import NO_RESUME, Resume
+from dovision.results.resumable_writer import NO_RESUME, Merge, Resume
 from dovision.results.tables import CLEAN, RunTable
 from dovision.types import Batch, Task
 
@@ -183,9 +183,10 @@ class Detection(Evaluation):
             self._read(detector, batch.rows([0]))
 
     def tables(self) -> dict[RunTable, pa.Schema]:
-        schemas = {table: table.schema() for table in (ATTACKS, *self.tables_of_reads.values())}
-        self.merges = dict.fromkeys(schemas, self._without_failed)
-        return schemas
+        return {table: table.schema() for table in (ATTACKS, *self.tables_of_reads.values())}
+
+    def merges(self) -> dict[RunTable, Merge]:
+        return dict.fromkeys(self.tables(), self._without_failed)
 
     def state(self) -> dict[str, Any]:
         return {"milliseconds": dict(self.milliseconds), "failed": dict(self.failed)}
@@ -218,10 +219,10 @@ class Detection(Evaluation):
             raise PartialRun(f"{self.tested} of {self.images} images were read for detection")
         super().on_test_epoch_end(trainer, pl_module)
 
-    def _without_failed(self, tables: Callable[[], Iterator[pa.Table]], schema: pa.Schema) -> Iterator[pa.Table]:
+    def _without_failed(self, tables: Callable[[None], Iterator[pa.Table]], schema: pa.Schema) -> Iterator[pa.Table]:
         """Rows of the attacks that ran on every image."""
         failed = pa.array(self.failed, pa.string())
-        for rows in tables():
+        for rows in tables(None):
             yield rows.filter(pc.invert(pc.is_in(rows["attack"].cast(pa.string()), failed))) if self.failed else rows
 
     def finish(self) -> None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ from dovision.measurement.gradient_health import (
 from dovision.propagation import Outcome, Propagation
 from dovision.results.effect_sums import QUANTUM, SUMS, Cells, merged_sums, sums_columns, sums_schema
 from dovision.results.image_tables import write_masks, write_sources
-from dovision.results.resumable_writer import NO_RESUME, Resume
+from dovision.results.resumable_writer import NO_RESUME, Merge, Resume
 from dovision.results.tables import (
     CLEAN,
     EFFECTS,
@@ -137,7 +137,6 @@ class EffectEvaluation(Evaluation):
     """
 
     name = "effects"
-    merges: ClassVar = {SUMS: merged_sums}
 
     def __init__(
         self,
@@ -269,6 +268,9 @@ class EffectEvaluation(Evaluation):
             names = (f"average_effect/{condition}/{unit}/{label}" for unit, label in cells)
             numbers |= dict(zip(names, average.view(-1).tolist(), strict=True))
         return numbers
+
+    def merges(self) -> dict[RunTable, Merge]:
+        return {SUMS: merged_sums}
 
     def conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
         """Iterate over the clean condition and each epsilon of the attack."""
