@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -246,6 +248,12 @@ def test_an_interval_as_columns():
     columns = mean_interval(np.array([0.0]), np.zeros(1, int)).columns("gain")
     assert list(columns) == ["gain", "gain_low", "gain_high", "gain_reason"]
     assert columns["gain_reason"] == FEW_GROUPS
+
+
+def test_a_number_is_written_as_plain_types_whatever_has_computed_it():
+    written = intervals.Number(np.float32(0.5), np.float64(np.nan), 1.0, np.int64(3), "", "").to_dict()
+    assert json.loads(json.dumps(written)) == written
+    assert (written["estimate"], written["low"], written["clusters"]) == (0.5, None, 3)
 
 
 def test_the_largest_of_many_have_wider_intervals():

@@ -107,9 +107,10 @@ class Number(NamedTuple):
         return {**ends, f"{start}reason": self.reason}
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, the value as "estimate" and n as "clusters", None in place of nan."""
+        """The fields in plain types, the value as "estimate" and n as "clusters", None in place of nan."""
         names = ("estimate", "low", "high", "clusters", "method", "reason")
-        return {name: None if value != value else value for name, value in zip(names, self, strict=True)}
+        values = (value.item() if isinstance(value, np.generic) else value for value in self)
+        return {name: None if value != value else value for name, value in zip(names, values, strict=True)}
 
 
 def withheld(estimate: float, clusters: int, reason: str) -> Number:
