@@ -89,11 +89,6 @@ def overlay(
     return figure
 
 
-def edges(shape: Sequence[int]) -> tuple[int, int, int, int]:
-    """Left, right, bottom and top of a picture of this shape, (H, W, ...), in pixels."""
-    return 0, shape[1], shape[0], 0
-
-
 def unit_values(
     units: pd.DataFrame, column: str, shape: Sequence[int], empty: float, masks: UnitMasks = MappingProxyType({})
 ) -> Values:
@@ -147,27 +142,15 @@ def resized(picture: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]
     return picture[np.ix_(down, across)]
 
 
-def draw_picture(axes: Axes, picture: Picture, extent: Any = None) -> None:
+def draw_picture(axes: Axes, picture: Picture) -> None:
     """Draw an image as it is."""
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none")
 
 
-def draw_overlay(
-    axes: Axes,
-    picture: Picture | None,
-    values: Values,
-    limit: float,
-    colour: bool = False,
-    shape: Sequence[int] | None = None,
-) -> None:
-    """Draw values over an image, or over plain grey without one, in a frame; other arguments as of `blended`.
-
-    Args:
-        axes: to draw on, in pixels of `shape`, by default of the values.
-    """
-    below = np.full(values.shape, 128, np.uint8) if picture is None else picture
-    extent = edges(shape or values.shape)
-    axes.imshow(blended(below, values, limit, colour), interpolation="none", extent=extent)
+def draw_overlay(axes: Axes, picture: Picture, values: Values, limit: float, colour: bool = False) -> None:
+    """Draw values over an image, in a frame and in pixels of the values; other arguments as of `blended`."""
+    extent = 0, values.shape[1], values.shape[0], 0
+    axes.imshow(blended(picture, values, limit, colour), interpolation="none", extent=extent)
     axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=LINE)
 
@@ -197,11 +180,6 @@ def _strokes(solid: bool) -> Iterator[dict[str, Any]]:
     """Lines of an outline, from below."""
     yield {"edgecolor": ON_MARK, "linewidth": 2.2, "linestyle": "-"}
     yield {"edgecolor": MARK, "linewidth": 1.0, "linestyle": "-" if solid else (0, (3, 2))}
-
-
-def draw_dots(axes: Axes, across: npt.ArrayLike, down: npt.ArrayLike) -> None:
-    """Mark positions by dots that are seen on any colour."""
-    axes.scatter(across, down, s=6, color=MARK, edgecolors=ON_MARK, linewidths=0.7)
 
 
 def colour_bar(figure: Figure, panels: Any, limit: float, label: str, **layout: Any) -> None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -171,24 +171,18 @@ def read_box_table(folder: Path) -> pd.DataFrame:
 
 def write_sources(folder: Path, sources: Iterable[tuple[int, int, str]]) -> None:
     """Write sources.parquet, from sample, source and the source's class; no file without sources."""
-    rows = [dict(zip(("sample", "source", "label"), row, strict=True)) for row in sources]
-    if rows:
-        schema = SOURCES_FILE.schema()
-        write_table(folder / SOURCES_FILE, schema, [pa.Table.from_pylist(rows, schema=schema)])
+    _write(folder, SOURCES_FILE, sources)
 
 
 def write_masks(folder: Path, masks: Iterable[tuple[int, str, Mask]]) -> None:
     """Write masks.parquet, from sample, unit and mask; no file without masks."""
-    _write(folder, MASKS_FILE, masks)
+    _write(folder, MASKS_FILE, ((sample, unit, *mask.shape, packed(mask)) for sample, unit, mask in masks))
 
 
 def write_object_masks(folder: Path, masks: Iterable[tuple[int, Mapping[str, Mask]]]) -> None:
     """Write object_masks.parquet, from samples and their masks; no file without masks."""
-    _write(
-        folder,
-        OBJECT_MASKS_FILE,
-        ((sample, *named) for sample, masks_by_name in masks for named in masks_by_name.items()),
-    )
+    of_objects = ((sample, name, mask) for sample, by_name in masks for name, mask in by_name.items())
+    _write(folder, OBJECT_MASKS_FILE, ((sample, name, *mask.shape, packed(mask)) for sample, name, mask in of_objects))
 
 
 def read_masks(folder: Path) -> UnitMasks:
@@ -217,12 +211,10 @@ def packed(mask: Mask) -> bytes:
     return np.packbits(mask).tobytes()
 
 
-def _write(folder: Path, table: RunTable, masks: Iterable[tuple[int, str, Mask]]) -> None:
-    schema = table.schema()
-    values = [(sample, name, *mask.shape, packed(mask)) for sample, name, mask in masks]
-    if values:
-        rows = [dict(zip(schema.names, row, strict=True)) for row in values]
-        write_table(folder / table, schema, [pa.RecordBatch.from_pylist(rows, schema)])
+def _write(folder: Path, table: RunTable, values: Iterable[tuple[Any, ...]]) -> None:
+    rows = pd.DataFrame(values, columns=table.schema().names)
+    if len(rows):
+        write_table(folder / table, table.schema(), [table.from_frame(rows)])
 
 
 def _read(folder: Path, table: RunTable, samples: Collection[int] | None = None) -> UnitMasks:

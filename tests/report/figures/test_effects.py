@@ -44,7 +44,7 @@ def test_average_effects_lie_where_their_units_do(runs):
     assert figure.data["class"].nunique() == 3
     panel = figure.figure.axes[1]
     painted = panel.images[0].get_array()
-    expected = averaged.loc[("clean", panel.get_title(), "r1c2"), "mean"]
+    expected = averaged.loc[("clean", panel.get_title("left"), "r1c2"), "mean"]
     limit = figure.figure.axes[-1].get_ylim()[1]
     assert np.allclose(painted[8:16, 16:24], blended(np.uint8([[128]]), np.array([[-expected]]), limit)[0, 0])
 

@@ -57,11 +57,9 @@ NOISE_CONTROL = (
     "not attacks from noise, detects that an image was altered and not that it was attacked."
 )
 KNOWING = (
-    "The attacker knows the detector, keeps to a budget in Linf, L2 or L1, raises the margin of a wrong class in all "
-    "views that the detector takes of the image, and lowers the score, by gradients: both at once (weighted), in turns "
-    "(selective), or in turns along what leaves the other as it is (orthogonal), each on images that did not evade "
-    "before. A spatial attacker tries rotations by up to epsilon times 30 degrees, and shifts by up to epsilon "
-    "tenths of a side. An image that evades is not attacked further. What holds in one norm may fall in another."
+    "The attacker knows the detector, keeps to a budget in Linf, L2 or L1, raises the margin of a wrong class and "
+    "lowers the score, by gradients; a spatial one tries rotations and shifts. An image that evades is not attacked "
+    "further. What holds in one norm may fall in another."
 )
 WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
 _NOISE = "noise of the same norm and epsilon (of a norm without noise, all in Linf)"

@@ -17,13 +17,11 @@ from dovision.functional.intervals import (
     holm,
     level_of_selected,
 )
-from dovision.report.image_overlay import PANEL, colour_bar, draw_dots, draw_overlay, unit_values
+from dovision.report.image_overlay import MARK, ON_MARK, PANEL, OverlayPanel, overlay, unit_values
 from dovision.report.plots import average_effects_plot, strongest
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected
 from dovision.report.style import (
     SIGN,
-    SMALL,
-    canvas,
     panels_across,
     shortened_apart,
     styled,
@@ -37,7 +35,7 @@ from dovision.results.interchange_accuracy import interchange_accuracy
 from dovision.results.run_record import Run
 from dovision.results.tables import read_effects, read_samples, read_task
 from dovision.results.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.types import Box
+from dovision.types import BOX_COLUMNS, Box
 
 ELSEWHERE = "elsewhere"  # column of `beyond_elsewhere`
 LARGEST = "largest effects, in log-odds where they were recorded,"
@@ -204,18 +202,21 @@ def average_maps(
         classes: columns.
         size: height and width of the images, in pixels.
     """
+    heads = [*shortened_apart(classes, 16), *[""] * (len(conditions) - 1) * len(classes)]
+    grey, objects = np.full(size, 128, np.uint8), pd.DataFrame(columns=BOX_COLUMNS)
+    cells = [
+        frame[(frame["condition"] == condition) & (frame["class"] == name)]
+        for condition in conditions
+        for name in classes
+    ]
+    panels = [
+        OverlayPanel(head, grey, -unit_values(cell, "mean", size, np.nan), objects, {}, "", "minus the average effect")
+        for head, cell in zip(heads, cells, strict=True)
+    ]
     largest = float(frame["mean"].abs().max()) or 1.0
-    figure = canvas(0.8 + 1.1 * max(len(classes), 2), 0.35 + 1.2 * len(conditions), pictures=True)
-    panels = figure.subplots(len(conditions), len(classes), squeeze=False)
-    heads = shortened_apart(classes, 16)
-    for (row, column), axes in np.ndenumerate(panels):
-        of_panel = frame[(frame["condition"] == conditions[row]) & (frame["class"] == classes[column])]
-        draw_overlay(axes, None, -unit_values(of_panel, "mean", size, np.nan), largest)
-        sure = of_panel[has_dot(of_panel)]
-        draw_dots(axes, (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2)
-        if row == 0:
-            axes.set_title(heads[column], fontsize=SMALL, loc="center")
-    for axes, condition in zip(panels[:, 0], conditions, strict=True):
-        axes.set_ylabel(display_name(condition), fontsize=SMALL)
-    colour_bar(figure, panels, largest, "minus the average effect", aspect=20, pad=0.02)
+    figure = overlay(panels, largest, columns=len(classes), rows=[*map(display_name, conditions)])
+    for axes, cell in zip(figure.axes, cells, strict=False):
+        sure = cell[has_dot(cell)]
+        middles = (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2
+        axes.scatter(*middles, s=6, color=MARK, edgecolors=ON_MARK, linewidths=0.7)  # seen on any colour
     return figure
