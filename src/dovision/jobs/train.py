@@ -20,8 +20,7 @@ from dovision.jobs.job import Job
 from dovision.models.conv_autoencoder import insert
 from dovision.report.loggers import closing_loggers
 from dovision.training import checkpointing, data_module, fit_callbacks, fitting, model_cache
-from dovision.training.named_loggers import named_loggers
-from dovision.training.trainer import limits, make_trainer
+from dovision.training.trainer import NamedLogger, limits, make_trainer
 from dovision.types import Preprocessing
 
 log = logging.getLogger(__name__)
@@ -107,7 +106,7 @@ def _fit(
     if start is not None:
         checkpointing.check_resumable(start, module, fit.epochs)
 
-    loggers = loggers if of_classifier else named_loggers(name, loggers)
+    loggers = loggers if of_classifier else [NamedLogger(name, logger) for logger in loggers]
     configured = callbacks_of_fit(settings.callbacks, monitors=of_classifier)
     callbacks = fit_callbacks.make_callbacks(configured, key.path.parent, has_loggers=bool(loggers))
     best_by = fit_callbacks.best_by(callbacks, module.best_by)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import pytorch_lightning as pl
@@ -51,6 +53,33 @@ def limits(trainer: Mapping[str, Any]) -> dict[str, Any]:
 def limits_in_words(limiting: Mapping[str, Any]) -> str:
     """Format limits as on a command line."""
     return " ".join(f"{key}={value}" for key, value in limiting.items())
+
+
+class NamedLogger(Logger):
+    """Logger of the job that prefixes a fit's metrics with the network's name; the job closes it."""
+
+    def __init__(self, network: str, logger: Logger) -> None:
+        super().__init__()
+        self.network = network
+        self.logger = logger
+
+    name = property(attrgetter("logger.name"))
+    version = property(attrgetter("logger.version"))
+    save_dir = property(attrgetter("logger.save_dir"))
+    experiment = property(attrgetter("logger.experiment"))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log network/metric of each metric."""
+        self.logger.log_metrics({f"{self.network}/{name}": value for name, value in metrics.items()}, step)
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Log the hyperparameters below the network's name."""
+        values = vars(params) if isinstance(params, Namespace) else params
+        self.logger.log_hyperparams({self.network: values}, *args, **kwargs)
+
+    def save(self) -> None:
+        """Flush pending entries."""
+        self.logger.save()
 
 
 class ProfileReport(Callback):
