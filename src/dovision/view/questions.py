@@ -1,20 +1,27 @@
-"""Requests of the page: what each key may contain, checked before anything is made of it."""
+"""Requests of the page: what each key may contain, and the components of conf/ that can be chosen."""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from dovision import checks
+from dovision.config.sources import configuration_folder
 from dovision.functional.effects import SCALES
-from dovision.view.choices import numbers_of, offered
+from dovision.io.text_files import read_yaml
+from dovision.measurement.by_name import component
 
 MOST_ROWS = 64  # of a grid
 MOST_SETTING = 1000  # of a component: steps, restarts, pixels
 _LINE = re.compile(r"(?!.*\$\{)[^\x00-\x1f]{0,4096}")  # text that refers to no other value
 _Rule = Callable[[str, Any], Any]  # of a key and its value
+_OFFERED = {
+    "attack": ("fgsm", "mifgsm", "pgd", "apgd", "random_sign"),  # quick ones of the norm linf
+    "value": ("zero", "mean", "resample", "noise"),  # that ask for no other image
+}
 
 
 def read_question(body: bytes) -> dict[str, Any]:
@@ -88,3 +95,36 @@ _QUESTION: Mapping[str, _Rule] = {
     "rows": lambda name, value: checks.bounded(name, value, 1, MOST_ROWS),
     "scale": lambda name, value: checks.choice(name, value, SCALES),
 }
+
+
+def chosen_component(group: str, chosen: Mapping[str, Any], seed: int) -> Any:
+    """Make a component as the commands do; cached.
+
+    Args:
+        group: such as fill.
+        chosen: its name, and perhaps settings.
+        seed: of what it draws.
+
+    Raises:
+        ValueError: there is no such component or setting.
+    """
+    settings = json.dumps(dict(chosen.get("settings") or {}), sort_keys=True)
+    return _component(group, str(chosen["name"]), settings, seed)
+
+
+@functools.lru_cache(maxsize=64)
+def _component(group: str, name: str, settings: str, seed: int) -> Any:
+    return component(group, name, json.loads(settings), seed)
+
+
+@functools.cache
+def offered(group: str) -> tuple[str, ...]:
+    """Names of a group's components offered on the page, a selection or all."""
+    return _OFFERED.get(group) or tuple(sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml")))
+
+
+@functools.cache
+def numbers_of(group: str, name: str) -> dict[str, float]:
+    """Adjustable numbers of a component, with their defaults."""
+    content = read_yaml(configuration_folder() / group / f"{name}.yaml")
+    return {key: value for key, value in content.items() if type(value) in (int, float)}

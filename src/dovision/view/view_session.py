@@ -23,10 +23,10 @@ from dovision.io import images
 from dovision.notebook.drawing import image_bytes
 from dovision.results.display_names import component_name
 from dovision.types import Batch, Box
-from dovision.view.choices import chosen_component, numbers_of, offered
 from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows
 from dovision.view.opened_network import OpenedNetwork
 from dovision.view.pictures import archive, link, map_link, mask_of, png, runs_of, table_of
+from dovision.view.questions import chosen_component, numbers_of, offered
 from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, unlabelled_root
 
 _HELD = 8  # images, the last ones
