@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dovision.datasets import _nih_tables
-from dovision.datasets._nih_tables import FINDINGS
-from dovision.datasets.chest_xray14 import ChestXray14, split_films
+from dovision.datasets import chest_xray14
+from dovision.datasets.chest_xray14 import FINDINGS, ChestXray14, split_films
 from dovision.types import Box
 
 SPLITS = ("train", "val", "test")
@@ -153,7 +152,7 @@ def patients(entries, split) -> dict[str, set[int]]:
 
 
 def test_the_test_split_is_as_listed_and_val_is_cut_by_patient_from_the_other_list(nih_root):
-    entries, lists = _nih_tables.read_entries(nih_root), _nih_tables.lists(nih_root)
+    entries, lists = chest_xray14.read_entries(nih_root), chest_xray14.official_lists(nih_root)
     split = split_films(entries, lists, val_fraction=0.34, test_fraction=0.5, seed=0)
     own = patients(entries, split)
     assert own["test"] == {7, 8}
@@ -164,32 +163,32 @@ def test_the_test_split_is_as_listed_and_val_is_cut_by_patient_from_the_other_li
 
 
 def test_without_lists_all_is_cut_by_patient(nih_root):
-    entries = _nih_tables.read_entries(nih_root)
+    entries = chest_xray14.read_entries(nih_root)
     own = patients(entries, split_films(entries, None, val_fraction=0.25, test_fraction=0.25, seed=0))
     assert {name: len(part) for name, part in own.items()} == {"train": 4, "val": 2, "test": 2}
 
 
 def test_a_patient_in_both_lists_is_refused(nih_root):
-    entries, lists = _nih_tables.read_entries(nih_root), _nih_tables.lists(nih_root)
+    entries, lists = chest_xray14.read_entries(nih_root), chest_xray14.official_lists(nih_root)
     mixed = lists._replace(test=lists.test | {"00000003_001.png"})
     with pytest.raises(ValueError, match=r"in train_val_list.txt or in test_list.txt, but 1 are in both.* patient 3\."):
         split_films(entries, mixed, 0.2, 0.0, seed=0)
 
 
 def test_a_film_in_no_list_is_refused(nih_root):
-    entries, lists = _nih_tables.read_entries(nih_root), _nih_tables.lists(nih_root)
+    entries, lists = chest_xray14.read_entries(nih_root), chest_xray14.official_lists(nih_root)
     short = lists._replace(train_val=lists.train_val - {"00000003_001.png"})
     with pytest.raises(ValueError, match=r"but 1 are in neither, such as 00000003_001.png"):
         split_films(entries, short, 0.2, 0.0, seed=0)
 
 
 def test_numbered_folders_and_one_flat_folder_hold_the_same_films(nih_root):
-    numbered = _nih_tables.films_on_disk(nih_root).sort_values("name")
+    numbered = chest_xray14.films_on_disk(nih_root).sort_values("name")
     (nih_root / "images").mkdir()
     for path in nih_root.glob("images_*/images/*.png"):
         shutil.move(path, nih_root / "images")
     (nih_root / "images" / "._00000001_000.png").write_text("")
-    flat = _nih_tables.films_on_disk(nih_root).sort_values("name")
+    flat = chest_xray14.films_on_disk(nih_root).sort_values("name")
     assert flat["name"].tolist() == numbered["name"].tolist()
     assert all("/images_" not in path for path in flat["path"])
 
@@ -198,12 +197,12 @@ def test_a_film_in_two_folders_is_refused(nih_root):
     (nih_root / "images").mkdir()
     shutil.copy(nih_root / "images_001" / "images" / "00000001_000.png", nih_root / "images")
     with pytest.raises(ValueError, match=r"must lie in one folder, but one lies at .*images_001.* and .*images/"):
-        _nih_tables.films_on_disk(nih_root)
+        chest_xray14.films_on_disk(nih_root)
 
 
 def test_a_root_without_films_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"must hold the films in images_001/images.*set dataset.root"):
-        _nih_tables.films_on_disk(tmp_path)
+        chest_xray14.films_on_disk(tmp_path)
 
 
 ENTRIES, BOXES = "Data_Entry_2017.csv", "BBox_List_2017.csv"
@@ -216,23 +215,23 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_entries_have_patients_ages_and_findings(nih_root):
-    table = _nih_tables.read_entries(nih_root)
+    table = chest_xray14.read_entries(nih_root)
     assert len(table) == 16
     row = table.set_index("name").loc["00000007_001.png"]
     assert row.to_dict() == {"findings": "Atelectasis|Mass", "patient": 7, "age": 57, "sex": "F", "view": "PA"}
 
 
 def test_the_other_header_and_a_gzipped_file_are_read_alike(nih_root):
-    before = _nih_tables.read_entries(nih_root)
+    before = chest_xray14.read_entries(nih_root)
     text = (nih_root / ENTRIES).read_text().replace("Patient Gender", "Patient Sex").replace(",\n", "\n")
     (nih_root / ENTRIES).unlink()
     (nih_root / "Data_Entry_2017_v2020.csv.gz").write_bytes(gzip.compress(text.encode()))
-    assert _nih_tables.read_entries(nih_root).equals(before)
+    assert chest_xray14.read_entries(nih_root).equals(before)
 
 
 def test_labels_are_ones_where_found_and_no_finding_is_all_zeros(nih_root):
-    findings = _nih_tables.read_entries(nih_root)["findings"]
-    labels = _nih_tables.label_matrix(findings, ("Mass", "Atelectasis", "Hernia", "Infiltration"))
+    findings = chest_xray14.read_entries(nih_root)["findings"]
+    labels = chest_xray14.label_matrix(findings, ("Mass", "Atelectasis", "Hernia", "Infiltration"))
     assert labels[:4].tolist() == [[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
 
 
@@ -259,7 +258,7 @@ def test_boxes_are_renamed_numbered_and_in_whole_pixels(nih_root):
 def test_a_wrong_entry_is_refused_with_its_line(nih_root, old, new, message):
     edit(nih_root / ENTRIES, old, new)
     with pytest.raises(ValueError, match=message):
-        _nih_tables.read_entries(nih_root)
+        chest_xray14.read_entries(nih_root)
 
 
 @pytest.mark.parametrize(
@@ -312,9 +311,9 @@ def test_a_row_longer_than_the_header_is_refused_with_its_line(nih_root, name, l
 
 
 def read_all(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    entries = _nih_tables.read_entries(root)
-    boxes = _nih_tables.read_finding_boxes(root, entries["name"], entries, _nih_tables.FINDINGS)
-    _nih_tables.lists(root)
+    entries = chest_xray14.read_entries(root)
+    boxes = chest_xray14.read_finding_boxes(root, entries["name"], entries, chest_xray14.FINDINGS)
+    chest_xray14.official_lists(root)
     return entries, boxes
 
 
@@ -332,11 +331,11 @@ def test_a_missing_file_is_named_with_its_remedy(nih_root, name):
 def test_the_official_tables_are_joined_labelled_and_split_by_patient(tmp_path):
     for name in ("Data_Entry_2017_v2020.csv.gz", "BBox_List_2017.csv.gz"):
         shutil.copy(Path(find_spec("torchxrayvision").origin).parent / "data" / name, tmp_path)
-    table = _nih_tables.read_entries(tmp_path)
-    labels = _nih_tables.label_matrix(table["findings"], _nih_tables.FINDINGS)
-    boxes = _nih_tables.read_finding_boxes(tmp_path, table["name"], table, _nih_tables.FINDINGS)
+    table = chest_xray14.read_entries(tmp_path)
+    labels = chest_xray14.label_matrix(table["findings"], chest_xray14.FINDINGS)
+    boxes = chest_xray14.read_finding_boxes(tmp_path, table["name"], table, chest_xray14.FINDINGS)
     test = table["patient"] % 5 == 0
-    lists = _nih_tables.Lists(frozenset(table["name"][~test]), frozenset(table["name"][test]), {})
+    lists = chest_xray14.Lists(frozenset(table["name"][~test]), frozenset(table["name"][test]), {})
     split = split_films(table, lists, val_fraction=0.1, test_fraction=0.0, seed=0)
     assert (len(table), table["patient"].nunique(), len(boxes)) == (112120, 30805, 984)
     counts = (11559, 2776, 13317, 19894, 5782, 6331, 1431, 5302, 4667, 2303, 2516, 1686, 3385, 227)  # as published

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +13,48 @@ import pandas as pd
 import torch
 
 from dovision import checks
-from dovision.datasets import _checks, _image_io, _nih_tables, _splits
+from dovision.datasets import _checks, _image_io, _splits
+from dovision.datasets.readers.boxes import file_boxes
 from dovision.datasets.readers.file_images import FileImages
+from dovision.datasets.readers.manifest import read_manifest
 from dovision.interfaces import Source
+from dovision.io import files
 from dovision.types import SPLITS
 
+FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+HEALTHY = "No Finding"
+FILM = 1024  # pixels, height and width of the released images, in which boxes are given
+ENTRY_TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")  # the corrected one first
+BOX_TABLES = ("BBox_List_2017.csv",)
+LISTS = ("train_val_list.txt", "test_list.txt")
+SOURCE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+
+_COLUMNS = {
+    "Image Index": "name",
+    "Finding Labels": "findings",
+    "Patient ID": "patient",
+    "Patient Age": "age",
+    "Patient Gender": "sex",
+    "Patient Sex": "sex",
+    "View Position": "view",
+}
+_MEND = "Mend the table."
+_EDGES = ("x", "y", "w", "h")  # of a box: left, top, width, height
 _RECORD = ["name", "path", "number", "group", "height", "width"]
 _METADATA = ["patient", "age", "sex", "view", "labels"]  # of a film
 
@@ -66,23 +105,23 @@ class ChestXray14(FileImages):
         folder = Path(root).resolve()
         self.task = _checks.task(task, classes, ("multilabel",), "ChestX-ray14")
         for name in self.task.classes:
-            checks.choice("classes", name, _nih_tables.FINDINGS)
+            checks.choice("classes", name, FINDINGS)
         self.shape = _image_io.grey_or_rgb_shape(shape)
         _splits.check_fractions(val_fraction, test_fraction)
-        entries = _nih_tables.read_entries(folder)
+        entries = read_entries(folder)
         official = checks.choice("split", split, ("official", "patients")) == "official"
-        lists = _nih_tables.lists(folder) if official else None
-        splits = split_films(entries, lists, val_fraction, test_fraction, seed)
-        films = entries.assign(split=splits).merge(_nih_tables.films_on_disk(folder), on="name")
+        listed = official_lists(folder) if official else None
+        splits = split_films(entries, listed, val_fraction, test_fraction, seed)
+        films = entries.assign(split=splits).merge(films_on_disk(folder), on="name")
         self.rows = {name: np.flatnonzero(films["split"] == name).tolist() for name in SPLITS}
         self._patients = torch.tensor(films["patient"].to_numpy())
-        self.labels = torch.from_numpy(_nih_tables.label_matrix(films["findings"], self.task.classes))
-        size = _nih_tables.FILM  # in pixels of which boxes are given, whatever the file has
+        self.labels = torch.from_numpy(label_matrix(films["findings"], self.task.classes))
+        size = FILM  # in pixels of which boxes are given, whatever the file has
         records = films.rename(columns={"findings": "labels"}).assign(number=None, height=size, width=size)
         self.records = records.assign(group=records["patient"].astype(str))[[*_RECORD, *_METADATA]]
-        self.boxes_in_files = _nih_tables.read_finding_boxes(folder, entries["name"], films, self.task.classes)
+        self.boxes_in_files = read_finding_boxes(folder, entries["name"], films, self.task.classes)
         self.recorded = {
-            "lists_sha256": {} if lists is None else lists.sha256,
+            "lists_sha256": {} if listed is None else listed.sha256,
             "listed": len(entries),
             "on_disk": len(films),
             "missing": len(entries) - len(films),
@@ -102,7 +141,7 @@ class ChestXray14(FileImages):
 
 
 def split_films(
-    entries: pd.DataFrame, lists: _nih_tables.Lists | None, val_fraction: float, test_fraction: float, seed: int
+    entries: pd.DataFrame, lists: Lists | None, val_fraction: float, test_fraction: float, seed: int
 ) -> npt.NDArray[np.object_]:
     """Split each entry: by the official lists, with val cut by patient from train_val, or all cut by patient.
 
@@ -117,16 +156,130 @@ def split_films(
         unlisted = np.setdiff1d(cut, np.concatenate(listed))
         if len(unlisted):
             raise ValueError(
-                f"each film must be in {' or '.join(_nih_tables.LISTS)}, but {len(unlisted):,} are in neither, such as "
+                f"each film must be in {' or '.join(LISTS)}, but {len(unlisted):,} are in neither, such as "
                 f"{entries['name'].iloc[unlisted[0]]}. Take the lists as they were released."
             )
-        patients = {name: entries["patient"].iloc[rows] for name, rows in zip(_nih_tables.LISTS, listed, strict=True)}
+        patients = {name: entries["patient"].iloc[rows] for name, rows in zip(LISTS, listed, strict=True)}
         _splits.check_disjoint(patients, "patient", "Take the lists as they were released.")
         cut, test_fraction = listed[0], 0
     patient = entries["patient"].iloc[cut]
-    labels = _nih_tables.label_matrix(entries["findings"].iloc[cut], _nih_tables.FINDINGS)
+    labels = label_matrix(entries["findings"].iloc[cut], FINDINGS)
     rows = _splits.split_groups(patient.tolist(), labels, val_fraction, test_fraction, seed)
     splits = np.full(len(entries), "test", dtype=object)
     for name, places in rows.items():
         splits[cut[list(places)]] = name
     return splits
+
+
+def read_entries(root: Path) -> pd.DataFrame:
+    """Read a row per image: name, findings (joined by "|"), patient (int64), age (years), sex, view.
+
+    Raises:
+        FileNotFoundError: the table is missing.
+        ValueError: the table lacks a column, or a row has no patient, an unknown label or another row's image.
+    """
+    path = _locate(root, ENTRY_TABLES)
+    table = read_manifest(path, path.name).renamed(_COLUMNS)
+    for column in _COLUMNS.values():
+        table.column(column, "ChestX-ray14")
+    cells = table.cells[[*dict.fromkeys(_COLUMNS.values())]]
+    number = cells["patient"].str.fullmatch("[0-9]{1,18}")  # what int64 holds exactly
+    table.refuse("patient", ~number, "a patient's number", _MEND)
+    table.refuse("name", cells["name"].duplicated(), "an image that no other row has", _MEND)
+    for findings in cells["findings"].unique():
+        if unknown := [name for name in findings.split("|") if name not in (*FINDINGS, HEALTHY)]:
+            remedy = f"{checks.suggestion(unknown[0], FINDINGS)} {_MEND}".strip()
+            table.refuse(
+                "findings", cells["findings"] == findings, f"labels of ChestX-ray14, not {unknown[0]!r}", remedy
+            )
+    age = pd.to_numeric(cells["age"].str.removesuffix("Y"), errors="coerce")
+    return cells.assign(patient=cells["patient"].astype(np.int64), age=age).reset_index(drop=True)
+
+
+def label_matrix(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Label matrix of zeros and ones, shape (N, K); all zeros for a film without any of the classes."""
+    code, combinations = pd.factorize(findings)
+    present = [[name in combination.split("|") for name in classes] for combination in combinations]
+    return np.array(present, dtype=np.float32)[code]
+
+
+def read_finding_boxes(
+    root: Path, image_names: pd.Series[str], films: pd.DataFrame, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Read a row per box of films, as of `file_boxes`, in whole pixels of the 1024 x 1024 film.
+
+    Raises:
+        FileNotFoundError: the table is missing.
+        ValueError: the table lacks a column, or a row has an unknown label, an image that has no entry, or a box
+            outside the film.
+    """
+    path = _locate(root, BOX_TABLES)
+    table = read_manifest(path, path.name)
+    names = ["name", "label", *_EDGES]
+    if table.cells.shape[1] < len(names):
+        raise ValueError(
+            f"{path} must have {len(names)} columns, of the image, the label and a box's x, y, w and h, got "
+            f"{checks.listed(list(table.cells))}. Fetch it again from {SOURCE}."
+        )
+    table = table.renamed(dict(zip(table.cells, names, strict=False)))
+    label = table.cells["label"].replace("Infiltrate", "Infiltration")
+    table.refuse("label", ~label.isin(FINDINGS), "one of the 14 labels", _MEND)
+    table.refuse("name", ~table.cells["name"].isin(image_names), "an image of the entry table", _MEND)
+    return file_boxes(table, films.assign(height=FILM, width=FILM), table.cells["name"], label, classes)
+
+
+class Lists(NamedTuple):
+    """Names of the official lists."""
+
+    train_val: frozenset[str]
+    test: frozenset[str]
+    sha256: dict[str, str]  # of each file's bytes, by its name
+
+
+def official_lists(root: Path) -> Lists:
+    """Read train_val_list.txt and test_list.txt.
+
+    Raises:
+        FileNotFoundError: one of them is missing.
+    """
+    for name in LISTS:
+        if not (root / name).is_file():
+            raise FileNotFoundError(
+                f"{name} must lie in {root} for the official split. Fetch it from {SOURCE}, or cut by patient with "
+                "dataset.split=patients."
+            )
+    train_val, test = (frozenset(files.read_text(root / name).split()) for name in LISTS)
+    digests = {name: hashlib.sha256(files.read_bytes(root / name, files.TEXT)).hexdigest() for name in LISTS}
+    return Lists(train_val, test, digests)
+
+
+def films_on_disk(root: Path) -> pd.DataFrame:
+    """List the PNG files, a row per file: name and path.
+
+    The files lie in images_001/images, images_002/images, ... as they are released, or all in images.
+    """
+    folders = [folder for folder in (*sorted(root.glob("images_*/images")), root / "images") if folder.is_dir()]
+    if not folders:
+        raise FileNotFoundError(
+            f"{root} must hold the films in images_001/images, images_002/images, ... or in images, but has no such "
+            "folder. Unpack the archives there, or set dataset.root."
+        )
+    paths = [path for folder in folders for path in folder.iterdir() if path.suffix == ".png"]
+    paths = [path for path in paths if not path.name.startswith(".")]
+    films = pd.DataFrame({"name": [path.name for path in paths], "path": list(map(str, paths))}, dtype=object)
+    twice = films["name"].duplicated(keep=False)
+    if twice.any():
+        one, other = films[twice].sort_values("name", kind="stable")["path"].iloc[:2]
+        raise ValueError(f"each film must lie in one folder, but one lies at {one} and {other}. Remove one of them.")
+    return films
+
+
+def _locate(root: Path, names: Sequence[str]) -> Path:
+    for name in names:
+        for path in (root / name, root / f"{name}.gz"):
+            if path.is_file():
+                return path
+    raise FileNotFoundError(
+        f"{' or '.join(names)} must lie in {root}, which holds no such file. Fetch it from {SOURCE}, or set "
+        "dataset.root to the folder that holds it."
+    )

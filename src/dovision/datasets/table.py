@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
-from dovision.datasets.readers import labels as label_columns
 from dovision.datasets.readers import table_rows
 from dovision.datasets.readers.file_images import FileImages
 from dovision.datasets.readers.manifest import Manifest, read_manifest, together
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
-from dovision.types import TASKS, Resize
+from dovision.types import TASKS, Resize, Task
 
 log = logging.getLogger(__name__)
+_UNKNOWN = ("", "-1", "-1.0", "nan")
+_ZERO, _ONE = ("0", "0.0", "false"), ("1", "1.0", "true")  # the last ones in any case, as pandas writes them
+IGNORED = -1  # the label of a row that is left out
 
 
 class Table(FileImages):
@@ -123,9 +128,9 @@ class Table(FileImages):
         listed, label, given = together(
             lambda: table_rows.named_rows(listed, used.path, used.slice, paths_from),
             lambda: (
-                label_columns.labels_from_columns(listed, self.task)
+                labels_from_columns(listed, self.task)
                 if used.label is None
-                else label_columns.labels_from_names(listed, used.label, self.task, separator, ignored)
+                else labels_from_names(listed, used.label, self.task, separator, ignored)
             ),
             lambda: table_rows.given_splits(listed, used.split, used.patient, splits),
         )
@@ -134,7 +139,7 @@ class Table(FileImages):
             lambda: table_rows.check_repeated_rows(listed, used.path),
         )
         all_names = frozenset(listed.cells[NAME])
-        unlabelled = (label.reshape(len(label), -1) == label_columns.IGNORED).all(1).numpy()
+        unlabelled = (label.reshape(len(label), -1) == IGNORED).all(1).numpy()
         used_rows = ~listed.cells[NAME].duplicated().to_numpy() & ~unlabelled
         if unlabelled.any():
             log.info("%d rows of ignored labels are left out", unlabelled.sum())
@@ -219,3 +224,63 @@ def _decoding(window: Sequence[float] | None, plane: str) -> _image_io.Decoding:
         raise ValueError(f"window must be a centre and a width, such as [40, 400], got {window!r}.")
     center = checks.number("window", window[0])
     return _image_io.Decoding((center, checks.at_least("window", checks.number("window", window[1]), 1)), plane)
+
+
+def labels_from_names(manifest: Manifest, column: str, task: Task, separator: str, ignored: Collection[str]) -> Tensor:
+    """Read labels from a column of class names, shape (N,), or for multilabel (N, K), float.
+
+    Args:
+        manifest: the table.
+        column: its column.
+        task: one name a row for multiclass; for multilabel any number, joined by the separator, none in an empty cell.
+        separator: between names, such as "|".
+        ignored: names that stand for no class: a multiclass row of one gets IGNORED.
+
+    Raises:
+        ValueError: a name is unknown, or a multiclass row has none or several.
+    """
+    cells = manifest.column(column, "columns.label")
+    number = {name: index for index, name in enumerate(task.classes)} | dict.fromkeys(ignored, IGNORED)
+    if not task.multilabel:
+        manifest.refuse(column, cells == "", "the name of a class", "Leave the row out, or give its class.")
+    legal = checks.listed(task.classes)
+    named = {cell: [name.strip() for name in cell.split(separator) if name.strip()] for cell in cells.unique()}
+    whole = {cell: [cell] if cell in number else names for cell, names in named.items()}
+    refused: list[Callable[[], None]] = []
+    for cell, names in whole.items():
+        unknown = [name for name in names if name not in number]
+        if unknown:
+            near = checks.suggestion(unknown[0].removesuffix(".0"), task.classes)  # of numbers, as pandas writes them
+            remedy = f"{near.strip()} Name others in dataset.ignored_labels, or all in dataset.classes.".strip()
+            refused.append(partial(manifest.refuse, column, cells == cell, f"of the classes {legal}", remedy))
+        if not task.multilabel and len(names) > 1:
+            rule = "one class, since the task is multiclass"
+            refused.append(partial(manifest.refuse, column, cells == cell, rule, "Use dataset.task=multilabel."))
+    together(*refused)
+    if task.multilabel:
+        rows = {cell: [name in names for name in task.classes] for cell, names in whole.items()}
+        return torch.tensor([rows[cell] for cell in cells], dtype=torch.float32)
+    return torch.tensor([number[whole[cell][0]] for cell in cells], dtype=torch.int64)
+
+
+def labels_from_columns(manifest: Manifest, task: Task) -> Tensor:
+    """Read labels from a column per class: 0, 1, or, for multilabel if unknown, nothing or -1.
+
+    Raises:
+        ValueError: a class has no column, a cell is something else, or a multiclass row has not exactly one 1.
+    """
+    columns = []
+    for name in task.classes:
+        cells = manifest.column(name, f"the class {name}").str.lower()
+        legal = (*_ZERO, *_ONE, *(_UNKNOWN if task.multilabel else ()))
+        rule = "0, 1 or, where it is not known, empty or -1" if task.multilabel else "0 or 1"
+        manifest.refuse(name, ~cells.isin(legal), rule)
+        columns.append(np.select([cells.isin(_ONE), cells.isin(_ZERO)], [1.0, 0.0], np.nan))
+    label = np.stack(columns, axis=1)
+    if task.multilabel:
+        return torch.from_numpy(label.astype(np.float32))
+    wrong = label.sum(1) != 1
+    manifest.refuse(
+        task.classes[0], wrong, "such that one class of the row is 1", "Mend the row, or use dataset.task=multilabel."
+    )
+    return torch.from_numpy(label.argmax(1))
