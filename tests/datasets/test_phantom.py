@@ -7,9 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dovision.datasets._phantom_film import object_boxes, removable_objects, render_film
 from dovision.datasets._phantom_patient import draw_patient
-from dovision.datasets.phantom import Phantom
+from dovision.datasets.phantom import Phantom, object_boxes, removable_objects, render_film
 from dovision.types import Box
 
 SPLITS = ("train", "val", "test")

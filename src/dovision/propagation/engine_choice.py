@@ -159,7 +159,9 @@ def _try(
     try:
         for number, tolerance in enumerate(TOLERANCES):
             if number == len(engines.made):
-                engines.made.append(_engine_of(_traced(engines, classifier, image), classifier, number))
+                graph = compute_constants(trace(classifier, engines.site, image))
+                graph = drop_identities(join_channel_shuffle(take_splits_apart(graph)))
+                engines.made.append(_engine_of(graph, classifier, number))
             engine = engines.made[number]
             background = engine.clean(image)
             with Operations() as counted:
@@ -244,11 +246,6 @@ def _log_choice(engines: SiteEngines, region: _Region) -> None:
         log.info("edits %s at %s are run %s.", of, site, fewest)
     else:
         log.info("edits %s at %s are run %s %.0f%% of the operations.", of, site, how, 100 * saved)
-
-
-def _traced(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Graph:
-    graph = compute_constants(trace(classifier, engines.site, image))
-    return drop_identities(join_channel_shuffle(take_splits_apart(graph)))
 
 
 def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental:

@@ -145,14 +145,12 @@ def drop_identities(graph: Graph) -> Graph:
     for step in graph.steps:
         step.args, step.kwargs = step.arguments(source)
         operand = _operand(step)
-        if _is_identity(step.function) and operand is not None and step is not graph.output:
+        function = step.function
+        hooked = isinstance(function, nn.Module) and (function._forward_hooks or function._forward_pre_hooks)
+        is_identity = type(function) in _IDENTITIES and not hooked
+        if is_identity and operand is not None and step is not graph.output:
             source_of[step] = operand
     return replace(graph, steps=tuple(step for step in graph.steps if step not in source_of))
-
-
-def _is_identity(function: Any) -> bool:
-    hooked = isinstance(function, nn.Module) and (function._forward_hooks or function._forward_pre_hooks)
-    return type(function) in _IDENTITIES and not hooked
 
 
 def take_splits_apart(graph: Graph) -> Graph:

@@ -26,7 +26,9 @@ class PackedAttention:
     """
 
     def __init__(self, into: tuple[Tensor, Tensor | None], back: tuple[Tensor, Tensor | None], heads: int) -> None:
-        self.into, self.back = (PackedLinear(weight.detach(), _detached(bias)) for weight, bias in (into, back))
+        self.into, self.back = (
+            PackedLinear(weight.detach(), None if bias is None else bias.detach()) for weight, bias in (into, back)
+        )
         self.heads = heads
 
     def __call__(self, tokens: Tensor) -> Tensor:
@@ -108,7 +110,3 @@ def _far(size: _Size, window: _Size, shift: _Size, dtype: torch.dtype) -> Tensor
 def _merged(of_heads: Tensor) -> Tensor:
     """Merge heads, shape (N, heads, T, C / heads), into tokens, shape (N, T, C)."""
     return of_heads.transpose(1, 2).flatten(2)
-
-
-def _detached(parameter: Tensor | None) -> Tensor | None:
-    return None if parameter is None else parameter.detach()
