@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 
 from dovision.interfaces import Classifier
 from dovision.propagation.graph import Graph, Method, Step
-from dovision.propagation.shaped_tracer import BATCH, PURE, ShapedTracer
+from dovision.propagation.shaped_tracer import PURE, ShapedTracer
 from dovision.propagation.sites import Site
 
 
@@ -107,7 +107,7 @@ class _Reader:
         self.results: dict[fx.Node, Any] = {}
         self.renewed: dict[Step, Step] = {}  # edited in place, and the step that did it: what is read afterwards
         self.likes: dict[Step, list[Tensor]] = {}  # values without numbers, as the model's own pass lays them out
-        self.memory: defaultdict[int, list[tuple[Step, Tensor]]] = defaultdict(list)  # the same, by their memory
+        self.memory: defaultdict[int, list[Step]] = defaultdict(list)  # the same, by their memory
         self.joined: defaultdict[int, set[int]] = defaultdict(set)  # memories that are one in some layouts
         self.stale: set[Step] = set()  # whose memory was edited by another name
         self.steps: list[Step] = []
@@ -152,7 +152,7 @@ class _Reader:
                 self._note_edit(like)
         self.likes[step] = likes = _tensors(node.meta.get("like"))
         for like in likes:
-            self.memory[_storage(like)].append((step, like))
+            self.memory[_storage(like)].append(step)
         if args and isinstance(args[0], Step) and _may_view(pure):
             for one, other in itertools.product(likes, self.likes[args[0]]):
                 self.joined[_storage(one)].add(_storage(other))
@@ -162,13 +162,12 @@ class _Reader:
     def _note_edit(self, edited: Tensor) -> None:
         """Mark as stale all values that share, or may share, elements with an edited value."""
         first = _storage(edited)
-        self.stale.update(other for other, like in self.memory[first] if _overlap(like, edited))
         reached, left = {first}, [first]
         while left:
-            new = self.joined[left.pop()] - reached
-            self.stale.update(other for memory in new for other, _ in self.memory[memory])
-            reached |= new
-            left += new
+            memory = left.pop()
+            self.stale.update(self.memory[memory])
+            left += self.joined[memory] - reached
+            reached |= self.joined[memory]
 
     def _function(self, node: fx.Node) -> tuple[Callable[..., Any], dict[str, Any]]:
         if node.op == "call_module":
@@ -201,18 +200,6 @@ AS_FUNCTIONS: dict[type[nn.Module], tuple[Callable[..., Any], str]] = {
 }
 
 
-def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Return whether two values in one storage share elements; different channels of one map do not."""
-    if not (one.numel() and other.numel()):
-        return False
-    if one.stride()[:1] == other.stride()[:1] and one.shape[:1] == other.shape[:1] == (BATCH,):
-        (first, last), (start, end) = _extent(one[0]), _extent(other[0])
-        if max(last, end) - min(first, start) < one.stride(0):  # images lie one after the other
-            return first <= end and start <= last
-    (first, last), (start, end) = _extent(one), _extent(other)
-    return first <= end and start <= last
-
-
 _MAY_VIEW = ("reshape", "reshape_as", "flatten", "ravel", "contiguous", "to")  # by the layout of their argument
 
 
@@ -232,12 +219,6 @@ def _tensors(value: Any) -> list[Tensor]:
 def _storage(value: Tensor) -> int:
     """A number that identifies the storage of a value while it is held."""
     return value.untyped_storage()._cdata
-
-
-def _extent(value: Tensor) -> tuple[int, int]:
-    """Offsets of the first and the last element of a value in its storage."""
-    first = int(value.storage_offset())
-    return first, first + sum((size - 1) * step for size, step in zip(value.shape, value.stride(), strict=True))
 
 
 def _without_edit(function: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], bool]:
