@@ -268,7 +268,7 @@ def test_a_damaged_checkpoint_is_an_error_and_no_reason_to_give_up_a_run(conditi
     ("component", "package"),
     [
         ("interventions.segments.Segments", "skimage"),
-        ("attacks.foolbox_attacks.EAD", "foolbox"),
+        ("attacks.foolbox_attack.FoolboxAttack", "foolbox"),
         ("explainers.attributions.Occlusion", "captum"),
         ("explainers.class_activation_maps.CAM", "pytorch_grad_cam"),
         ("models.hf_model.HfModel", "transformers"),
