@@ -33,7 +33,9 @@ def print_headlines(folder: Path) -> None:
         return
     run = replace(read_run(folder), summary=read_summary(folder))  # also of a run that is partial
     conditions = run.summary["conditions"]
-    print_tables(condition_tables({_head(run, name): row for name, row in conditions.items()}))
+    tables = condition_tables({_head(run, name): row for name, row in conditions.items()})
+    if len(tables[0].heads) > 1:  # none of pictures without labels
+        print_tables(tables)
     notes = (note for condition in conditions.values() for note in condition["notes"])
     for note in (note for note in notes if note.endswith(f": {FEW_IMAGES}.")):  # of numbers of the table
         print(note, file=sys.stderr)

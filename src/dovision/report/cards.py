@@ -17,6 +17,7 @@ from dovision.report.inline_assets import picture_link
 from dovision.results.effect_findings import fill_of, grey_level
 from dovision.results.finding import Finding, finer_text
 from dovision.results.run_record import Run
+from dovision.results.sentences import GUESS
 from dovision.results.tables import CLEAN, read_effects
 from dovision.results.thumbnails import Picture, load_thumbnail, thumbnail_path
 from dovision.types import Box
@@ -50,7 +51,8 @@ def card(finding: Finding, run: Run | None = None) -> Card:
     if run is None or not finding.picture:
         return Card(finding, (), strip)
     panels = _painted if finding.picture["unit"] else _attacked
-    return Card(finding, panels(run, finding.picture), strip)
+    drawn = panels(run, finding.picture)
+    return Card(finding, drawn[:1] if finding.verdict == GUESS else drawn, strip)  # a guess has nothing to explain
 
 
 def _painted(run: Run, picture: Mapping[str, Any]) -> list[Panel]:

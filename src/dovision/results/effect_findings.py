@@ -37,7 +37,7 @@ from dovision.results.mask_effects import INSIDE_MINUS, mask_sizes
 from dovision.results.object_effects import effects_over_objects, object_rows, paired, units_over_objects
 from dovision.results.refuter_findings import verdict
 from dovision.results.run_record import Run
-from dovision.results.sentences import ATTACKED, MOVES, NOT_SHOWN, SHOWN, UNMOVED, USES
+from dovision.results.sentences import ATTACKED, GUESS, MOVES, NOT_SHOWN, SHOWN, UNMOVED, USES
 from dovision.results.tables import (
     CLEAN,
     SAMPLES,
@@ -269,11 +269,11 @@ def _each_picture(run: Run) -> Iterator[Finding]:
         before, after = float(row["control"]), float(row["control"] + row["effect"])
         p = pd.Series(_probabilities(run, CLEAN, [sample])[sample], classes).drop(row["class"])
         words = {"label": row["class"], "done": _over(run), "unit": _unit(run), "rival": ""}
-        question, numbers = SHOWN if row["effect"] <= -_CLEAR else NOT_SHOWN, [after, before]
+        state, numbers = SHOWN if row["effect"] <= -_CLEAR else NOT_SHOWN, [after, before]
         if before < _HALF and len(p):
-            question, words["rival"], numbers = "guess", str(p.idxmax()), [before, p.max()]
+            state, words["rival"], numbers = GUESS, str(p.idxmax()), [before, p.max()]
         number, control = (withheld(float(value), 1, "one picture") for value in numbers)
-        result = finding(USES, "picture", question, samples.loc[sample, "name"], number, control, **words)
+        result = finding(USES, "picture", state, samples.loc[sample, "name"], number, control, **words)
         strong = rows["effect"] <= -_CLEAR
         detail = [
             (f"{_unit(run)}s that take more than {_CLEAR}", f"{strong.sum():,} of {len(rows):,}, each alone"),

@@ -8,7 +8,7 @@ QUESTIONS = {  # in their order on every surface
     DECIDES: "Which setting decides?",
     LIMITS: "What can't this say?",
 }
-SHOWN, NOT_SHOWN, UNMOVED = "shown", "not shown", "unmoved"
+SHOWN, NOT_SHOWN, UNMOVED, GUESS = "shown", "not shown", "unmoved", "guess"
 SENTENCES = {
     ("object", SHOWN): "It uses the {subject}: {done}, P({label}) {moves} in {hits}, by {size}.",
     ("object", NOT_SHOWN): "Not shown to use the {subject}: {done}, P({label}) {moves} in {hits}, by {size}.",
@@ -20,7 +20,7 @@ SENTENCES = {
     ("units", NOT_SHOWN): "No few units decide: the strongest {subject} make up {size} of the size of all effects.",
     ("picture", SHOWN): "{subject}: {done} its strongest {unit}, P({label}) falls from {other} to {size}.",
     ("picture", NOT_SHOWN): "{subject}: {done} any {unit}, P({label}) stays near {other}, at {size} or more.",
-    ("picture", "guess"): "{subject} is a guess: P({label}) is {size}; the next, {rival}, {other}.",
+    ("picture", GUESS): "{subject} is a guess: P({label}) is {size}; the next, {rival}, {other}.",
     ("attack", SHOWN): "{subject} turned {hits} right answers.",
     ("attack", UNMOVED): "{subject} turned none of {images} right answers.",
     ("attack", "unlabelled"): "{subject} changed {hits} answers.",

@@ -309,7 +309,7 @@ def test_a_class_called_script_stays_text(open_page, evil):
     assert page.locator("script").count() == 2
     assert "<script>window.harmed=1</script>" in page.locator("#pick-class").inner_text()
     assert "</script>" in page.locator("#pick-class").inner_text()
-    assert "+name=<script>window.harmed=1</script>" in page.locator(".command pre").first.inner_text()
+    assert "+name=<script>window.harmed=1</script>" in page.locator(".command pre").first.text_content()
     page.locator('#left [data-unit="0"]').hover()
     assert page.evaluate("window.harmed") is None
 
