@@ -12,9 +12,8 @@ from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
 from dovision.propagation.graph_passes import compute_constants
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.kernels.packed_attention import PackedAttention, PackedWindowAttention
 from dovision.propagation.kernels.packed_linear import can_pack
-from dovision.propagation.kernels.passes import pack_attention, pack_linear
+from dovision.propagation.kernels.passes import PackedAttention, PackedWindowAttention, pack_attention, pack_linear
 from dovision.propagation.operations import Operations
 from dovision.propagation.tracing import trace
 

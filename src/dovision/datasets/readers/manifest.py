@@ -73,12 +73,12 @@ class Manifest(NamedTuple):
         """
         rows = np.flatnonzero(np.asarray(wrong))
         if len(rows):
-            raise ValueError(self.error(column, int(rows[0]), rule, remedy, rows[1:]))
+            raise ValueError(self.error(column, int(rows[0]), rule, remedy, rows[1:].tolist()))
 
     def error(self, column: str, row: int, rule: str, remedy: str = "", others: Sequence[int] = ()) -> str:
         """Error message about a cell, given by its position in `cells`, and other rows with the same error."""
         got = "" if column not in self.cells else f", got {self.cells[column].iloc[row]!r}"
-        numbers = checks.listed([str(number) for number in self.cells.index[list(others)]])
+        numbers = checks.listed([str(number) for number in self.cells.index[others]])
         more = f" Likewise row{'s' * (len(others) > 1)} {numbers}." if len(others) else ""
         end = f" {remedy}" if remedy else ""
         return f"{column} in row {self.cells.index[row]} of {self.path} must be {rule}{got}.{more}{end}"

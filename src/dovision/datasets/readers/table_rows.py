@@ -52,7 +52,8 @@ def present_columns(manifest: Manifest, columns: Columns) -> Columns:
     Raises:
         ValueError: a column that was named is not there.
     """
-    columns = Columns(*(str(name) if isinstance(name, int) else name for name in columns))
+    numbers: dict[str, Any] = {role: str(name) for role, name in columns._asdict().items() if isinstance(name, int)}
+    columns = columns._replace(**numbers)
     unset = [role for role in _OPTIONAL if getattr(columns, role) == Columns._field_defaults[role]]
     absent: dict[str, Any] = {role: None for role in unset if role not in manifest.cells}
     used = columns._replace(**absent)
