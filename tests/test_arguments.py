@@ -104,7 +104,7 @@ def test_arguments_that_do_not_fit_together_are_refused(call, rule):
     [
         (lambda: dv.PixelGrid(2, 2, fill=dv.Constant), r"fill must be Fill, got the class Constant itself. Call it"),
         (lambda: dv.CombinedMap({"a": GRID}), "explainers.a must be Explainer, got an object of class PixelGrid"),
-        (lambda: dv.Transform({3: dv.BitDepth(1)}), "each name of transforms must be str, got 3"),
+        (lambda: dv.Transform({3: dv.BitDepth(1)}), "each name of transforms must be text, got 3"),
         (lambda: dv.FGSM(eps=["8/255", None]), r"eps\[1\] must be float | str, got None"),
     ],
 )

@@ -72,12 +72,15 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
+_WORDS: Mapping[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
 def _of_type(name: str, value: object, annotation: Any) -> None:
     """Raise unless a value, and each item of it, is of an annotated type."""
     several = isinstance(annotation, UnionType) or get_origin(annotation) is Union
     members = [member for member in (get_args(annotation) if several else [annotation]) if _is_of(value, member)]
     if not members:
-        types = re.sub(r"\w+\.", "", inspect.formatannotation(annotation))
+        types = _WORDS.get(annotation, re.sub(r"\w+\.", "", inspect.formatannotation(annotation)))
         raise ValueError(f"{name} must be {types}, got {in_words(value)}")
     if get_origin(members[0]) is Mapping and isinstance(value, Mapping):
         for key, item in value.items():

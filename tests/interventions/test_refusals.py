@@ -87,7 +87,7 @@ def pairs(count: int) -> Batch:
         (lambda: mask_files(files="{sample}.png"), r"files must be a pattern .* got '{sample}.png'"),
         (lambda: mask_files(units=["lung"]), r"units must give each mask's number in a label map, such as {lung: 255}"),
         (lambda: mask_files(units={}), "units must name at least one mask, got none"),
-        (lambda: mask_files(units={"lung": "white"}), "units.lung must be int, got 'white'"),
+        (lambda: mask_files(units={"lung": "white"}), "units.lung must be a whole number, got 'white'"),
         (lambda: mask_files().region((1, 8, 8), 0, 0), "must be bound to a dataset"),
         (lambda: RegionBox(BLACK, 1, 0).units((1, 9, 9)), r"must be bound to .*, got none. Call bind\(images, split\)"),
         (lambda: RegionBox(BLACK, 1, 0).region((1, 9, 9), 0, 0), "must be bound to a dataset, got none"),

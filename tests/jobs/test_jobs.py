@@ -27,7 +27,7 @@ THREE = ("intervention.rows=1,2,3", "-m")
             "evaluation.reference=with_autoencoder,plane",
             ["evaluation.reference: Input should be 'with_autoencoder' or 'without_autoencoder', got 'plane'"],
         ),
-        ("intervention.rows=1,two", ["intervention: rows must be a whole number of at least 1, got 'two'"]),
+        ("intervention.rows=1,two", ["intervention: rows must be a whole number, got 'two'"]),
         ("intervention=activation ~autoencoder seed=0,1", ["needs an autoencoder, got none"]),
         ("checkpoint=nowhere.ckpt,null", ["there is no checkpoint nowhere.ckpt"]),
         ("detector=[],[entropy]", ["detection needs attacks"]),

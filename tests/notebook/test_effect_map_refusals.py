@@ -22,10 +22,6 @@ def network(outputs=3, *last):
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, outputs), *last)
 
 
-def builder():
-    return network()
-
-
 class Returning(nn.Module):
     """A network whose output is made into something else."""
 
@@ -41,11 +37,10 @@ class Returning(nn.Module):
 CLASSIFIER = dv.wrap(network(), 3)
 
 WRAPPED = {
-    "network: function": ({"network": builder}, "got the function builder itself. Call it: builder(...)"),
     "network: class": ({"network": nn.ReLU}, "got the class ReLU itself. Call it: ReLU(...)"),
     "network: nothing": (
         {"network": None},
-        "network must be a torch module from normalised images to logits, got None",
+        "network must be a torch module, a function of images or a path, got None",
     ),
     "network: wrapped": ({"network": CLASSIFIER}, "got a Classifier, which needs no wrapping"),
     "classes: none": ({"classes": 0}, "classes must be a whole number of at least 1, got 0"),
@@ -72,6 +67,10 @@ def test_wrap_refuses(arguments, message):
 
 
 MEASURED = {
+    "classifier: factory": (
+        {"classifier": dv.wrap(network, 3)},
+        "the network must take images of shape (3, 8, 8), but: ",
+    ),
     "classifier: network": (
         {"classifier": network()},
         "as wrap(network, classes) makes one, got an object of class Seq",
