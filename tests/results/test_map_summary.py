@@ -89,7 +89,6 @@ def test_p_values_are_adjusted_over_the_explainers_and_classes_of_one_metric():
     rows = table[(table["explainer"] != "a") & (table["metric"] == "iou") & (table["cases"] == "all")]
     assert rows["label"].tolist() == ["x", "x", "y", "y", "z", "z"]
     np.testing.assert_allclose(rows["p_holm"], holm(rows["p"].to_numpy()))
-    assert (rows["p_bh"] <= rows["p_holm"]).all()
     assert table.loc[table["explainer"] == "a", "p_holm"].isna().all()
 
 

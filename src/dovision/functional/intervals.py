@@ -495,19 +495,6 @@ def holm(p: _Array) -> _Array:
     return adjusted
 
 
-def benjamini_hochberg(p: _Array) -> _Array:
-    """p-values, shape (N,), adjusted so that the expected share of false findings keeps its level; nan is no test.
-
-    Source: Benjamini and Hochberg, Controlling the false discovery rate, 1995.
-    """
-    from scipy import stats  # half a second, which only sweeps of many runs wait for
-
-    adjusted = np.full(len(p), np.nan)
-    finite = np.isfinite(p)
-    adjusted[finite] = stats.false_discovery_control(p[finite])
-    return adjusted
-
-
 def level_of_selected(shown: int, total: int) -> float:
     """Level at which 95% of the intervals of the `shown` largest of `total` estimates cover.
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dovision.functional.agreement import OK, pooled_spearman
 from dovision.functional.estimates import of_images
-from dovision.functional.intervals import LEVEL, benjamini_hochberg, holm, mean_interval, mean_p_value, share_interval
+from dovision.functional.intervals import LEVEL, holm, mean_interval, mean_p_value, share_interval
 from dovision.results.explanation_metrics import BOX_AREA, CORRELATION, HIT_RATE, MAP_METRICS, RANGES, truth_ranks
 from dovision.results.paired_difference import WITHOUT_DIFFERENCE, PairedDifference, paired_difference
 
@@ -52,13 +52,10 @@ def whole_scores(summary: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def label_scores(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
-    """Mean scores per class, with p_holm and p_bh adjusted over a metric's explainers and classes."""
+    """Mean scores per class, with p_holm adjusted over a metric's explainers and classes."""
     table = _table(frame.assign(label=frame["class"]), compared)
     p = table.groupby(["metric", "cases"])["p"]
-    return table.assign(
-        p_holm=p.transform(lambda values: holm(values.to_numpy(float))),
-        p_bh=p.transform(lambda values: benjamini_hochberg(values.to_numpy(float))),
-    )
+    return table.assign(p_holm=p.transform(lambda values: holm(values.to_numpy(float))))
 
 
 def _truth(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, compared: str) -> pd.DataFrame:

@@ -88,15 +88,15 @@ def _counts(scores: pd.DataFrame) -> str:
 
 def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
     titles = {map_summary.ALL: "all cases", map_summary.CORRECT: "cases that the classifier got right"}
-    rows, chance, heads = {}, at_chance(run), _titles(scores)
+    rows, chance, scored = {}, at_chance(run), {*scores.loc[scores["mean"].notna(), "metric"]}
+    heads = {metric: title for metric, title in TITLES.items() if metric in scored}
     ordered = scores.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
     for (cases, explainer), of_explainer in ordered.groupby(["cases", "explainer"], sort=False):
         cells = dict(zip(of_explainer["metric"], _cells(of_explainer, chance is None), strict=True))
         row = {"explainer": display_name(str(explainer)), "maps": f"{of_explainer['maps'].iloc[0]:,}"}
         passes = of_explainer["passes"].iloc[0]
-        row |= {"passes": "" if pd.isna(passes) else f"{passes:,.0f}"} | {
-            title: cells.get(metric, "") for metric, title in heads.items()
-        }
+        row["passes"] = "" if pd.isna(passes) else f"{passes:,.0f}"
+        row |= {title: cells.get(metric, "") for metric, title in heads.items()}
         rows[titles[cases], explainer] = row
     names = pd.Index([title for title, _ in rows], name="cases")
     table = pd.DataFrame(rows.values(), names)
@@ -112,12 +112,6 @@ def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
     )
     words = _map_caption(run, text, _counts(scores), f"In brackets: {_SCORE_INTERVALS}.", scores)
     return ReportFigure.of_table("map_scores", "Explainers and metrics", words, scores, table)
-
-
-def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
-    """Metrics with a number in this run."""
-    has_number = scores.groupby("metric")["mean"].apply(lambda means: means.notna().any())
-    return {metric: title for metric, title in TITLES.items() if has_number.get(metric, False)}
 
 
 def _cells(rows: pd.DataFrame, starred: bool, name: str = "mean") -> list[str]:
