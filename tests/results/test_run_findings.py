@@ -211,7 +211,7 @@ def test_of_a_classifier_at_chance_no_map_is_said_to_be_better(run, said, monkey
         ({"norm": "l2"}, "L2"),
         ({"attack": {"norm": "linf"}}, "Linf"),  # transferred
         ({"norm": "l1"}, "L1"),
-        ({"_target_": "dovision.attacks.foolbox_attacks.EAD"}, "L1"),
+        ({"method": "EADAttack"}, "L1"),
         ({"_target_": "dovision.attacks.spatial.Spatial"}, "spatial"),
         ({}, "Linf"),  # as it is measured: each pixel moves by .2
     ],
