@@ -40,8 +40,8 @@ BAD = {
         "needs a dataset that can draw an image without one of its objects, got Digits",
     ),
     "sets larger than the units": (
-        (*ACTIVATION, "intervention.sets={size: 33, count: 2}"),
-        "sets must ask for sets that there are: of 33 of the 32 units there are 0, got count 2",
+        (*ACTIVATION, "intervention.choose=[0]", "intervention.sets=pairs"),
+        "sets must not be larger than the units, got pairs of 1 unit",
     ),
     "tokens of convolutions": (("intervention=token_drop",), "the site 'tokens' needs a vision transformer"),
 }

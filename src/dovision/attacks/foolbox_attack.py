@@ -99,7 +99,7 @@ class FoolboxAttack(NearestAttack):
         foolbox, question = checks.import_extra("foolbox", "attacks"), Question(classifier, batch.label, self.objective)
         model = foolbox.PyTorchModel(question.eval(), bounds=(0, 1), device=batch.image.device)
         criterion = foolbox.criteria.Misclassification(torch.zeros_like(batch.sample))
-        image, starts = batch.image.clone(), {}
+        image, starts = batch.image.clone(), dict[str, Any]()
         if (begin := getattr(self.peer, "init_attack", None)) is not None:
             starts = {"starting_points": begin.run(model, image, criterion)}
             if not criterion(starts["starting_points"], model(starts["starting_points"])).all():
