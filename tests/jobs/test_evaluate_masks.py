@@ -16,13 +16,11 @@ from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.functional.geometry import paint
 from dovision.jobs.evaluate import main
 from dovision.report.explorer import explorer
-from dovision.report.image_overlay import blended
+from dovision.report.figures.overlay import effect_panels
 from dovision.report.inline_assets import SizeBudget
-from dovision.report.report_figure import Catalogue
 from dovision.results.image_tables import read_maps, read_masks
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import CLEAN, read_effects
-from dovision.results.thumbnails import load_thumbnail, thumbnail_path
 from dovision.types import Box
 from made_tables import write_table
 
@@ -43,12 +41,6 @@ def run(fitted, dovision_evaluate, tmp_path_factory):
     return run
 
 
-def shown(run):
-    """The overlay of a run."""
-    (found,) = [figure for figure in Catalogue().of_run(run) if figure.name == "overlay"]
-    return found
-
-
 def test_the_masks_of_a_pictured_image_are_its_segments_and_part_all_of_it(run):
     masks = read_masks(run.folder)
     samples = sorted({sample for sample, _ in masks})
@@ -66,18 +58,14 @@ def test_the_masks_of_a_pictured_image_are_its_segments_and_part_all_of_it(run):
 
 
 def test_figures_page_and_dashboard_paint_the_pixels_of_masks_alone(run):
-    masks, overlay = read_masks(run.folder), shown(run)
-    rows = overlay.data[overlay.data["condition"] == "clean"]
-    sample = rows["sample"].iloc[0]
-    rows = rows[rows["sample"] == sample]
+    masks = read_masks(run.folder)
+    sample = min(sample for sample, _ in masks)
+    panels, rows, _ = effect_panels(run, [sample], [CLEAN])
     boxes = [tuple(row) for row in rows[["top", "left", "bottom", "right"]].astype(int).to_numpy()]
     expected = paint(
         32, 32, [Box(*box) for box in boxes], rows["effect"], [masks[sample, unit] for unit in rows["unit"]]
     )
-    painted = overlay.figure.axes[1].images[0].get_array()
-    picture = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN))
-    colours = blended(picture, -np.asarray(expected), overlay.data["effect"].abs().max())
-    np.testing.assert_allclose(np.asarray(painted), colours, atol=1e-6)
+    np.testing.assert_allclose(panels[sample, CLEAN].values, -np.asarray(expected), atol=1e-6)
     assert len(np.unique(expected)) > 2
     (entry,) = [entry for entry in explorer([run], SizeBudget(10**7))["entries"] if len(entry["units"]) == len(rows)][
         :1

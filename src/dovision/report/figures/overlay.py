@@ -95,7 +95,9 @@ class Overlay(FigureComponent):
         drawn = {
             key: panels[key] for key in ((sample, name) for sample in samples for name in conditions) if key in panels
         }
-        return drawn, frame[frame["sample"].isin(samples)], rule, limit
+        frame = frame[frame["sample"].isin(samples)]
+        in_rows = frame.sort_values("sample", key=lambda column: column.map(samples.index), kind="stable")
+        return drawn, in_rows, rule, limit
 
 
 @dataclass
