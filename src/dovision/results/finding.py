@@ -71,7 +71,7 @@ class Finding(NamedTuple):
 
 
 def finding(
-    question: str, form: str, verdict: str, subject: str, number: Number, control: Number = NOTHING, **words: str
+    question: str, form: str, verdict: str, subject: str, number: Number, control: Number = NOTHING, /, **words: str
 ) -> Finding:
     """Build a finding with the sentence of its kind and verdict, and neither spread, picture nor detail.
 

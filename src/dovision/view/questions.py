@@ -109,11 +109,11 @@ def chosen_component(group: str, chosen: Mapping[str, Any], seed: int) -> Any:
         ValueError: there is no such component or setting.
     """
     settings = json.dumps(dict(chosen.get("settings") or {}), sort_keys=True)
-    return _component(group, str(chosen["name"]), settings, seed)
+    return _cached_component(group, str(chosen["name"]), settings, seed)
 
 
 @functools.lru_cache(maxsize=64)
-def _component(group: str, name: str, settings: str, seed: int) -> Any:
+def _cached_component(group: str, name: str, settings: str, seed: int) -> Any:
     return component(group, name, json.loads(settings), seed)
 
 

@@ -118,7 +118,8 @@ class Levels(FigureComponent):
         sample = findings_first(sorted(common), read_samples(runs[0].folder), runs[0])[0]
         factors = factors_of(runs).apply(level_texts).drop(columns=["attack.eps", SEED_KEY], errors="ignore")
         panels: dict[tuple[str, str], OverlayPanel] = {}
-        frames, limits, eps, clean = [], [0.0], {}, set()
+        frames, limits, clean = [], [0.0], set()
+        eps: dict[str, float] = {}
         for run, levels in zip(runs, factors.to_dict("records"), strict=True):
             eps |= {name: numbers["eps"] for name, numbers in run.summary["conditions"].items()}
             of_run, frame, limit = effect_panels(run, [sample], [*run.summary["conditions"]])
