@@ -245,7 +245,7 @@ def digits():
 
 def test_an_attack_shows_clean_images_above_attacked_ones_and_its_success(digits):
     found = dv.attack(*digits, "fgsm", eps=["8/255", 0.3])
-    assert [sentence.split(" on ")[0] for sentence in found.findings] == ["FGSM at Linf epsilon 0.3 succeeds"]
+    assert found.findings == ["FGSM at Linf epsilon 0.3 turned 8 of 8 right answers."]
     figure = found.plot()
     assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == ["clean", "epsilon 8/255", "epsilon 0.3"]
     bold = [text for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_weight() == "bold"]
@@ -253,7 +253,7 @@ def test_an_attack_shows_clean_images_above_attacked_ones_and_its_success(digits
     assert bold
     assert {text.get_text() for text in bold} <= drawn
     assert not {"overlay", "average_effects"} & {*found.figures}
-    assert "FGSM at Linf epsilon 0.3 succeeds" in found._repr_html_()
+    assert found.findings[0] in found._repr_html_()
 
 
 def test_maps_are_evidence_and_have_no_effects_beside_them_unless_asked_for(digits):
@@ -264,7 +264,7 @@ def test_maps_are_evidence_and_have_no_effects_beside_them_unless_asked_for(digi
     assert "average_effects" not in found.figures
     both = dv.explain(*digits, "center_map", intervention=dv.PixelGrid(2, 2))
     assert "average_effects" in both.figures
-    assert any("painted black" in sentence for sentence in both.findings)
+    assert any("black over" in sentence for sentence in both.findings)
 
 
 def test_images_with_labels_are_no_pair_of_splits(digits):
