@@ -4,6 +4,7 @@ import math
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -73,6 +74,10 @@ def test_a_count_is_a_whole_number_above_zero(value):
     assert checks.positive_int("rows", 1) == 1
     with pytest.raises(ValueError, match="rows must be a whole number of at least 1, got"):
         checks.positive_int("rows", value)
+
+
+def test_a_whole_number_of_numpy_is_one_of_python():
+    assert repr(checks.positive_int("rows", np.int64(3))) == repr(checks.count("rows", np.uint8(3))) == "3"
 
 
 @pytest.mark.parametrize("value", [0, -0.5, "-1/4"])

@@ -105,23 +105,28 @@ def _is_of(value: object, annotation: Any) -> bool:
 
 def positive_int(name: str, value: object, most: int = MOST_COUNT) -> int:
     """Return `value` if it is a whole number above zero, of at most `most`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if (number := _whole(value)) is None or number < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return _at_most(name, value, most)
+    return _at_most(name, number, most)
 
 
 def bounded(name: str, value: object, low: int, high: int) -> int:
     """Return `value` if it is a whole number from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    if (number := _whole(value)) is None or not low <= number <= high:
         raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}.")
-    return value
+    return number
 
 
 def count(name: str, value: object, most: int = MOST_COUNT) -> int:
     """Return `value` if it is a whole number of at least zero, of at most `most`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if (number := _whole(value)) is None or number < 0:
         raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}.")
-    return _at_most(name, value, most)
+    return _at_most(name, number, most)
+
+
+def _whole(value: object) -> int | None:
+    """A whole number, also one of NumPy, as int; nothing for what is none."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
 
 
 def seed(value: object) -> int:
@@ -167,9 +172,9 @@ def channels(name: str, value: Sequence[int]) -> tuple[int, ...]:
 
 def channel(name: str, value: object, channels: int) -> int:
     """Return `value` if it is a channel number, counted from 0, below the number of channels."""
-    if count(name, value) >= channels:
+    if (number := count(name, value)) >= channels:
         raise ValueError(f"{name} must lie in [0, {channels - 1}], the channels there are, got {value!r}.")
-    return int(value)  # type: ignore[call-overload]  # a count is a whole number
+    return number
 
 
 def within(name: str, value: float, low: float, high: float, remedy: str = "") -> float:

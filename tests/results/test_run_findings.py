@@ -201,7 +201,7 @@ def test_of_a_classifier_at_chance_no_map_is_said_to_be_better(run, said, monkey
     assert len(frame) == (said is None)
     limits = [one for one in sweep_findings.sweep_findings(frame) if one.question == "limits"]
     assert [one.text for one in limits] == (
-        ["Which map is better in 1 jobs, whose networks are not shown to beat chance."] if said else []
+        ["Which map is better where no network is shown to beat chance: 1 of the jobs."] if said else []
     )
 
 
@@ -209,7 +209,7 @@ def test_of_a_classifier_at_chance_no_map_is_said_to_be_better(run, said, monkey
     ("attack", "norm"),
     [
         ({"norm": "l2"}, "L2"),
-        ({"attack": {"norm": "linf"}}, "Linf"),  # transferred
+        ({"norm": "linf"}, "Linf"),
         ({"norm": "l1"}, "L1"),
         ({"method": "EADAttack"}, "L1"),
         ({"_target_": "dovision.attacks.spatial.Spatial"}, "spatial"),

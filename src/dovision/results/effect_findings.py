@@ -379,11 +379,9 @@ def _largest_epsilon(run: Run) -> tuple[str, Mapping[str, Any]] | None:
 def norm_of(run: Run, condition: str) -> str:
     """Norm of the epsilon of an attacked condition, from its configuration or else from its perturbations."""
     attack = run.config.get("attack", {})
-    for component in (attack, attack.get("attack")):  # that of a transferred attack
-        if isinstance(component, Mapping):
-            class_name = str(component.get("_target_", "")).rpartition(".")[2]
-            if norm := component.get("norm", _NORM_OF.get(component.get("method", class_name))):
-                return _NORMS[norm]
+    class_name = str(attack.get("_target_", "")).rpartition(".")[2]
+    if norm := attack.get("norm", _NORM_OF.get(attack.get("method", class_name))):
+        return _NORMS[norm]
     samples, eps = read_samples(run.folder), float(run.summary["conditions"][condition]["eps"])
     within = samples.loc[samples["condition"] == condition, "l2"].max() <= eps * _ROUNDING
     return _NORMS["l2" if within else "linf"]

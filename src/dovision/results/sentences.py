@@ -51,7 +51,10 @@ SENTENCES = {
     ("limit", "noise"): "Whether noise of the same size does what the attack does: none was measured.",
     ("limit", "adaptive"): "Whether an attacker who knows the detector gets past it: no adaptive attack was run.",
     ("limit", "random map"): "Whether the maps beat no explanation: there is no random map among them.",
-    ("limit", "jobs at chance"): "Which map is better in {hits} jobs, whose networks are not shown to beat chance.",
+    (
+        "limit",
+        "jobs at chance",
+    ): "Which map is better where no network is shown to beat chance: {hits} of the jobs.",
     ("limit", "not completed"): "{hits} jobs are not completed, and left out of every number.",
 }
 MOVES = {-1: "falls", 1: "rises", 0: "stays"}
