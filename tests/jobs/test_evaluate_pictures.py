@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -116,8 +117,8 @@ def test_the_page_names_no_true_class_and_each_picture(measured, run_command, sv
 def test_each_picture_has_a_sentence(measured):
     (run,) = read_sweep(measured / "evaluate")
     found = [each.text for each in (*use_findings(run), *attack_findings(run))]
-    assert {text.partition(":")[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
-    assert all("(one picture, so no interval)" in text and "cell" in text for text in found[:3])
+    assert {re.split(r": | is ", text)[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
+    assert all("is a guess: P(" in text or "black over any cell, P(" in text for text in found[:3]), found
     assert found[3:] == []  # the attack's success would be a rate of 3 images
 
 
@@ -137,5 +138,5 @@ def test_the_photo_experiment_is_two_commands_away(tmp_path, run_command, capsys
     assert run_command(main, "experiment=photo", *given) == 0
     text = capsys.readouterr().err
     assert "kept the head, all of its 1,000 classes by name" in text
-    assert "flower.jpg: " in text
-    assert " off P(daisy) = " in text
+    assert "flower.jpg" in text
+    assert "P(daisy)" in text, text

@@ -77,6 +77,19 @@ class Standardised(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
+class Blurred(nn.Module):
+    """A blur behind a border that repeats the map."""
+
+    def __init__(self, mode):
+        super().__init__()
+        self.mode = mode
+        self.register_buffer("kernel", torch.tensor([1.0, 2.0, 1.0]).outer(torch.tensor([1.0, 2.0, 1.0])) / 16)
+
+    def forward(self, x):
+        channels = x.shape[1]
+        return F.conv2d(F.pad(x, (2, 1, 1, 2), mode=self.mode), self.kernel.expand(channels, 1, 3, 3), groups=channels)
+
+
 class Windowed(nn.Module):
     """Means of windows that lie on the axis of the images for a while."""
 
@@ -108,6 +121,8 @@ LOCAL = {
     "placed": Placed(1, CHANNELS, SIZE, SIZE),
     "placed by row": Placed(SIZE, 1),
     "standardised": Standardised(CHANNELS, CHANNELS, 3, padding=1),
+    "blurred, reflected": Blurred("reflect"),
+    "blurred, edges repeated": Blurred("replicate"),
 }
 
 

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import Component
 from dovision.jobs.train import main as train
-from dovision.report.loggers import closing_loggers, make_loggers
+from dovision.report.loggers import CSVLogger, closing_loggers, make_loggers
 from dovision.report.uploader import quality
 from dovision.results.classifier_quality import OVERALL
 from dovision.results.detection_summary import TWINS
@@ -184,3 +184,24 @@ def test_those_of_a_class_bear_its_name_unless_there_are_many():
 def test_a_report_is_sent_to_event_files_as_pictures(finished, reported, events):
     assert reported(finished, "log_to=[tensorboard]") == 0
     assert "figures/effect_against_epsilon" in events(finished / "report" / "tensorboard").Tags()["images"]
+
+
+def test_a_disk_that_fails_while_a_column_is_added_leaves_rows_of_one_length(tmp_path, monkeypatch):
+    logger = CSVLogger(str(tmp_path), "csv")
+    logger.log_metrics({"a": 1.0}, step=0)
+    logger.save()
+    logger.log_metrics({"b": 2.0}, step=1)
+
+    def fail(writer, names):
+        raise OSError("disk")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(type(logger.experiment), "_rewrite_with_new_header", fail)
+        with pytest.raises(OSError, match="disk"):
+            logger.save()
+    logger.finalize("failed")
+    again = CSVLogger(str(tmp_path), "csv")
+    again.log_metrics({"c": 3.0}, step=2)
+    again.finalize("success")
+    rows = pd.read_csv(tmp_path / "csv" / "metrics.csv")
+    assert rows.set_index("step")[["a", "b", "c"]].stack().dropna().to_dict() == {(0, "a"): 1, (1, "b"): 2, (2, "c"): 3}

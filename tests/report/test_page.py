@@ -127,7 +127,7 @@ def test_the_numbers_behind_a_figure_travel_with_the_page(page):
 
 @pytest.mark.slow
 def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(sweep, tmp_path, monkeypatch, page_of):
-    monkeypatch.setattr(page_module, "FIGURES", 200_000)
+    monkeypatch.setattr(page_module, "FIGURES", 100_000)
     monkeypatch.setattr(page_module, "NUMBERS", 0)
     monkeypatch.setattr(page_module, "PICTURES", 0)
     text = page_of(sweep, tmp_path).read_text()

@@ -166,5 +166,5 @@ def test_failed_running_and_foreign_runs_are_told_beside_the_completed_one(folde
 def test_a_run_without_an_attack_has_a_page_without_a_figure_of_epsilons(tmp_path, write_run, page_of):
     write_run(tmp_path, ["attack=none"], eps=(), images=6, maps=1)
     page = page_of(tmp_path).read_text()
-    assert "Images and effect maps" in page
+    assert "Over the image" in page
     assert "against epsilon" not in page

@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from dovision.functional.norms import keep_largest
 from dovision.propagation.graph import Method, PartOf, Step
 from dovision.propagation.kernels.packed_linear import PackedConvolution, PackedLinear
 from dovision.propagation.patch import Map, Padding, Patch, gather, paste
-from dovision.propagation.spans import Span, Window
+from dovision.propagation.spans import Index, Span, Window
 
 Rule = Callable[..., "Patch | None"]
 Pair = int | tuple[int, int]
@@ -199,12 +199,43 @@ def pad(
     output: Map, input: Map, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Patch | None:
     """Move the patch by a constant border; add constant channels to it."""
+    if mode in _BORDERS and len(pad) == 4 and min(pad) >= 0 and input.channel_axis == 1:
+        return _repeated_border(output, input, tuple(pad), _BORDERS[mode])
     if mode != "constant" or len(pad) > 6 or min(pad) < 0 or input.patch is None or input.channel_axis != 1:
         return None
     left, _, above, _, *channels = (*pad, *(0,) * (6 - len(pad)))
     content = F.pad(input.patch.value, (0, 0, 0, 0, *channels), value=value or 0.0) if any(channels) else None
     rows, columns = input.patch.rows.shifted(above), input.patch.columns.shifted(left)
     return Patch(input.patch.value if content is None else content, rows, columns)
+
+
+_BORDERS: dict[str, Literal["reflect", "edge"]] = {"reflect": "reflect", "replicate": "edge"}  # numpy's names
+
+
+def _repeated_border(output: Map, input: Map, pad: tuple[int, ...], mode: Literal["reflect", "edge"]) -> Patch | None:
+    """Patch extended by the border that repeats it; each output position has one source."""
+    assert input.patch is not None
+    changed = (input.patch.rows, input.patch.columns)
+    sources = [np.pad(np.arange(input.size[axis]), pad[2 - 2 * axis : 4 - 2 * axis], mode) for axis in (0, 1)]
+    rows, columns = (_coming_from(source, span) for source, span in zip(sources, changed, strict=True))
+    if almost_all(output.size, rows, columns):
+        return None
+    down, across = (
+        source[span.start[:, None] + np.arange(span.size)]
+        for source, span in zip(sources, (rows, columns), strict=True)
+    )
+    read = [Span.covering(line.min(1), line.max(1) + 1, input.size[axis]) for axis, line in enumerate((down, across))]
+    window = input.window(read[0], read[1])
+    pixel = (down - read[0].start[:, None])[:, :, None], (across - read[1].start[:, None])[:, None, :]
+    index = (np.arange(len(down))[:, None, None], *pixel)
+    value = window.movedim(1, -1)[tuple(torch.from_numpy(line).to(window.device) for line in index)]
+    return Patch(value.movedim(-1, 1), rows, columns)
+
+
+def _coming_from(source: Index, changed: Span) -> Span:
+    """Positions whose source position has changed; `source` is the source of each."""
+    reached = (source >= changed.start[:, None]) & (source < changed.stop[:, None])
+    return Span.covering(reached.argmax(1), len(source) - reached[:, ::-1].argmax(1), len(source))
 
 
 def channel_slice(output: Map, input: Map, index: Any) -> Patch | None:

@@ -152,6 +152,15 @@ class ContinuedRows(ExperimentWriter):
         self.hparams.update(params)
         write_text(Path(self.log_dir) / self.NAME_HPARAMS_FILE, yaml_text(self.hparams))
 
+    def save(self) -> None:
+        """Write the rows so far; where that fails, new columns are new again at the next attempt."""
+        keys = [*self.metrics_keys]
+        try:
+            super().save()
+        except OSError:
+            self.metrics_keys = keys
+            raise
+
     def _check_log_dir_exists(self) -> None:
         """Keep complete rows of an earlier job; Lightning calls this when it creates the folder."""
         path = Path(self.metrics_file_path)
