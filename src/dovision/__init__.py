@@ -19,7 +19,6 @@ from typing import Any
 
 _HOMES = {  # of what is no component
     "api": ("sites", "to_batch", "wrap"),
-    "attacks.gradient_ascent": ("BIM",),
     "datasets.held_images": ("HeldImages",),
     "functional.outputs": ("BoxScore", "ClassShare", "MeanLogit"),
     "interfaces": ("Attack", "Classifier", "Detector", "Explainer", "Images", "Intervention"),

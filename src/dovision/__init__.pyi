@@ -5,13 +5,12 @@ from dovision.api import sites as sites
 from dovision.api import to_batch as to_batch
 from dovision.api import wrap as wrap
 from dovision.attacks.apgd import APGD as APGD
-from dovision.attacks.apgd_targeted import TargetedAPGD as TargetedAPGD
+from dovision.attacks.apgd import TargetedAPGD as TargetedAPGD
 from dovision.attacks.autoattack import AutoAttack as AutoAttack
 from dovision.attacks.fab import FAB as FAB
 from dovision.attacks.foolbox_attack import FoolboxAttack as FoolboxAttack
 from dovision.attacks.gradient_ascent import BIM as BIM
 from dovision.attacks.gradient_ascent import FGSM as FGSM
-from dovision.attacks.gradient_ascent import MIFGSM as MIFGSM
 from dovision.attacks.gradient_ascent import PGD as PGD
 from dovision.attacks.losses import dlr as dlr
 from dovision.attacks.losses import margin as margin

@@ -7,8 +7,7 @@ import torch
 
 from dovision.attacks import apgd
 from dovision.attacks._objective import Towards, likeliest_answers
-from dovision.attacks.apgd import APGD, StepSizes, checkpoints
-from dovision.attacks.apgd_targeted import TargetedAPGD
+from dovision.attacks.apgd import APGD, StepSizes, TargetedAPGD, checkpoints
 from dovision.attacks.autoattack import AutoAttack
 from dovision.attacks.fab import FAB
 from dovision.attacks.gradient_ascent import PGD

@@ -13,7 +13,7 @@ from foolbox.attacks.gradient_descent_base import normalize_lp_norms
 from torch import nn
 
 from dovision.attacks.apgd import APGD
-from dovision.attacks.gradient_ascent import BIM, FGSM, MIFGSM, PGD
+from dovision.attacks.gradient_ascent import BIM, FGSM, PGD
 from dovision.attacks.losses import margin
 from dovision.attacks.lp_ball import Ball
 from dovision.attacks.none import NoAttack
@@ -90,7 +90,7 @@ def test_multilabel_bim_equals_foolbox_with_the_labels_cross_entropies(multilabe
     [
         FGSM,
         partial(BIM, steps=40),
-        partial(MIFGSM, steps=40),
+        partial(BIM, steps=40, momentum=1),
         partial(PGD, steps=40, step_size=0.05),
         partial(APGD, steps=40),
     ],
@@ -155,11 +155,5 @@ def test_it_equals_foolbox_with_the_sources_normalisation_of_gradients(norm, mom
     theirs.normalize = lambda gradients, x, bounds: normalize_lp_norms(gradients, p=1)  # foolbox has sign and L2
     model = foolbox.PyTorchModel(classifier, bounds=(0, 1))
     expected = theirs.run(model, batch.image, foolbox.criteria.Misclassification(batch.label), epsilon=eps)
-    ours = MIFGSM(eps, steps=10, step_size=eps / 10, momentum=momentum, norm=norm)
+    ours = BIM(eps, steps=10, step_size=eps / 10, momentum=momentum, norm=norm)
     torch.testing.assert_close(ours(batch, classifier, eps), expected, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_without_momentum_it_is_bim(norm, classifier, batch):
-    ours = MIFGSM(0.1, steps=10, momentum=0, norm=norm)(batch, classifier, 0.1)
-    assert torch.equal(ours, BIM(0.1, steps=10, norm=norm)(batch, classifier, 0.1))

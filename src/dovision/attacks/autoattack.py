@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from dovision.attacks._objective import ObjectiveAttack
-from dovision.attacks.apgd import APGD
-from dovision.attacks.apgd_targeted import TargetedAPGD
+from dovision.attacks.apgd import APGD, TargetedAPGD
 from dovision.attacks.fab import FAB
 from dovision.attacks.losses import margin
 from dovision.attacks.square import Square

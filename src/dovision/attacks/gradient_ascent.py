@@ -1,4 +1,4 @@
-"""Attacks that climb a loss by its gradient: BIM, and as variants of it FGSM, MI-FGSM and PGD."""
+"""Attacks that climb a loss by its gradient: BIM, with momentum MI-FGSM, and as variants of it FGSM and PGD."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ class BIM(ObjectiveAttack):
         step_size: in pixel units; None is 2.5 * eps / steps.
         loss: what is raised.
         target: a class, name or number, as of `Objective`; None for any wrong answer.
+        momentum: share that each step keeps of the sum of L1-normalised gradients so far; above 0 it is MI-FGSM.
 
-    Source: arXiv:1607.02533; the step rule is that of arXiv:1706.06083, appendix.
+    Source: arXiv:1607.02533; the step rule is that of arXiv:1706.06083, appendix; momentum: arXiv:1710.06081.
 
     Example:
         >>> classifier, digits = dv.example()
@@ -33,7 +34,6 @@ class BIM(ObjectiveAttack):
     """
 
     reach = 2.5  # length of all steps together, in epsilons, if no step size is given
-    momentum = 0.0  # share of the direction so far that each step keeps
 
     def __init__(
         self,
@@ -43,9 +43,11 @@ class BIM(ObjectiveAttack):
         norm: str = "linf",
         loss: Loss = task_loss,
         target: int | str | None = None,
+        momentum: float = 0.0,
     ) -> None:
         super().__init__(eps, norm, loss, target)
         self.steps = checks.positive_int("steps", steps)
+        self.momentum = checks.at_least("momentum", momentum, 0)
         self.step_size = None if step_size is None else checks.positive("step_size", step_size)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
@@ -85,36 +87,6 @@ class FGSM(BIM):
         self, eps: Epsilons, norm: str = "linf", loss: Loss = task_loss, target: int | str | None = None
     ) -> None:
         super().__init__(eps, 1, None, norm, loss, target)
-
-
-class MIFGSM(BIM):
-    """Momentum iterative method: BIM along the sum of L1-normalised gradients.
-
-    Args:
-        eps, steps, norm, loss, target: as of BIM.
-        step_size: in pixel units; None is 2.5 * eps / steps (the source takes eps / steps).
-        momentum: share of the sum so far that each step keeps; 0 is BIM.
-
-    Source: arXiv:1710.06081.
-
-    Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.MIFGSM(eps="8/255", steps=5)(digits, classifier).shape
-        torch.Size([8, 1, 8, 8])
-    """
-
-    def __init__(
-        self,
-        eps: Epsilons,
-        steps: int,
-        step_size: float | str | None = None,
-        momentum: float = 1.0,
-        norm: str = "linf",
-        loss: Loss = task_loss,
-        target: int | str | None = None,
-    ) -> None:
-        super().__init__(eps, steps, step_size, norm, loss, target)
-        self.momentum = checks.at_least("momentum", momentum, 0)
 
 
 class PGD(BIM):
