@@ -41,34 +41,6 @@ def test_a_number_chooses_the_first_units():
 
 
 @pytest.mark.parametrize(
-    ("unit", "value", "place"),
-    [
-        ("channel", CODES, (slice(None), 2)),
-        ("position", CODES, (slice(None), slice(None), 0, 2)),
-        ("token", TOKENS, (slice(None), 2)),
-        ("channel", TOKENS, (slice(None), slice(None), 2)),
-        ("head", HEADS, (slice(None), 2)),
-        ("token", HEADS, (slice(None), slice(None), 2)),
-    ],
-)
-@pytest.mark.parametrize(
-    "setting",
-    [Zero(), SampleMean(), Resample(seed=0), GaussianNoise(1.0, seed=0)],
-    ids=lambda each: type(each).__name__,
-)
-def test_one_unit_of_each_layout_is_set_and_the_others_are_kept(unit, value, place, setting, context):
-    layout = Layout.NTC if value is TOKENS else Layout.NCHW
-    treated = layout.restore(Activation("layer", unit, setting).apply(layout.present(value), 2, context))
-    assert treated.shape == value.shape
-    unchanged = treated == value
-    assert not unchanged[place].all()
-    if isinstance(setting, Zero):
-        assert not treated[place].any()
-    unchanged[place] = True
-    assert unchanged.all()
-
-
-@pytest.mark.parametrize(
     ("unit", "value", "mean"),
     [
         ("channel", CODES, CODES.mean((2, 3), keepdim=True)[:, 2:3].expand(4, 1, 6, 7)),
@@ -122,14 +94,6 @@ def test_a_resampled_token_is_another_token_of_its_sample(context):
     treated = Activation(CODE, "token", Resample(seed=0)).do(tokens, 2, context)[..., 0, 0]
     found = [(TOKENS[row] == treated[row]).all(1).nonzero().item() for row in range(4)]
     assert set(found) <= {0, 1, 3, 4}
-
-
-def test_draws_depend_on_seed_sample_and_unit_alone(context):
-    for kind in (Resample, lambda seed: GaussianNoise(1.0, seed)):
-        first = Activation(CODE, value=kind(seed=0)).do(CODES, 2, context)
-        backwards = Activation(CODE, value=kind(seed=0)).do(CODES.flip(0), 2, context.rows([3, 2, 1, 0]))
-        assert torch.equal(backwards.flip(0), first)
-        assert not torch.equal(Activation(CODE, value=kind(seed=1)).do(CODES, 2, context), first)
 
 
 def test_noise_has_the_standard_deviation_of_its_unit(context):

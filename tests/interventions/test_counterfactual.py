@@ -83,12 +83,6 @@ def test_on_attacked_films_the_change_is_that_of_the_clean_ones(phantom, films):
         torch.testing.assert_close(treated.double(), (attacked[[sample]] + change).clamp(0, 1), atol=1e-6, rtol=0)
 
 
-def test_samples_of_one_region_are_treated_together(lamps):
-    images = lamps(SCENE)
-    intervention, clean = bound(images), of(images, 0, 1)
-    assert torch.equal(intervention.do(clean, 0, condition(clean, 0, 1)), torch.zeros(2, 1, 2, 3))
-
-
 def test_an_image_is_drawn_once_however_often_it_is_asked_for(lamps):
     images = lamps(SCENE)
     intervention, clean = bound(images), of(images, 0)

@@ -99,14 +99,6 @@ def test_a_mask_without_room_has_no_control(boxed):
     assert not touched(intervention, shape, "brush control 0").any()
 
 
-def test_places_depend_on_the_seed_and_the_sample_alone(boxed):
-    shape, mask = (1, 40, 40), placed((40, 40), 3, 3)
-    first, again, other = (bound(mask, boxed([], shape), seed=seed) for seed in (0, 0, 1))
-    assert np.array_equal(touched(first, shape, "brush control 0"), touched(again, shape, "brush control 0"))
-    assert not np.array_equal(touched(first, shape, "brush control 0"), touched(other, shape, "brush control 0"))
-    assert not np.array_equal(touched(first, shape, "brush control 0"), touched(first, shape, "brush control 0", 1))
-
-
 def test_an_image_without_a_pixel_of_a_mask_is_not_edited(context):
     size = tuple(context.batch.image.shape[2:])
     masks = torch.stack([placed(size, 2, 3), torch.zeros(size, dtype=torch.bool)] * 2)
@@ -123,13 +115,6 @@ def test_a_context_of_samples_gets_the_masks_of_these_samples(context):
     one = Context(batch.rows([1]), context.classifier)
     changed = (intervention.apply(one.batch.image, 0, one) != one.batch.image)[0, 0]
     assert torch.equal(changed, masks[1])
-
-
-def test_names_are_those_given_with_their_controls():
-    mask = torch.ones(4, 4, dtype=torch.bool)
-    assert Brush(mask).units((1, 4, 4)) == ("brush",)
-    named = Brush({"beak": mask, "eye": mask}, controls=1)
-    assert named.units((1, 4, 4)) == ("beak", "beak control 0", "eye", "eye control 0")
 
 
 def test_effects_are_those_of_captums_feature_ablation(context):

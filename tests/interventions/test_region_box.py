@@ -107,17 +107,6 @@ def test_every_place_is_as_likely_as_any_other(boxed):
     assert stats.chisquare(counts).pvalue > 0.01
 
 
-def test_places_depend_on_the_seed_and_the_sample_alone(boxed):
-    images = boxed(TWO, (1, 64, 64))
-    all_of_it = bound(images)
-    obj = boxed(TWO[3:], (1, 64, 64))
-    assert regions(bound(obj), obj, 3) == regions(all_of_it, images, 3)
-    tags = regions(bound(images, objects=["tag"]), images, 0)
-    assert tags.items() <= regions(all_of_it, images, 0).items()
-    assert len(tags) == 3
-    assert regions(bound(images, seed=1), images, 0) != regions(all_of_it, images, 0)
-
-
 def test_a_box_without_room_beside_it_has_no_control_and_the_log_counts_them_once(boxed, caplog):
     images = boxed([(0, "heart", None, 0, 0, 7, 12), (1, "heart", None, 0, 0, 6, 12)])
     with caplog.at_level(logging.WARNING):

@@ -99,13 +99,6 @@ def test_networks_that_need_all_their_tokens_are_refused():
             Propagation(Classifier(network, TASK, (0.5,), (0.2,)).eval(), TokenDrop(2, 2))(batch)
 
 
-def test_a_network_with_a_table_of_relative_positions_is_refused():
-    timm = pytest.importorskip("timm", reason="the extra timm is not installed")
-    network = timm.create_model("beit_base_patch16_224", img_size=64, num_classes=3, depth=1, embed_dim=24, num_heads=2)
-    with pytest.raises(ValueError, match=r"the network must take any number of tokens, but with 13 of 17 it fails"):
-        Propagation(Classifier(network, TASK, (0.5,), (0.2,)).eval(), TokenDrop(2, 2))(batch_of(64))
-
-
 def test_a_grid_that_is_finer_than_the_tokens_is_refused():
     with pytest.raises(ValueError, match=r"at most those of the tokens, 4 x 4, got 5 x 5: no token lies in the cell"):
         Propagation(of_torchvision(), TokenDrop(5, 5))(batch_of(32))

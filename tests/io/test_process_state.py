@@ -108,15 +108,6 @@ def test_elsewhere_a_signal_ends_the_job_at_once_and_its_handler_is_put_back():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_signal_is_answered_at_once_and_so_is_a_second_one_and_the_line_is_left_to_the_command(capfd):
-    with Stop():
-        with pytest.raises(Stopped, match="SIGTERM"):
-            os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Stopped, match="SIGINT"):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert capfd.readouterr().err == ""
-
-
 @pytest.mark.parametrize(("signum", "end"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_fork_raises_nothing_of_its_own(signum, end, capfd):
     with Stop():

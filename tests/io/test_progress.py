@@ -169,16 +169,6 @@ def test_only_a_terminal_in_which_the_cursor_moves_has_bars(monkeypatch, variabl
         assert end.received == ""
 
 
-def test_a_worker_draws_no_bars(monkeypatch):
-    with terminal_of(monkeypatch) as end:
-        display = Display()
-        display.silence(lines=True)
-        with display.stage("effects", "passes", 100):
-            assert display.line() == "effects: 0/100 passes in 0:00:00"
-        end.read()
-        assert end.received == ""
-
-
 def test_a_fork_shows_nothing_and_waits_for_no_lock(monkeypatch):
     locked, end_of_fork = Event(), Event()
 

@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dovision.config.component import read_group
 from dovision.measurement.adaptive_attack import Adaptive
 from dovision.report.figures.results import Attacks
-from dovision.report.loggers import closing_loggers, make_loggers
 from dovision.report.report_figure import latex_table
-from dovision.report.uploader import log_run
 from dovision.results.detection_tables import read_adaptive, read_scores
 from dovision.results.run_record import read_sweep
 
@@ -133,16 +130,3 @@ def test_a_contest_that_cannot_be_held_is_refused_before_anything_is_fitted(
     error = capsys.readouterr().err
     assert message in error
     assert "fitting" not in error
-
-
-@pytest.mark.long  # tests/report/test_wandb_logger.py has figures of other runs
-def test_a_run_that_detects_sends_its_curves_to_wandb(detected, offline_run, tmp_path):
-    component = read_group("logger", output_root="")["wandb"].replaced(artifacts=False)
-    loggers = make_loggers({"wandb": component}, tmp_path, name="name", group="group", job_type="evaluate")
-    with closing_loggers(loggers):
-        log_run(loggers, detected)
-    sent = offline_run(tmp_path)
-    logged = {key.partition(".")[0] for item in sent["history"] for key in item["item"]}
-    assert logged > {"figures/detection_curves", "tables/detection_attacks", "tables/detection_curves"}
-    kinds = {artifact["type"] for artifact in sent.get("artifact", [])}
-    assert not kinds & {"tables", "model"}  # each table brings an artifact of its own

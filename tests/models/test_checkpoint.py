@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -49,26 +46,6 @@ def path(tmp_path, classifier):
     return tmp_path / "new" / "classifier.ckpt"
 
 
-@pytest.mark.slow
-def test_a_fresh_process_rebuilds_the_classifier_from_the_file_alone(path, classifier, tmp_path):
-    script = (
-        "import sys, torch, dovision; torch.manual_seed(9); c = dovision.load(sys.argv[1]);"
-        "print(c.task.classes, not c.training); torch.save(c(torch.full((1, 1, 28, 28), 0.3)), sys.argv[2])"
-    )
-    out = subprocess.run(
-        [sys.executable, "-c", script, str(path), str(tmp_path / "logits")],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert out.stdout.strip() == "('zero', 'one', 'two') True"
-    torch.testing.assert_close(torch.load(tmp_path / "logits"), classifier(torch.full((1, 1, 28, 28), 0.3)))
-
-
-def test_the_file_holds_tensors_and_plain_types_only(path):
-    content = torch.load(path, weights_only=True)
-    assert content["model"] == MODEL
-    assert content["facts"] == {"seed": 3}
-
-
 def test_an_inserted_autoencoder_comes_back_with_its_code(tmp_path, classifier):
     with_autoencoder = insert(classifier, ConvAutoencoder(**arguments(AUTOENCODER)), (1, 28, 28)).eval()
     checkpoint.save_checkpoint(tmp_path / "a.ckpt", with_autoencoder, MODEL, AUTOENCODER, {})
@@ -108,24 +85,10 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / "run-by-a-checkpoint").exists()
 
 
-def test_a_bare_pickle_is_refused(tmp_path):
-    (tmp_path / "evil.ckpt").write_bytes(pickle.dumps(Malice()))
-    with pytest.raises(ValueError, match="evil.ckpt"):
-        dovision.load(tmp_path / "evil.ckpt")
-
-
 def test_a_model_outside_the_package_needs_trust(tmp_path, classifier):
     checkpoint.save_checkpoint(tmp_path / "a.ckpt", classifier, {"_target_": "os.mkdir", "path": "x"}, None, {})
     with pytest.raises(ValueError, match=r"names os.mkdir.*trust_checkpoint=true"):
         dovision.load(tmp_path / "a.ckpt")
-
-
-def test_a_truncated_file_is_named(path):
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(
-        ValueError, match=r"classifier.ckpt must end with dovision's digest \(format 2\), got none.*Fit"
-    ):
-        dovision.load(path)
 
 
 @pytest.mark.parametrize("content", [{"weight": torch.zeros(1)}, {"format": 1, "model": MODEL, "state": {}}])
@@ -143,25 +106,21 @@ def test_a_whole_file_of_something_else_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "change", [{"width": 3}, {"shape": "abc"}, {"shape": None}, {"classes": 5}, {"classes": ["a"]}, {"std": [0.0]}]
+    "change",
+    [
+        {"width": 3},
+        {"shape": "abc"},
+        {"shape": None},
+        {"classes": 5},
+        {"classes": ["a", "b"]},  # of other weights
+        {"std": [0.0]},
+    ],
 )
 def test_settings_that_do_not_fit_are_one_sentence(tmp_path, classifier, change):
     checkpoint.save_checkpoint(tmp_path / "a.ckpt", classifier, MODEL | change, None, {})
     with pytest.raises(ValueError, match="a.ckpt cannot be rebuilt: ") as caught:
         dovision.load(tmp_path / "a.ckpt")
     assert "\n" not in str(caught.value)
-
-
-def test_the_weights_of_another_network_are_one_sentence(tmp_path, classifier):
-    checkpoint.save_checkpoint(tmp_path / "a.ckpt", classifier, MODEL | {"classes": ["zero", "one"]}, None, {})
-    with pytest.raises(ValueError, match="a.ckpt cannot be rebuilt: .*size mismatch") as caught:
-        dovision.load(tmp_path / "a.ckpt")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no checkpoint .*a.ckpt"):
-        dovision.load(tmp_path / "a.ckpt")
 
 
 def test_what_is_not_plain_is_refused_before_anything_is_written(tmp_path, classifier):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import re
 
 import pytest
@@ -84,22 +83,3 @@ def test_outputs_are_matched_to_the_classes_by_name(public, file):
 def test_a_class_that_the_public_checkpoint_does_not_know_is_named(public, file):
     with pytest.raises(ValueError, match=r"must be one of Atelectasis, .* got 'Effusions'. Did you mean Effusion"):
         chexnet(file(public[1]), SHAPE, "multilabel", ["Mass", "Effusions"])
-
-
-def test_a_tensor_that_is_missing_or_unknown_is_named(public, file):
-    tensors = dict(public[1])
-    del tensors["module.densenet121.features.norm5.bias"]
-    tensors["module.extra.weight"] = torch.zeros(1)
-    message = "the 727 tensors of the model, but lacks 1: features.norm5.bias and has 1 others: module.extra.weight"
-    with pytest.raises(ValueError, match=message):
-        chexnet(file(tensors), SHAPE, "multilabel", CHECKPOINT_LABELS)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_file_with_other_objects_is_refused_and_they_are_named(tmp_path, zipped):
-    path = tmp_path / "public.pth.tar"
-    content = {"state_dict": {}, "args": argparse.Namespace(lr=1e-3)}
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    message = r"other objects \(argparse.Namespace\).*not opened. Save its weights alone"
-    with pytest.raises(ValueError, match=message):
-        chexnet(str(path), SHAPE, "multilabel", CHECKPOINT_LABELS)

@@ -197,16 +197,3 @@ def test_the_log_names_the_classes_of_a_head_that_is_kept_in_their_order(tmp_pat
     caplog.clear()
     load_weights(small(), path, ["fc"], classes=["cat", "dog", "owl"])
     assert caplog.messages == [f"{path}: left out the head fc, which is drawn at random"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("a.pt", b""), ("a.pt", b"weights"), ("a.pth", b"PK\x03\x04 cut off"), ("a.ckpt", b"\x80\x02}q\x00"),
-     ("a.safetensors", b"\xff" * 64), ("a.safetensors", b"")],
-)  # fmt: skip
-def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"the checkpoint .*{name} (cannot be read|must be )"):
-        loaded(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
-        loaded(tmp_path / f"other_{name}")

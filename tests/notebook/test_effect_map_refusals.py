@@ -279,16 +279,3 @@ def test_pil_images_are_read_as_the_commands_read_files(tmp_path):
         dv.to_batch(one, 16, channels=1), _image_io.image_from_file(tmp_path / "picture.png", (1, 16, 16))[None]
     )
     dv.effect_map(CLASSIFIER, dv.to_batch(one, size=8), GRID)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"images": []}, "images must be at least one, got none"),
-        ({"size": "8"}, "shape must be three whole numbers (channels, height, width), got [3, '8', '8']"),
-        ({"channels": 4}, "channels must be 1 (grey) or 3 (RGB), got 4."),
-    ],
-)
-def test_to_batch_refuses(arguments, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        dv.to_batch(**({"images": Image.new("RGB", (8, 8)), "size": 8} | arguments))

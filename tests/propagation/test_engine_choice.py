@@ -8,7 +8,6 @@ import logging
 import math
 import weakref
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
 
@@ -286,16 +285,6 @@ def test_what_is_kept_goes_with_the_classifier():
     del classifier
     gc.collect()
     assert [each() for each in gone] == [None, None]
-
-
-def test_threads_share_an_engine(traced):
-    classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
-    expected = Propagation(copy.deepcopy(classifier), Painted(GRID))(batch)
-    traced.clear()
-    with ThreadPoolExecutor(6) as threads:
-        outcomes = list(threads.map(lambda _: Propagation(classifier, Painted(GRID))(batch), range(12)))
-    assert len(traced) == 1
-    assert all(torch.equal(outcome.treated, expected.treated) for outcome in outcomes)
 
 
 @pytest.mark.parametrize(

@@ -270,17 +270,6 @@ def test_a_chunk_that_was_halved_stays_so(chunk):
     assert max(sizes) == 2
 
 
-def test_the_outcome_does_not_depend_on_the_memory_that_is_free(monkeypatch):
-    """Windows and rows of a pass, and so the last bits, follow from its size."""
-    sizes = []
-    for pages in (10**9, 40):
-        monkeypatch.setattr("os.sysconf", lambda name, pages=pages: pages if name == "SC_AVPHYS_PAGES" else 4096)
-        sizes.append([])
-        Propagation(classifier_of(small_network()), Painted(GRID * 9))(batch_of(6, 1, 16, 16), sizes[-1].append)
-    assert sizes[0] == sizes[1]
-    assert max(sizes[0]) > 16  # that of the first pass, before anything was measured
-
-
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
     def broken(*args):
         raise RuntimeError("something else")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import shutil
-import signal
 from functools import partial
 
 import pytest
@@ -17,8 +13,7 @@ from dovision.functional.effects import divergence
 from dovision.interfaces import Classifier
 from dovision.jobs.evaluate import main as evaluate
 from dovision.jobs.train import main as train
-from dovision.models import checkpoint
-from dovision.models.conv_autoencoder import ConvAutoencoder, insert, inserted_autoencoder
+from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.topk_sae import TopkSae
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import read_effects
@@ -199,36 +194,6 @@ def undisturbed(tmp_path_factory, run_command):
     root = tmp_path_factory.mktemp("undisturbed")
     assert run_command(train, *DIGITS, f"output_root={root}") == 0
     return root
-
-
-@pytest.mark.long  # test_checkpointing.py stops fits of Lightning's loop, which this one shares
-@pytest.mark.slow
-def test_a_stopped_fit_goes_on_to_the_bytes_of_an_undisturbed_one(
-    undisturbed, tmp_path, run_command, monkeypatch, capsys
-):
-    plain, steps = SparseAutoencoder.training_step, itertools.count()
-
-    def step(self, batch, batch_idx):
-        if next(steps) == 4:  # in the second epoch
-            os.kill(os.getpid(), signal.SIGTERM)
-        return plain(self, batch, batch_idx)
-
-    (classifier,) = undisturbed.glob("checkpoints/classifier-*")
-    shutil.copytree(classifier, tmp_path / "checkpoints" / classifier.name)
-    monkeypatch.setattr(SparseAutoencoder, "training_step", step)
-    assert run_command(train, *DIGITS, f"output_root={tmp_path}") == 128 + signal.SIGTERM
-    assert run_command(train, *DIGITS, f"output_root={tmp_path}") == 0
-    assert "resuming after epoch 1 of 2" in capsys.readouterr().err
-    found, expected = (
-        next(root.glob("checkpoints/autoencoder-*/autoencoder.ckpt")) for root in (tmp_path, undisturbed)
-    )
-    assert found.read_bytes() == expected.read_bytes()
-
-    facts = checkpoint.read_checkpoint(found)["facts"]
-    assert set(facts["scores"]) >= {"val_explained_variance", "val_l0", "val_dead_share", "val_kl"}
-    activity = inserted_autoencoder(checkpoint.load(found)).activity
-    assert torch.equal(activity, activity.sort(descending=True).values)
-    assert activity[0] > 0
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import re
 import signal
 import zipfile
@@ -249,13 +248,6 @@ def test_other_checkpoints_are_refused(tmp_path):
         check_resumable(tmp_path / "z.ckpt", module, EPOCHS)
 
 
-def test_a_training_that_was_killed_after_its_last_epoch_has_no_step_to_do(tmp_path, undisturbed):
-    fit(tmp_path)
-    again = fit(tmp_path)
-    assert again.steps == 0
-    assert same(again, undisturbed)
-
-
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
 def test_a_damaged_file_is_told_and_the_training_begins_anew(tmp_path, undisturbed, caplog, damage):
     with pytest.raises(Killed):
@@ -266,20 +258,6 @@ def test_a_damaged_file_is_told_and_the_training_begins_anew(tmp_path, undisturb
     assert again.steps == STEPS * EPOCHS
     assert same(again, undisturbed)
     assert re.search(r"epoch.ckpt (is damaged|must end with dovision's digest).* The training restarts", caplog.text)
-
-
-class Malice:
-    def __reduce__(self):
-        return os.mkdir, ("run-by-an-epoch",)
-
-
-@pytest.mark.parametrize("write", [torch.save, lambda content, path: sealed.write_sealed(path, content)])
-def test_a_planted_file_runs_nothing_and_the_training_starts_over(tmp_path, undisturbed, caplog, monkeypatch, write):
-    monkeypatch.chdir(tmp_path)
-    write({"callbacks": Malice(), "state_dict": {}}, tmp_path / EPOCH_FILE)
-    assert same(fit(tmp_path), undisturbed)
-    assert "The training restarts" in caplog.text
-    assert not (tmp_path / "run-by-an-epoch").exists()
 
 
 def flip(data: bytes) -> bytes:

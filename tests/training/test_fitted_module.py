@@ -12,13 +12,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 from torch import nn
-from torch.optim import SGD, Adam
+from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader
 
 from dovision.interfaces import Classifier
 from dovision.training.image_classifier import ImageClassifier
-from dovision.training.losses import ClassificationLoss
 from dovision.training.schedule import Schedule, check_monitor
 from dovision.types import Batch, Task
 
@@ -26,7 +25,6 @@ EPOCHS, STEPS, SIZE = 5, 6, 4
 IMAGE = torch.rand(STEPS * SIZE - 1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 LABEL = torch.randint(3, (len(IMAGE),), generator=torch.Generator().manual_seed(1))
 ITEMS = [Batch(IMAGE[n], LABEL[n], torch.tensor(n), torch.tensor(n)) for n in range(len(IMAGE))]
-NUMBER = torch.zeros(1, dtype=torch.int64)
 
 
 class Recorded(Logger):
@@ -63,10 +61,10 @@ def fit(module: pl.LightningModule, every: int = 1, epochs: int = EPOCHS) -> Rec
     return logger
 
 
-def plain_loop(optimizer, schedule=None, warmup=0, smoothing=0.0):
+def plain_loop(optimizer, schedule, warmup):
     """A fit in torch alone: its weights, the step sizes of its steps, and the mean losses of its epochs."""
     net = classifier()
-    criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
+    criterion = nn.CrossEntropyLoss()
     optimizer, rates, losses, val_losses = optimizer(net.parameters()), [], [], []
     scheduler = None if schedule is None else schedule.scheduler(optimizer)
     full = optimizer.param_groups[0]["lr"]
@@ -123,12 +121,6 @@ def test_a_warm_up_of_more_than_half_of_the_fit_is_warned_of(warmup, said, caplo
     fit(ImageClassifier(classifier(), partial(SGD, lr=0.1), warmup_steps=warmup))
     text = f"the step size rises over {warmup} of at most {EPOCHS * STEPS} steps of the fit"
     assert caplog.text.count(text) == said
-
-
-def test_a_loss_of_torch_fits_as_well():
-    module = ImageClassifier(classifier(), partial(Adam, lr=0.01), loss=nn.CrossEntropyLoss(label_smoothing=0.3))
-    other = ImageClassifier(classifier(), partial(Adam, lr=0.01), loss=ClassificationLoss(0.3))
-    assert fit(module).column("train_loss") == pytest.approx(fit(other).column("train_loss"), rel=1e-6)
 
 
 def test_every_few_steps_loss_step_size_and_throughput_are_logged_on_the_axis_of_steps():
@@ -192,13 +184,6 @@ def test_the_names_that_callbacks_can_monitor_are_logged(name):
 LOGGED = ("train_loss", "val_loss", "val_score")
 
 
-def test_it_is_what_lightning_takes():
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    found = Schedule(partial(ReduceLROnPlateau, patience=2), frequency=3, monitor="val_loss").of(optimizer)
-    assert isinstance(found.pop("scheduler"), ReduceLROnPlateau)
-    assert found == {"interval": "epoch", "frequency": 3, "monitor": "val_loss", "strict": False, "name": "lr"}
-
-
 @pytest.mark.parametrize(
     ("monitor", "message"),
     [
@@ -215,10 +200,6 @@ def test_a_monitor_that_nobody_logs_is_refused_with_those_that_there_are(monitor
         check_monitor("x", monitor, LOGGED)
     with pytest.raises(ValueError, match=message):
         Schedule(partial(ReduceLROnPlateau), monitor=monitor).check("x", LOGGED)
-
-
-def test_a_schedule_that_looks_at_nothing_needs_no_monitor():
-    Schedule(partial(ExponentialLR, gamma=0.5)).check("x", LOGGED)
 
 
 @pytest.mark.parametrize(

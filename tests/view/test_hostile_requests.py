@@ -170,7 +170,7 @@ def test_each_value_of_each_question_may_be_anything(app, name, number, tmp_path
 )
 @pytest.mark.parametrize("name", ["effect", "save"])
 def test_a_body_that_is_no_question_is_refused(app, name, body):
-    refused(*reply(app, f"/{TOKEN}/{name}", body))
+    assert refused(*reply(app, f"/{TOKEN}/{name}", body))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ _NOT_REGULAR = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
     stat.S_IFDIR: "a folder",
 }
 

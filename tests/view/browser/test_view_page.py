@@ -230,8 +230,7 @@ def test_units_are_listed_by_effect_and_set_by_a_click(open_view):
     page.locator("#ranked button").nth(2).click()
     page.wait_for_selector(f"#sentence:has-text('Setting channel {number} of')")
     page.wait_for_selector("#null:has-text('another unit, changed by as much')")
-    pressed = "document.querySelector('#ranked button[aria-pressed=true]')?.firstChild.textContent"
-    page.wait_for_function(f"number => {pressed} === number", arg=number)
+    assert page.wait_for_selector("#ranked button[aria-pressed=true]").inner_text().split()[0] == number
 
 
 def test_states_are_undone_redone_and_opened_by_their_link(open_view):
