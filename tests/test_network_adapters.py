@@ -171,3 +171,10 @@ def test_what_needs_an_inside_refuses_a_callable_in_a_sentence(use, message):
 def test_a_function_without_logits_is_refused(function, message):
     with pytest.raises(ValueError, match=message):
         dv.wrap(function, 3)(BATCH.image)
+
+
+def test_a_file_that_is_no_onnx_is_refused_at_once(tmp_path):
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "net.pt").write_bytes(b"no network")
+    with pytest.raises(ValueError, match=r"net\.pt must be an ONNX file with its weights inside, but: "):
+        dv.wrap(tmp_path / "net.pt", 3)

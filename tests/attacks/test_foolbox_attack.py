@@ -191,3 +191,15 @@ def test_an_object_of_foolbox_is_an_attack_with_its_norm():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_a_class_is_made_as_it_is_and_settings_beside_an_object_are_refused():
+    class Own(PEERS.L2CarliniWagnerAttack):
+        pass
+
+    Own.__name__ = "L2CarliniWagnerAttack"
+    assert type(FoolboxAttack(Own, 0.5, {"steps": 3}).peer) is Own
+    with pytest.raises(ValueError, match=r"settings must be those of the object\. Give its class"):
+        FoolboxAttack(PEERS.L2CarliniWagnerAttack(), 0.5, {"steps": 3})
+    with pytest.raises(ValueError, match=r"stepsize must be at least 0, got -1\.0"):
+        FoolboxAttack("L2CarliniWagnerAttack", 0.5, {"stepsize": -1.0})

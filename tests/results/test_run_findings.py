@@ -105,7 +105,7 @@ def test_findings_are_read_back_from_their_file(tmp_path, write_run):
     write_run(tmp_path, eps=(0.2,), images=20, grid=2, maps=6)
     run = read_run(tmp_path)
     found = run_findings(run)
-    write_findings(run)
+    write_findings(run, run.folder)
     (tmp_path / "effects.parquet").unlink()
     read = run_findings(run)
     assert [one.text for one in read] == [one.text for one in found]
@@ -201,7 +201,7 @@ def test_of_a_classifier_at_chance_no_map_is_said_to_be_better(run, said, monkey
     assert len(frame) == (said is None)
     limits = [one for one in sweep_findings.sweep_findings(frame) if one.question == "limits"]
     assert [one.text for one in limits] == (
-        ["Which map is better where no network is shown to beat chance: 1 of the jobs."] if said else []
+        ["Which map is better in jobs not shown to beat chance: 1."] if said else []
     )
 
 
@@ -238,7 +238,7 @@ def test_an_epsilon_of_255_is_in_grey_levels():
     [
         (-0.2, "counts less: 0.20, against 0.40"),
         (-0.8, "counts more: 0.80, against 0.40"),
-        (-0.4, "counts as before: 0.40, against 0.40"),
+        (-0.4, "is not shown to count otherwise: 0.40, 0.40"),
         (0.8, "counts for the opposite: 0.80, against 0.40"),
     ],
 )
@@ -271,7 +271,7 @@ def test_a_zone_that_few_images_have_is_not_the_strongest():
     assert (zone, means["level"].item(), means["images"].item()) == ("top", 0.975, 20)
 
 
-@pytest.mark.parametrize(("low", "words"), [(0.2, "No few units decide"), (0.4, "Few units decide")])
+@pytest.mark.parametrize(("low", "words"), [(0.2, "Effects are spread"), (0.4, "Few units decide")])
 def test_a_network_relies_on_few_units_if_they_have_more_than_their_share(low, words, monkeypatch, tmp_path, write_run):
     write_run(tmp_path, eps=(), images=40, grid=None, maps=0)
     row = effect_findings.few_units(tmp_path) | {"few": 4, "units": 16, "share_low": low}
@@ -283,7 +283,7 @@ def test_a_network_relies_on_few_units_if_they_have_more_than_their_share(low, w
 @pytest.mark.parametrize("images", [1, 12])
 def test_pictures_of_too_few_images_or_without_labels_have_a_sentence_each(images, tmp_path, write_run):
     write_run(tmp_path, images=images, eps=(), grid=2, maps=1, labelled=images == 1)
-    write_findings(read_run(tmp_path))
+    write_findings(read_run(tmp_path), tmp_path)
     found, *limits = run_findings(read_run(tmp_path))
     pattern = r"digit_\d+\.png( is a guess|: black over (its strongest|any) cell, P\(\d\) (falls from|stays near) 0\.)"
     assert re.match(pattern, found.text), found.text

@@ -115,15 +115,24 @@ def texts(jobs):
 
 
 def test_sentences_name_the_range_and_the_factor_that_is_shown_to_move_it(runs):
-    """Seeds differ by .071 in standard deviation, so that .4 is more than twice that of a difference, and .2 is not."""
+    """Two seeds that differ by .05 do not show a change of .4, by Student's interval; four do."""
     assert texts(runs) == ["Attack success is 0.25 to 0.45 over all settings."]
-    levels = itertools.product((4, 8), ("FGSM", "PGD"), (0.1, 0.3), (0, 1))
-    wide = [run(*each, success=2 * each[2] + 0.1 * each[3]) for each in levels]
-    assert texts(wide)[1:] == ["Linf epsilon decides attack success: 0.25 at its lowest, 0.65 at its highest."]
+    levels = [*itertools.product((4, 8), ("FGSM", "PGD"), (0.1, 0.3), range(4))]
+    wide = [run(*each, success=2 * each[2] + 0.05 * each[3]) for each in levels]
+    assert texts([job for job, each in zip(wide, levels, strict=True) if each[3] < 2])[1:] == []
+    (moves,) = texts(wide)[1:]
+    assert moves.startswith("Linf epsilon moves attack success: ")
     for each in wide[::2]:
         each.config["attack"]["norm"] = "l2"
     (table,) = pivots(by_factors(runs))
     assert (table.across, table.note) == ("epsilon", "Epsilon is of the norm Linf.")
+
+
+def test_numbers_of_one_seed_without_an_interval_show_nothing():
+    jobs = [run(width, "PGD", 0.1, 0, success=width / 10) for width in (4, 8)]
+    for each in jobs:
+        each.summary["conditions"]["eps=0.1"]["success_rate"] |= {"low": None, "high": None, "reason": "few groups"}
+    assert texts(jobs) == ["Attack success is 0.40 to 0.80 over all settings."]
 
 
 def test_a_number_that_is_the_same_everywhere_has_no_range(runs):
@@ -139,7 +148,7 @@ def test_a_number_that_is_the_same_everywhere_has_no_range(runs):
     [
         ((0.5, 0.4, 0.5, 0.9), []),  # in one pair down, in the other up
         ((0.5, 0.505, 0.4, 0.41), ["Attack: attack success is higher with FGSM than with PGD, 0.50 against 0.41."]),
-        ((0.5, 0.6, 0.505, 0.605), ["Width decides attack success: 0.50 at its lowest, 0.60 at its highest."]),
+        ((0.5, 0.6, 0.505, 0.605), ["Width moves attack success: 0.50 at its lowest, 0.60 at its highest."]),
     ],
 )
 def test_a_factor_has_a_sentence_if_all_pairs_agree_and_one_is_apart(success, text):
@@ -177,7 +186,7 @@ def test_attack_success_is_not_cut_by_the_grid_and_clean_images_count_once():
     assert [one.text for one in sweep_findings(frame)] == [
         "Attack success is 0.10 to 0.40 over all settings.",
         "Attack: attack success is higher with PGD than with FGSM, 0.30 against 0.15.",
-        "Linf epsilon decides attack success: 0.15 at its lowest, 0.30 at its highest.",
+        "Linf epsilon moves attack success: 0.15 at its lowest, 0.30 at its highest.",
     ]
 
 

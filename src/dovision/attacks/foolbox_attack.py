@@ -68,16 +68,20 @@ class FoolboxAttack(NearestAttack):
         usable = {
             name: item for name, item in vars(library).items() if inspect.isclass(item) and issubclass(item, base)
         }
-        self.peer = copy.copy(method)
-        if not isinstance(method, base):
-            name = checks.choice("method", getattr(method, "__name__", method), usable)
-            legal = inspect.signature(usable[name].__init__).parameters
+        if isinstance(method, base):
+            if settings:
+                raise ValueError("settings must be those of the object. Give its class, or leave them out.")
+            self.peer = copy.copy(method)
+        else:
+            is_class = inspect.isclass(method) and issubclass(method, base)
+            make = method if is_class else usable[checks.choice("method", method, usable)]
+            legal = inspect.signature(make).parameters
             for key, value in (settings or {}).items():
-                checks.choice(f"settings of {name}", key, [setting for setting in legal if setting != "self"])
-                if isinstance(value, int):
-                    checks.count(key, value)
+                checks.choice(f"settings of {make.__name__}", key, legal)
+                if isinstance(legal[key].default, (int, float)):
+                    checks.at_least(key, value, 0)
             defaults = {key: value for key, value in _DEFAULTS.items() if key in legal}
-            self.peer = usable[name](**{**defaults, **(settings or {})})
+            self.peer = make(**{**defaults, **(settings or {})})
         self.method = type(self.peer).__name__
         super().__init__(eps, f"l{self.peer.distance.p}", target)
         self.alone = alone

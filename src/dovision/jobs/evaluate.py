@@ -108,7 +108,7 @@ def _evaluate(job: Job) -> None:
                 run.record({reported.REPORTED: compared})
                 for line in reported.comparison_lines(compared):
                     log.info(line)
-            write_findings(replace(read_run(run.path), summary=read_summary(run.path)))
+            write_findings(replace(read_run(run.path), summary=read_summary(run.path)), run.path)
             if failed := detected.get("failed_attacks"):
                 reasons = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
                 raise PartialRun(f"attacks left out of detection: {reasons}")

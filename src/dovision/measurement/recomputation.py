@@ -15,12 +15,15 @@ from torch.utils.data import DataLoader, Subset
 
 from dovision.config.errors import error_text
 from dovision.config.sources import leaves
+from dovision.io.text_files import read_json
 from dovision.results.detection_summary import DETECTION, detection, read_detection
 from dovision.results.detection_tables import ADAPTIVE_ATTACKS, ADAPTIVE_STEPS, COMPARISON, SCORES, TEST, VAL
 from dovision.results.detector_comparison import detector_differences, read_comparison
 from dovision.results.effect_sums import LOG_ODDS_QUANTUM, LOG_ODDS_SUM, QUANTUM, SUMS
 from dovision.results.image_tables import MAPS_FILE, MASKS_FILE, OBJECT_MASKS_FILE
-from dovision.results.run_files import RUN_FILES
+from dovision.results.run_files import FINDINGS, RUN_FILES
+from dovision.results.run_findings import write_findings
+from dovision.results.run_record import read_run
 from dovision.results.schemas import SUMMARY, read_summary
 from dovision.results.summary import write_summary
 from dovision.results.tables import CLEAN, RunTable, read_groups, read_schema, read_table
@@ -128,19 +131,22 @@ class Agreement:
                 self.sentences.append(f"{table.path}: its metadata, such as the names of classes, differ")
 
     def of_derived(self, folder: Path, detects: bool, reference: str | None) -> None:
-        """Compare the summary and results of detection with those of the recorded tables; `folder` takes the former.
+        """Compare the summary, the findings and results of detection with those of the recorded tables.
 
         Args:
-            folder: for the summary.
+            folder: takes the summary and the findings.
             detects: whether the run has detectors.
             reference: the detector that the others are compared with.
         """
         try:
             write_summary(self.recorded, folder)
-            summaries = (
-                pd.DataFrame(leaves(read_summary(of)), columns=["", "value"]) for of in (self.recorded, folder)
-            )
-            pairs = {SUMMARY: [summary.set_index("") for summary in summaries]}
+            write_findings(read_run(self.recorded), folder)
+            both = self.recorded, folder
+            contents = {SUMMARY: map(read_summary, both), FINDINGS: [read_json(of / FINDINGS) for of in both]}
+            pairs = {
+                name: [pd.DataFrame(leaves(content), columns=["", "value"]).set_index("") for content in of_both]
+                for name, of_both in contents.items()
+            }
             if detects:
                 pairs[DETECTION] = [read_detection(self.recorded), detection(self.recorded)]
             if detects and reference is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class BlackBox(nn.Module):
         output: how logits are read from what the function returns, as of `Classifier`.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither, or a function without a first argument, such as torchvision's resnet18.
     """
 
     without_gradient = True
@@ -36,6 +37,9 @@ class BlackBox(nn.Module):
         is_session = callable(getattr(function, "get_inputs", None))
         rule = "a torch module, a function of images or a path"
         self.function = function if is_session else checks.function("network", function, rule)
+        if inspect.isfunction(function) and not _takes_images(function):
+            name = function.__name__
+            raise ValueError(f"network must be {rule}, got the function {name}, which makes one. Call it: {name}(...).")
         self.is_session = is_session
         self.outputs = outputs
         self.reading = reading(output)
@@ -71,6 +75,14 @@ def session_outputs(session: Any, image: Tensor) -> list[Any]:
         outputs = session.run(None, {entry.name: whole.cpu().numpy()})
         batches.append([output[: len(images)] for output in outputs])
     return [np.concatenate(output) for output in zip(*batches, strict=True)]
+
+
+def _takes_images(function: Callable[..., Any]) -> bool:
+    """Return whether the first parameter must be given, as images are and settings of a network are not."""
+    parameter = next(iter(inspect.signature(function).parameters.values()), None)
+    if parameter is None or parameter.kind is parameter.KEYWORD_ONLY:
+        return False
+    return parameter.default is parameter.empty
 
 
 class _WithoutGradient(torch.autograd.Function):

@@ -67,7 +67,9 @@ def of_file(
     path: str, classes: Sequence[str] | int | None, output: str | Sequence[int] | Reading | None
 ) -> OnnxNetwork:
     """The network of a file, with as many outputs as classes, or as it says; errors as of `onnx`."""
-    return _with_outputs(OnnxNetwork(_content(path), path, output), classes)
+    network = OnnxNetwork(_content(path, "network"), path, output)
+    network.session()  # a file of another kind is refused here, and not at the first image
+    return _with_outputs(network, classes)
 
 
 def _with_outputs(network: OnnxNetwork, classes: Sequence[str] | int | None) -> OnnxNetwork:
@@ -130,11 +132,11 @@ class OnnxNetwork(BlackBox):
         return {**self.__dict__, "_session": None}
 
 
-def _content(path: str) -> np.ndarray:
+def _content(path: str, name: str = "model.path") -> np.ndarray:
     try:
         return np.frombuffer(files.read_bytes(path, _MOST_BYTES), np.uint8).copy()
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"model.path must be an ONNX file that exists, but there is no {path}.") from error
+        raise FileNotFoundError(f"{name} must be an ONNX file that exists, but there is no {path}.") from error
 
 
 def _preprocessing_of(network: OnnxNetwork) -> Preprocessing | None:

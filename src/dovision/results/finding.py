@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dovision import checks
 from dovision.functional.intervals import NOT_STATED, SATURATED, Number, withheld
 from dovision.results.display_names import MEAN_EFFECT
 from dovision.results.schemas import METRICS, QUALITY
@@ -60,7 +61,9 @@ class Finding(NamedTuple):
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Finding:
-        """Build from `to_dict`."""
+        """Build from `to_dict`, of a file that anybody may have written."""
+        if fields["picture"]:  # whose sample is part of a file's name
+            checks.count("findings.json: sample of a picture", fields["picture"]["sample"])
         numbers = {
             name: Number.of(fields[name], "estimate")._replace(
                 n=fields[name]["clusters"], method=fields[name]["method"], reason=fields[name]["reason"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.io.text_files import read_json, write_json
@@ -29,15 +30,20 @@ def run_findings(run: Run) -> list[Finding]:
     """
     if (run.folder / FINDINGS).is_file():
         return [Finding.from_dict(fields) for fields in read_json(run.folder / FINDINGS)["findings"]]
+    return findings_of_tables(run)
+
+
+def findings_of_tables(run: Run) -> list[Finding]:
+    """Findings of a completed run, from its tables."""
     uses, attacked = [*islice(use_findings(run), MOST)], [*islice(attack_findings(run), MOST)]
     better = [*islice(detection_findings(run), MOST), *map_findings(run)]
     better = [one for one in better if one.question != LIMITS]
     return [*uses, *attacked, *better, *limit_findings(run, [*uses, *attacked])]
 
 
-def write_findings(run: Run) -> None:
-    """Write findings.json."""
-    write_json(run.folder / FINDINGS, {"findings": [one.to_dict() for one in run_findings(run)]})
+def write_findings(run: Run, folder: Path) -> None:
+    """Write findings.json of a completed run into a folder, which is its own or one to compare with."""
+    write_json(folder / FINDINGS, {"findings": [one.to_dict() for one in findings_of_tables(run)]})
 
 
 def by_question(findings: Sequence[Finding]) -> dict[str, list[Finding]]:

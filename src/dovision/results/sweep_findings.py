@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from dovision.functional.intervals import Number, withheld
 from dovision.results import sentences
@@ -266,7 +267,8 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
 
     Returns:
         A row a pair: the other factors; least and most, the levels; mean and mean_last; change, the second minus the
-        first; apart: their intervals are, or the change is more than twice the standard deviation over seeds.
+        first; apart: their intervals are, or, of seeds, Student's interval of the change leaves out 0, with the degrees
+        of freedom of the fewer seeds. Numbers of one seed without an interval are not.
     """
     levels = [level for level in sorted(rows[factor].unique(), key=_level) if level not in (CLEAN, _ANY)]
     if len(levels) < 2:
@@ -275,8 +277,11 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
     first, last = (rows[rows[factor] == level] for level in (levels[0], levels[-1]))
     how: Any = {"on": others} if others else {"how": "cross"}
     both = first.merge(last, suffixes=("", "_last"), **how)
-    half = np.hypot(both["sd"], both["sd_last"]).fillna(0.0)  # of seeds, which have no interval
-    seeds = both["low"].isna() & both["low_last"].isna() & ((both["mean_last"] - both["mean"]).abs() > 2 * half)
+    counts = both["seeds"], both["seeds_last"]
+    error = np.hypot(both["sd"] / np.sqrt(counts[0]), both["sd_last"] / np.sqrt(counts[1]))
+    level = 1 - 0.025 / max(len(both), 1)  # of the best of these pairs
+    half = error.mask(error == 0) * stats.t.ppf(level, np.minimum(*counts) - 1)  # nan of one seed, and of equal ones
+    seeds = (both["mean_last"] - both["mean"]).abs() > half
     apart = (both["high"] < both["low_last"]) | (both["high_last"] < both["low"]) | seeds
     names = {"least": levels[0], "most": levels[-1], "apart": apart}
     return both[[*others, "mean", "mean_last"]].assign(**names, change=both["mean_last"] - both["mean"])
