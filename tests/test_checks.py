@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import ast
 import math
-import sys
 import warnings
+from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,15 +156,32 @@ def test_a_long_list_is_told_by_its_first_lines_and_a_count():
     assert checks.bullet_lines(["a", "b", "c"], most=1) == "\n  a\n  and 2 more"
 
 
-def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ImportError, match=r"needs timm .*pip install '\.\[timm\]'"):
-        checks.import_extra("timm", "timm")
-
-
 def test_a_library_cannot_silence_the_warnings_of_others(tmp_path, monkeypatch):
     (tmp_path / "noisy_library.py").write_text("import warnings; warnings.filterwarnings('ignore')")
     monkeypatch.syspath_prepend(tmp_path)
     before = list(warnings.filters)
     checks.import_extra("noisy_library", "noisy")
     assert warnings.filters == before
+
+
+def optional_imports():
+    """Module and extra of every call of `import_extra` with a module's name in it."""
+    for path in Path(checks.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_extra":
+                module, extra = node.args
+                if isinstance(module, ast.Constant):
+                    yield module.value, extra.value
+
+
+def test_the_error_of_each_optional_library_names_what_to_install_in_any_folder(monkeypatch):
+    owners = packages_distributions()
+    monkeypatch.setattr(checks.importlib, "import_module", lambda name: exec(f"import no_such_{name}"))
+    for module, extra in {*optional_imports()}:
+        with pytest.raises(ImportError, match=f"needs {module} .* Install it: pip install '") as raised:
+            checks.import_extra(module, extra)
+        names = ["timm"] if "safetensors" in module else owners.get(module.partition(".")[0])  # which timm requires
+        assert not names or any(f"'{name.replace('_', '-')}" in str(raised.value) for name in names)
+    package = Path(checks.__file__).parent
+    files = [*package.rglob("*.py"), *(package.parents[1] / "conf").rglob("*.yaml")]
+    assert not [path for path in files if "pip install '.[" in path.read_text()]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib
+import importlib.metadata
 import inspect
 import math
 import re
@@ -144,7 +144,7 @@ def switch(name: str, value: object) -> bool:
 def at_least(name: str, value: float, low: float, remedy: str = "") -> float:
     """Return `value` if it is a finite number of at least `low`."""
     if not _is_number(value) or value < low:
-        raise ValueError(f"{name} must be at least {low:g}, got {value!r}.{_sentence(remedy)}")
+        raise ValueError(f"{name} must be at least {low:g}, got {value!r}.{remedy and ' ' + remedy}")
     return value
 
 
@@ -180,7 +180,7 @@ def channel(name: str, value: object, channels: int) -> int:
 def within(name: str, value: float, low: float, high: float, remedy: str = "") -> float:
     """Return `value` as a float if it is a finite number in [low, high]."""
     if not _is_number(value) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}], got {value!r}.{_sentence(remedy)}")
+        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}], got {value!r}.{remedy and ' ' + remedy}")
     return float(value)
 
 
@@ -250,7 +250,9 @@ def image_batch(
 
     if not isinstance(image, torch.Tensor):
         convert = "Convert it: dovision.to_batch(image)." if type(image).__module__.startswith("PIL.") else ""
-        raise ValueError(f"{name} must be a tensor of shape (B, C, H, W), got {in_words(image)}{_sentence(convert)}")
+        raise ValueError(
+            f"{name} must be a tensor of shape (B, C, H, W), got {in_words(image)}{convert and ' ' + convert}"
+        )
     dense(name, image)
     if image.ndim != 4 or not image.is_floating_point():
         convert = "Give it an axis of images: image.unsqueeze(0)." if image.ndim == 3 else ""
@@ -259,7 +261,7 @@ def image_batch(
             if image.dtype != torch.uint8:
                 convert = f"Bring it to [0, 1] by its white level: {_BY_BITS}."
         got = f"{image.dtype} of shape {tuple(image.shape)}"
-        raise ValueError(f"{name} must be float of shape (B, C, H, W), got {got}.{_sentence(convert)}")
+        raise ValueError(f"{name} must be float of shape (B, C, H, W), got {got}.{convert and ' ' + convert}")
     if not image.numel():
         raise ValueError(f"{name} must hold at least one image of at least one pixel, got shape {tuple(image.shape)}.")
     low, high = (bound.item() for bound in torch.aminmax(image.detach()))
@@ -341,7 +343,14 @@ def import_extra(module: str, extra: str) -> ModuleType:
         with warnings.catch_warnings():  # torchxrayvision would silence the warnings of all libraries
             return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"this component needs {module} ({error}). Install it: pip install '.[{extra}]'.") from error
+        raise ImportError(f"this component needs {module} ({error}). Install it: {install_command(extra)}.") from error
+
+
+def install_command(extra: str) -> str:
+    """Command that installs the libraries of an extra, by name and version, in any folder."""
+    requirements = importlib.metadata.requires("dovision") or []
+    of_extra = [entry.partition(";")[0] for entry in requirements if re.search(f"extra == .{extra}.$", entry)]
+    return " ".join(["pip install", *(f"'{requirement}'" for requirement in of_extra)])
 
 
 def fit_rows(name: str, clean: Tensor, attacked: Tensor, supervised: bool) -> None:
@@ -451,7 +460,3 @@ def _at_most(name: str, value: int, most: int) -> int:
 def _is_number(value: object) -> bool:
     most = sys.float_info.max  # of whole numbers, too, which may be larger
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
-
-
-def _sentence(remedy: str) -> str:
-    return f" {remedy}" if remedy else ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import foolbox
 import pytest
 import torch
@@ -169,13 +167,6 @@ def test_an_image_already_wrong_costs_one_query():
     attack = carlini_wagner(steps=10)
     attack(batch_of(GREY, classifier(GREY).argmin(1)), classifier, FAR)
     assert attack.queries == {FAR: 1}
-
-
-@pytest.mark.parametrize("make", [carlini_wagner, ead, boundary])
-def test_without_foolbox_the_error_says_how_to_install_it(make, monkeypatch):
-    monkeypatch.setitem(sys.modules, "foolbox", None)
-    with pytest.raises(ImportError, match=r"needs foolbox .* Install it: pip install '\.\[attacks\]'"):
-        make(0.5, steps=5)
 
 
 def test_an_object_of_foolbox_is_an_attack_with_its_norm():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 from pytorch_ood import detector as library
@@ -123,9 +121,3 @@ def test_classes_without_a_clean_image_do_not_matter():
     classifier.network.linear.bias.data[1] = -100.0  # a class that is never predicted
     for method in ("SHE", "RMD", "KLMatching"):
         assert fitted(method, classifier)[1].isfinite().all()
-
-
-def test_the_error_without_the_library_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pytorch_ood.detector", None)
-    with pytest.raises(ImportError, match=r"pip install '\.\[ood\]'"):
-        PytorchOOD("KNN", {})

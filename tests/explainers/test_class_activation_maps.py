@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -117,12 +116,6 @@ def test_on_a_densenet_the_channels_are_taken_before_its_last_relu_which_writes_
     expected = F.interpolate(small, size=(64, 64), mode="bilinear", align_corners=False)[:, 0].detach()
     assert expected.amax() > 0
     torch.testing.assert_close(GradCAM()(batch, TARGET, classifier), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
-    with pytest.raises(ImportError, match=r"needs pytorch_grad_cam .* Install it: pip install '\.\[cam\]'"):
-        CAM("GradCAMPlusPlus")
 
 
 def test_masked_images_are_run_in_batches_and_the_map_does_not_depend_on_their_size(convolutional, images):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import captum.attr
 import numpy as np
 import pytest
@@ -77,9 +75,3 @@ def test_an_attacked_image_is_painted_on_the_segments_of_the_clean_one(phantom, 
     segments.bind(phantom, "test")
     noisy = films.batch._replace(image=torch.rand_like(films.batch.image))
     assert segments.for_images(noisy) is segments
-
-
-def test_without_scikit_image_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
-    with pytest.raises(ImportError, match=r"pip install '\.\[segments\]'"):
-        Segments(4)

@@ -187,4 +187,4 @@ def test_several_devices_are_refused_in_a_sweep_before_it_starts(small, capsys):
 def test_a_launcher_whose_extra_is_missing_says_how_to_install_it(small, capsys, monkeypatch):
     monkeypatch.setattr("dovision.jobs.start.find_spec", lambda name: None)
     assert small(*THREE, "hydra/launcher=joblib") == 1
-    assert "pip install '.[launchers-joblib]'" in capsys.readouterr().err
+    assert "pip install hydra-joblib-launcher" in capsys.readouterr().err

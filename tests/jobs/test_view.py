@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from dovision import checks
 from dovision.jobs import view
 
 pytestmark = pytest.mark.slow
@@ -101,17 +100,3 @@ def test_a_port_that_is_taken_is_named():
         port = first.getsockname()[1]
         with pytest.raises(OSError, match=f"host=127.0.0.1 port={port} cannot be listened to"):
             view.listening("127.0.0.1", port)
-
-
-def test_the_extra_that_is_missing_is_named(look, monkeypatch, capsys):
-    installed = checks.import_extra
-
-    def missing(module, extra):
-        if extra == "view":
-            raise ImportError(f"this component needs {module}. Install it: pip install '.[{extra}]'.")
-        return installed(module, extra)
-
-    monkeypatch.setattr(checks, "import_extra", missing)
-    code, _ = look("model=timm_model", "model.pretrained=true")
-    assert code == 1
-    assert "pip install '.[view]'" in capsys.readouterr().err

@@ -93,7 +93,7 @@ def test_a_wrong_logger_is_refused_in_a_line_before_anything_starts(
     [
         ("tensorboard", "lightning_fabric.loggers.tensorboard._TENSORBOARD_AVAILABLE", "Try `pip install`ing either."),
         ("wandb", "pytorch_lightning.loggers.wandb._WANDB_AVAILABLE", "pip install -U 'wandb"),
-        ("mlflow", None, "Install it: pip install '.[mlflow]'."),
+        ("mlflow", None, "Install it: pip install 'mlflow-skinny<4,>=2.20'."),
     ],
 )
 def test_a_logger_whose_package_is_missing_says_how_to_install_it(

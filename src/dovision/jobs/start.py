@@ -31,12 +31,7 @@ from dovision.results.run_directory import DONE, RunDirectory
 log = logging.getLogger(__name__)
 MASK_FILES = "dovision.interventions.mask_files.MaskFiles"
 AGAIN = "rerun=unfinished"  # of a command that is launched again, after its launcher has failed
-EXTRAS = {
-    "hydra_joblib_launcher": "launchers-joblib",
-    "hydra_submitit_launcher": "launchers-submitit",
-    "hydra_ray_launcher": "launchers-ray",
-    "hydra_optuna_sweeper": "optuna",
-}
+PLUGINS = ("hydra_joblib_launcher", "hydra_submitit_launcher", "hydra_ray_launcher", "hydra_optuna_sweeper")
 
 
 class Start(Callback):
@@ -217,9 +212,9 @@ def _refuse_sweep(config: DictConfig) -> None:
 def _check_plugins(config: DictConfig) -> None:
     for role in ("launcher", "sweeper"):
         target = config.hydra[role].get("_target_", "")
-        for name, extra in EXTRAS.items():
+        for name in PLUGINS:
             if f".{name}." in target and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{name}")):
-                raise ValueError(f"this {role} needs an extra that is not installed: pip install '.[{extra}]'.")
+                raise ValueError(f"this {role} is not installed. Install it: pip install {name.replace('_', '-')}.")
     if plugin(config, "launcher") == planned.SLURM and not (config.get("dry_run") or shutil.which("srun")):
         raise ValueError(
             "hydra/launcher=submitit_slurm needs SLURM, got a machine without srun. Start the command on a cluster's "

@@ -40,7 +40,7 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
     Raises:
         ValueError: there is no such group, component or setting; a setting has no default and is not given; the
             component refuses its arguments.
-        ImportError: it needs an extra that is not installed; the error names it.
+        ImportError: it needs a library that is not installed; the error says how to install it.
 
     Example:
         >>> import dovision as dv

@@ -114,7 +114,7 @@ class OnnxNetwork(BlackBox):
                 raise ImportError(
                     f"this component needs onnxruntime {'.'.join(map(str, _LEAST_VERSION))}, since older ones read any "
                     f"file that a network names, got {runtime.__version__}. Install it, with Python 3.11 or newer: "
-                    "pip install '.[onnx]'."
+                    f"{checks.install_command('onnx')}."
                 )
             options = runtime.SessionOptions()  # weights outside would be read from the working directory: from none
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
