@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from dovision import checks
 from dovision.datasets import _checks
 from dovision.datasets.as_images import unit_images
 from dovision.functional import logit_checks
-from dovision.functional.outputs import Reading
+from dovision.functional.outputs import Reading, probability
 from dovision.interfaces import Classifier
 from dovision.models._black_box import BlackBox
 from dovision.models._from_function import class_names, wrapped
@@ -23,7 +24,7 @@ from dovision.models.onnx import of_file
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import is_out_of_memory
 from dovision.propagation.site_table import site_table
-from dovision.types import Preprocessing, Resize, Task
+from dovision.types import Preprocessing, Resize
 
 AT_A_TIME = 16  # images in a pass
 
@@ -48,15 +49,17 @@ def wrap(
     attacks and detectors without gradients, effect maps. It cannot be identified, so that results are not cached.
 
     Args:
-        network: shape (B, C, H, W) to shape (B, K); a module is in eval mode while it is measured, and then in its own
-            again; a function takes float32, and returns a tensor or an array; or the path of an ONNX file.
-        classes: names of the K outputs, or K; None: those of the weights, or of an ONNX file the number.
+        network: shape (B, C, H, W) to shape (B, K), or, of two classes, to the logit of the second alone; a module is
+            in eval mode while it is measured, and then in its own again; a function takes float32, and returns a tensor
+            or an array; or the path of an ONNX file.
+        classes: names of the K outputs, or K; None: those of the weights, or of an ONNX file the number. One name is a
+            label by itself (sigmoid); 1 is a single output, of two classes.
         mean, std: one number, or one a channel, in pixel units; the network sees (image - mean) / std. None: those of
             the weights; where these are not known, the network sees the image.
         task: multiclass (softmax) or multilabel (sigmoid); None: as a transformers network has it, or multiclass.
-        output: the logits in what the network returns: a name such as "logits", "[0]" or "out", or a function of it,
-            such as MeanLogit or ClassShare of a segmentation and BoxScore of detections. None: the tensor that it
-            returns, its `logits`, or the only matrix in it.
+        output: "probability" of a network that ends in a softmax or a sigmoid; or the logits in what it returns: a name
+            such as "logits", "[0]" or "out", or a function of it, such as MeanLogit or ClassShare of a segmentation and
+            BoxScore of detections. None: the tensor that it returns, its `logits`, or the only matrix in it.
         weights: those of a torchvision network, such as ResNet18_Weights.IMAGENET1K_V1.
         processor: the image processor of a transformers network; None: the one beside its weights.
 
@@ -78,9 +81,10 @@ def wrap(
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
     if isinstance(network, (str, Path)):
         network = of_file(str(network), classes, output)
-        classes, output = network.outputs if classes is None else classes, None
+        classes, output = network.outputs if classes is None else classes, network.outer_reading
     elif not isinstance(network, nn.Module):
-        network, output = BlackBox(network, len(class_names(classes)) if classes else 0, output), None
+        network = BlackBox(network, len(class_names(classes)) if classes else 0, output)
+        output = network.outer_reading
     return wrapped(network, classes, mean, std, task, output, weights, processor)
 
 
@@ -139,8 +143,7 @@ def sites(network: nn.Module, shape: Sequence[int] = (3, 224, 224)) -> pd.DataFr
     size = _checks.image_shape(shape)
     try:
         if not isinstance(network, Classifier):
-            count = class_count(network, torch.zeros(1, *size))
-            network = Classifier(network, Task("multiclass", class_names(max(count, 2))), [0.0], [1.0])
+            network = wrap(network, class_count(network, torch.zeros(1, *size)), [0.0], [1.0])
         return pd.DataFrame(site_table(network, size))
     except Exception as error:  # whatever the network's own code raises
         raise ValueError(
@@ -157,7 +160,7 @@ def class_count(
     Raises:
         ValueError: it fails on such images, or returns no logits.
     """
-    classifier = wrap(network, 2, mean, std)
+    classifier = wrap(network, 2, mean, std, "multilabel")
     try:
         with evaluating(classifier):
             output = classifier.forward(image.to(classifier.mean))  # unchecked, since its classes are not counted yet
@@ -170,7 +173,7 @@ def class_count(
 
 @torch.no_grad()
 def checked_logits(classifier: Classifier, image: Tensor) -> Tensor:
-    """Finite logits of images, shape (B, K).
+    """Finite logits of images, shape (B, K); warns of outputs that look like probabilities.
 
     Raises:
         ValueError: the network fails on such an image, or returns something else.
@@ -186,5 +189,13 @@ def checked_logits(classifier: Classifier, image: Tensor) -> Tensor:
             shape = tuple(image.shape[1:])
             raise ValueError(f"the network must take images of shape {shape}, but: {error}") from error
         rest = torch.split(image[1:], AT_A_TIME) if len(image) > 1 else ()
-        logits = torch.cat([first, *map(classifier, rest)])
-    return logit_checks.measurable(logits, "logits")
+        logits = logit_checks.measurable(torch.cat([first, *map(classifier, rest)]), "logits")
+        if classifier.output is not probability and logit_checks.ending(logits):
+            noise = torch.rand((AT_A_TIME, *image.shape[1:]), generator=torch.Generator().manual_seed(0))
+            if last := logit_checks.ending(classifier(noise.to(image))):
+                warnings.warn(
+                    f"the network's outputs look like probabilities, as if it ended in a {last}, and the classifier's "
+                    "own follows: effects are measured behind both. Set output='probability', or ignore it for logits.",
+                    stacklevel=3,
+                )
+    return logits

@@ -245,3 +245,90 @@ def test_networks_that_return_something_else_are_refused_in_a_sentence(network, 
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class Second(nn.Module):
+    """The logit of the second of two classes: four times the sum of the pixels but for an offset."""
+
+    def __init__(self, shape=(-1, 1)) -> None:
+        super().__init__()
+        self.shape = shape
+        self.linear = nn.Linear(4, 1)
+        nn.init.constant_(self.linear.weight, 4.0)
+        nn.init.constant_(self.linear.bias, -4.0)
+
+    def forward(self, image):
+        return self.linear(image.flatten(1)).reshape(self.shape)
+
+
+FOUR = torch.tensor([[0.1, 0.2], [0.3, 0.4]]).reshape(1, 1, 2, 2)
+ILL = ["healthy", "ill"]
+SINGLE = {
+    "one logit": (Second(), ILL, None),
+    "a vector": (Second(-1), ILL, None),
+    "by number": (Second(), 1, None),
+    "a sigmoid": (nn.Sequential(Second(), nn.Sigmoid()), ILL, "probability"),
+    "a softmax": (nn.Sequential(Second(), nn.ConstantPad1d((1, 0), 0.0), nn.Softmax(1)), ILL, "probability"),
+    "a function": (lambda image: (4 * image.sum((1, 2, 3)) - 4).sigmoid().numpy(), ILL, "probability"),
+    "one label": (Second(), ["ill"], None),
+    "one probability": (nn.Sequential(Second(), nn.Sigmoid()), ["ill"], "probability"),
+}
+
+
+@pytest.mark.parametrize(("network", "classes", "output"), SINGLE.values(), ids=SINGLE)
+def test_a_single_output_is_the_logit_of_the_second_class(network, classes, output):
+    classifier = dv.wrap(network, classes, mean=0, std=1, output=output)
+    found = dv.effect_map(classifier, FOUR, dv.PixelGrid(2, 2), target=len(classifier.task.classes) - 1)
+    assert found.control[0, -1] == pytest.approx(0.5)  # of the logit 4 - 4
+    torch.testing.assert_close(found.map, 0.5 - torch.sigmoid(-4 * FOUR[0]), atol=1e-6, rtol=0)
+    odds = dv.effect_map(
+        classifier, FOUR, dv.PixelGrid(2, 2), target=len(classifier.task.classes) - 1, scale="log_odds"
+    )
+    torch.testing.assert_close(odds.map, 4 * FOUR[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), nn.Sigmoid()])
+def test_attacks_maps_and_detectors_of_a_single_output_are_those_of_both_classes(last):
+    output = "probability" if isinstance(last, nn.Sigmoid) else None
+    single = dv.wrap(nn.Sequential(Second(), last), ILL, 0, 1, output=output)
+    both = dv.wrap(nn.Sequential(Second(), nn.ConstantPad1d((1, 0), 0.0)), ILL, 0, 1)
+    image = torch.rand(24, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    batch = dv.Batch(image, torch.arange(24) % 2, torch.arange(24), torch.arange(24))
+    for measure in (
+        lambda classifier: dv.FGSM(eps=0.1)(batch, classifier, 0.1),
+        lambda classifier: dv.component("attack", "apgd", {"eps": 0.1, "steps": 3})(batch, classifier, 0.1),
+        lambda classifier: dv.Captum("IntegratedGradients")(batch, batch.label, classifier),
+        lambda classifier: dv.component("detector", "max_softmax").read(batch, classifier),
+        lambda classifier: fitted_scores(dv.PytorchOOD("SHE"), batch, classifier),
+    ):
+        torch.testing.assert_close(measure(single), measure(both), atol=1e-4, rtol=1e-4)
+
+
+def fitted_scores(detector, batch, classifier):
+    features = detector.read(batch, classifier)
+    detector.fit(features, features[:0])
+    return detector.score(features)
+
+
+def test_probabilities_keep_their_log_odds_where_they_saturate():
+    logits = torch.tensor([[0.0, 40.0, -40.0]])
+    classifier = dv.wrap(Returning(nn.Identity(), lambda image: logits.softmax(1)), 3, 0, 1, output="probability")
+    task = classifier.task
+    torch.testing.assert_close(task.log_odds(classifier(FOUR)), task.log_odds(logits))
+
+
+@pytest.mark.parametrize(
+    ("change", "output", "message"),
+    [
+        (lambda y: y + 9, "probability", r"must lie in \[0, 1\] and sum to 1 with output='probability', got "),
+        (torch.sigmoid, "probability", r"sum to 1 with .*, got 0\..* to 0\..*, or set task='multilabel'"),
+        (
+            lambda y: y.repeat(1, 9),
+            None,
+            r"got 27: .* features of a backbone, .* add its head, such as nn.Linear\(27, 3\)",
+        ),
+    ],
+)
+def test_outputs_of_another_kind_are_refused(change, output, message):
+    with pytest.raises(ValueError, match=message):
+        dv.wrap(Returning(layers(), change), 3, output=output)(IMAGE)

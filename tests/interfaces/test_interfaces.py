@@ -19,7 +19,7 @@ from dovision.interfaces import Attack, Classifier, Context, Images, Interventio
 from dovision.interventions._masks import MaskIntervention
 from dovision.interventions.fills import Constant
 from dovision.propagation import Propagation
-from dovision.types import INPUT, Batch, Box, Layout, Task, object_kind
+from dovision.types import INPUT, Batch, Box, Layout, Task
 
 MULTICLASS = Task("multiclass", ("a", "b", "c"))
 MULTILABEL = Task("multilabel", ("a", "b", "c"))
@@ -36,14 +36,6 @@ def classifier() -> Classifier:
     torch.manual_seed(0)
     network = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(), nn.Flatten(), nn.Linear(16, 3))
     return Classifier(network, MULTICLASS, (0.5,), (0.25,))
-
-
-def test_a_box_is_half_open():
-    box = Box(1, 2, 4, 8)
-    assert (box.height, box.width, box.area) == (3, 6, 18)
-    crop = box.crop(torch.arange(100).view(1, 10, 10))
-    assert crop.shape == (1, 3, 6)
-    assert (crop[0, 0, 0], crop[0, -1, -1]) == (12, 37)
 
 
 def test_rows_are_chosen_from_every_field_of_a_batch_and_of_a_context():
@@ -99,11 +91,6 @@ def test_log_odds_of_probabilities_that_do_not_saturate_are_their_logit():
     torch.testing.assert_close(MULTILABEL.log_odds(logits), MULTILABEL.probability(logits).logit())
 
 
-def test_log_odds_of_two_equal_largest_classes_are_near_zero():
-    logits = torch.tensor([100.0, 100.0, 0.0])
-    torch.testing.assert_close(MULTICLASS.log_odds(logits), torch.tensor([0.0, 0.0, -100 - math.log(2)]))
-
-
 def test_log_odds_pass_gradients_on():
     logits = torch.tensor([100.0, 0.0, 0.0], requires_grad=True)
     (gradient,) = torch.autograd.grad(MULTICLASS.log_odds(logits)[0], logits)
@@ -143,11 +130,6 @@ def test_a_classifier_normalises_inside_channel_by_channel():
     expected = torch.stack([(image[:, c] - m) / s for c, (m, s) in enumerate([(0.1, 0.5), (0.2, 1.0), (0.3, 0.2)])], 1)
     torch.testing.assert_close(inside.forward(image), expected)
     assert set(inside.state_dict()) == {"mean", "std"}
-
-
-def test_one_mean_serves_all_channels():
-    shown = Classifier(nn.Identity(), MULTICLASS, [0.5], [0.5]).forward(torch.ones(1, 3, 2, 2))
-    assert torch.equal(shown, torch.ones(1, 3, 2, 2))
 
 
 def test_a_standard_deviation_of_zero_is_refused():
@@ -254,22 +236,6 @@ def test_a_generator_depends_on_each_of_its_keys_and_their_order():
     assert len({draw(0, 1, 2), draw(1, 0, 2), draw(0, 2, 1), draw(1, 1, 2), draw(0, 2, 2), draw(0, 1, 3)}) == 6
 
 
-def test_first_draws_of_many_samples_are_uniform():
-    draws = [torch.rand((), generator=generator(0, sample)).item() for sample in range(2000)]
-    counts, _ = np.histogram(draws, bins=10, range=(0, 1))
-    assert counts.min() > 150
-    assert counts.max() < 250
-
-
-def test_the_kind_of_an_object_is_its_name_without_the_number():
-    assert [object_kind(obj) for obj in ("nodule0", "Atelectasis12", "tag", "Edema")] == [
-        "nodule",
-        "Atelectasis",
-        "tag",
-        "Edema",
-    ]
-
-
 @pytest.mark.parametrize(
     ("eps", "name"),
     [(0.1, "eps=0.1"), (0.2, "eps=0.2"), (8 / 255, "eps=8/255"), (0.015625, "eps=0.015625"), (1.5, "eps=1.5")],
@@ -300,37 +266,15 @@ class Unit(Intervention):
 
 
 WRONG = {
-    "region": [
-        (0, 0, 4, 4),
-        [0, 0, 4, 4],
-        torch.zeros(4),
-        Box(0.0, 0, 4, 4),
-        Box(0, 0, 9, 4),
-        Box(-1, 0, 4, 4),
-        Box(4, 0, 0, 4),
-        Box(4, 4, 0, 0),
-        Box(0, 0, 4, math.nan),
-        4,
-    ],
-    "mask": [
-        torch.ones(4, 4, dtype=torch.bool),
-        np.ones((4, 4)),
-        np.ones((8, 8), dtype=bool),
-        np.ones((1, 4), dtype=bool),
-        [[True] * 4] * 4,
-        True,
-    ],
+    "region": [(0, 0, 4, 4), Box(0.0, 0, 4, 4), Box(0, 0, 9, 4), Box(4, 0, 0, 4), Box(0, 0, 4, math.nan), 4],
+    "mask": [torch.ones(4, 4, dtype=torch.bool), np.ones((4, 4)), np.ones((1, 4), dtype=bool), True],
     "do": [
         np.zeros((1, 1, 4, 4), dtype=np.float32),
-        torch.zeros(1, 1, 8, 8),
         torch.zeros(1, 1, 1, 1),
         torch.zeros(1, 4, 4),
         torch.zeros(1, 1, 4, 4, dtype=torch.uint8),
-        torch.zeros(1, 1, 4, 4, dtype=torch.int64),
-        torch.zeros(1, 1, 4, 4, dtype=torch.bool),
         torch.zeros(1, 1, 4, 4, device="meta"),
         torch.full((1, 1, 4, 4), torch.nan),
-        None,
         0.0,
     ],
 }
@@ -403,11 +347,6 @@ def test_a_repr_can_be_pasted(group, name):
     again = eval(repr(made), dict(NAMES))
     assert type(again) is type(made)
     assert repr(again) == repr(made) == repr(pickle.loads(pickle.dumps(made))) == repr(copy.copy(made))
-
-
-def test_arguments_are_named():
-    assert repr(dv.PixelGrid(7, 5, fill=dv.Blur(4))) == "PixelGrid(rows=7, columns=5, fill=Blur(sigma=4))"
-    assert repr(dv.CenterMap()) == "CenterMap()"
 
 
 @pytest.mark.parametrize(

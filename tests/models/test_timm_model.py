@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import fx
 
-from dovision.models.timm_model import PaddedConvolution, fix_same_padding, timm_model
+from dovision.models.timm_model import timm_model
 
 timm = pytest.importorskip("timm")
 CLASSES = ["normal", "pneumonia", "other"]
@@ -46,23 +45,3 @@ def test_classes_by_name_keep_their_part_of_the_head(monkeypatch):
     torch.testing.assert_close(classifier.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
     with pytest.raises(ValueError, match=r"got 'cat'.*model.new_head=true"):
         timm_model("resnet18", True, (3, 64, 64), "multiclass", ["goldfish", "cat"], None, None)
-
-
-@pytest.mark.parametrize("size", [(64, 64), (97, 50), (71, 33)])
-def test_a_fixed_border_changes_nothing_for_images_of_its_size(size):
-    torch.manual_seed(0)
-    network = timm.create_model("tf_efficientnet_lite0", num_classes=3).eval()
-    image = torch.rand(2, 3, *size)
-    expected, names = network(image), list(network.state_dict())
-    fix_same_padding(network, (3, *size))
-    torch.testing.assert_close(network(image), expected)
-    assert isinstance(network.conv_stem, PaddedConvolution)
-    assert list(network.state_dict()) == names
-    fx.symbolic_trace(network)
-
-
-def test_a_network_without_such_layers_stays_as_it_is():
-    network = timm.create_model("resnet18", num_classes=3)
-    names = list(network.state_dict())
-    fix_same_padding(network, (3, 64, 64))
-    assert list(network.state_dict()) == names

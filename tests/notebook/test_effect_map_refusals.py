@@ -48,7 +48,6 @@ WRAPPED = {
     "classes: fraction": ({"classes": 3.0}, "classes must be a list of names, got 3.0"),
     "classes: one text": ({"classes": "abc"}, "classes must be a list of names, got 'abc'"),
     "classes: twice": ({"classes": ["a", "b", "a"]}, "class names must differ, got 'a' more than once"),
-    "classes: one": ({"classes": ["a"]}, "a multiclass task needs at least 2 classes"),
     "mean: 8 bits": (
         {"mean": [123.7, 116.3, 103.5]},
         "mean must be in [0, 1], one number or one a channel, got [123.7",
@@ -138,7 +137,7 @@ RETURNED = {
     "map": (lambda y: y[:, :, None, None], "torch.float32 of shape (1, 3, 1, 1) for 1 images", "MeanLogit(...)"),
     "classes": (lambda y: y.argmax(1), "torch.int64 of shape (1,)", "returns that"),
     "too many": (lambda y: torch.cat([y, y], 1), "one output per class, 3, got 6", "classes=6, or a list of 6 names"),
-    "one": (lambda y: y[:, :1], "one output per class, 3, got 1", "task='multilabel'"),
+    "one": (lambda y: y[:, :1], "one output per class, 3, got 1", "classes=1, or a list of 1 names"),
     "nan": (lambda y: y * torch.nan, "logits must be finite, got nan or inf for image 0", "Look at its weights"),
 }
 
@@ -213,7 +212,7 @@ class Reciprocal(nn.Module):
     ],
 )
 def test_outputs_that_are_probabilities_are_warned_of(task, last, word):
-    with pytest.warns(UserWarning, match=f"as if it ended in a {word}.* Wrap the network without its {word}") as caught:
+    with pytest.warns(UserWarning, match=f"as if it ended in a {word}.* Set output='probability'") as caught:
         dv.effect_map(dv.wrap(network(3, last), 3, task=task), IMAGE, GRID)
     assert caught[0].filename == __file__
 

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from dovision.models.timm_model import PaddedConvolution
 from dovision.training.fitting import laid_out
 
 
@@ -30,7 +29,6 @@ def network(narrow):
 KINDS = {
     "plain": lambda channels: nn.Conv2d(channels, 16, 1, 2),
     "a forward of its own": lambda channels: OwnForward(channels, 16, 1, 2),
-    "padded": lambda channels: PaddedConvolution(nn.Conv2d(channels, 16, 1, 2), (16, 16)),
     "spectral norm": lambda channels: parametrizations.spectral_norm(nn.Conv2d(channels, 16, 1, 2)),
     "weight norm": lambda channels: parametrizations.weight_norm(nn.Conv2d(channels, 16, 1, 2)),
 }

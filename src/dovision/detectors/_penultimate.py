@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+import torch
 from torch import Tensor, nn
 
 from dovision.interfaces import Classifier
@@ -29,10 +30,17 @@ def penultimate(image: Tensor, classifier: Classifier) -> tuple[nn.Linear, Tenso
             if isinstance(layer, nn.Linear):
                 hooks.enter_context(layer.register_forward_hook(keep))
         logits = classifier(image)
-    if not runs or runs[-1][1].ndim != 2 or runs[-1][2].shape != logits.shape:
+    of_second = (
+        len(runs) > 0 and runs[-1][2].shape == (len(logits), 1) and len(logits.T) == 2 and not logits[:, 0].any()
+    )
+    if not runs or runs[-1][1].ndim != 2 or not (of_second or runs[-1][2].shape == logits.shape):
         raise ValueError(
             "the network must end in a linear layer that gives the logits, of which the input can be read, got one "
             "without. Choose a detector that reads logits alone, such as max_softmax."
         )
     layer, features, _ = runs[-1]
+    if of_second:  # of two classes, as a layer of both
+        weight, bias = layer.weight, layer.weight.new_zeros(1) if layer.bias is None else layer.bias
+        layer = nn.Linear(layer.in_features, 2).requires_grad_(False)
+        layer.load_state_dict({"weight": torch.cat([0 * weight, weight]), "bias": torch.cat([0 * bias, bias])})
     return layer, features, logits

@@ -38,10 +38,11 @@ def logits(output: object, images: int, classes: int) -> Tensor:
         )
     if output.shape[1] != classes:
         width = output.shape[1]
-        remedy = f"name the classes of all its outputs, in their order (classes={width}, or a list of {width} names)"
-        if width == 1:
-            remedy = "one output is one class of a multilabel task (classes=['disease'], task='multilabel')"
-        raise ValueError(f"the network must have one output per class, {classes}, got {width}: {remedy}.")
+        raise ValueError(
+            f"the network must have one output per class, {classes}, got {width}: name the classes of all its outputs, "
+            f"in their order (classes={width}, or a list of {width} names). If they are features of a backbone, and no "
+            f"classes, add its head, such as nn.Linear({width}, {classes})."
+        )
     return output
 
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, fx
 
 from dovision import checks
-from dovision.types import Box
+from dovision.types import Box, Task
 
 Reading = Callable[[Any], Tensor]  # from what a network returns for B images to logits, shape (B, K)
-_EXAMPLE = 'a function of what the network returns, or a name in it such as "logits", "[0]" or "out"'
+_EXAMPLE = 'a function of what the network returns, or a name in it such as "logits", "[0]", "out" or "probability"'
 _LEAST = 1e-6  # of a number in [0, 1] whose logit is taken, and of its distance from 1: the logit is at most 13.8
+_ROUNDING = 1e-3  # by which probabilities may leave [0, 1] or sum to something else than 1
 _STEP = re.compile(r"\[(-?\d+)\]|\.?([^\W\d]\w*)")
 
 
@@ -27,14 +28,16 @@ def reading(output: str | Sequence[int] | Reading | None) -> Reading:
 
     Args:
         output: such a function; or names and numbers on the way to the logits, such as "logits", "[0]", "heads.age" or
-            "out[0]"; [0], as YAML reads it, is "[0]". None: what the network returns, its `logits`, as those of
-            Hugging Face, or the only matrix in it.
+            "out[0]"; [0], as YAML reads it, is "[0]"; "probability" of a network that ends in a softmax or a sigmoid.
+            None: what the network returns, its `logits`, as those of Hugging Face, or the only matrix in it.
 
     Raises:
         ValueError: it is none of these.
     """
     if output is None:
         return own_logits
+    if output == "probability":
+        return probability
     if isinstance(output, Sequence) and len(output) == 1 and isinstance(output[0], int):
         output = f"[{checks.bounded('output', output[0], -(2**31), 2**31)}]"
     return Entry(output) if isinstance(output, str) else checks.function("output", output, _EXAMPLE)  # type: ignore[arg-type]
@@ -86,6 +89,41 @@ class Entry:
                 f"output must name an entry of what the network returns, got {self.path!r}, but it returns "
                 f"{described(value)}."
             ) from None
+
+
+def probability(value: Any) -> Any:
+    """The probabilities that a network returns, found as `own_logits` finds logits, for a `Classifier`."""
+    return own_logits(value)
+
+
+def task_logits(values: Any, task: Task, are_probabilities: bool) -> Any:
+    """Logits, shape (B, K), from a network's logits or probabilities.
+
+    Args:
+        values: shape (B, K); or (B, 1) or (B,), of a single label, or of the second of two classes.
+        task: the classes.
+        are_probabilities: they lie behind the task's softmax or sigmoid.
+
+    Raises:
+        ValueError: probabilities leave [0, 1], or those of classes that exclude each other do not sum to 1.
+    """
+    if not isinstance(values, Tensor | fx.Proxy):
+        return values
+    if len(task.classes) < 3 and values.ndim < 2:
+        values = values.reshape(-1, 1)
+    is_single = task.opposite is not None and values.ndim == 2 and values.shape[1] == 1
+    if are_probabilities:
+        exclusive, limits = not (is_single or task.multilabel), torch.finfo(values.dtype)
+        if isinstance(values, Tensor) and not values.is_meta:
+            total = values.sum(-1) if exclusive else values.new_ones(())
+            if not ((values - 0.5).abs().max() <= 0.5 + _ROUNDING and (total - 1).abs().max() <= _ROUNDING):
+                raise ValueError(
+                    f"the network's outputs must lie in [0, 1]{' and sum to 1' * exclusive} with output='probability', "
+                    f"got {values.min():.3g} to {values.max():.3g}. Leave it out for logits, or set task='multilabel'."
+                )
+        values = values.clamp(limits.tiny, 1 if exclusive else 1 - limits.eps / 2)
+        values = values.log() if exclusive else values.logit()
+    return torch.cat([torch.zeros_like(values), values], 1) if is_single else values
 
 
 class _Maps:
@@ -289,5 +327,4 @@ def _probable_logits(output: object) -> str:
         return next((key for key in ("logits", "out", "output", *output) if key in output), "logits")
     if isinstance(output, list | tuple) and not hasattr(output, "_fields"):
         return "[0]"
-    names = [name for name in vars(output) if not name.startswith("_")] if hasattr(output, "__dict__") else []
-    return next(iter([*getattr(output, "_fields", ()), *names]), "logits")
+    return next(iter([*getattr(output, "_fields", ()), *getattr(output, "__dict__", ())]), "logits")

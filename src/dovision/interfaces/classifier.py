@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.functional import logit_checks
-from dovision.functional.outputs import Reading, reading
+from dovision.functional.outputs import Reading, probability, reading, task_logits
 from dovision.interfaces.pastable_repr import PastableRepr
 from dovision.types import Layout, Preprocessing, Shape, Task
 
@@ -19,7 +19,8 @@ class Classifier(nn.Module):
     """A network with its normalisation inside: images in [0, 1] to logits, shape (B, K).
 
     Args:
-        network: any module from normalised images, shape (B, C, H, W), to logits, shape (B, K).
+        network: any module from normalised images, shape (B, C, H, W), to logits, shape (B, K), or of one number an
+            image, the logit of the second of two classes.
         task: the classes, in the order of the logits.
         mean, std: one number for all channels, or one a channel, in pixel units; three on a grey image show it to
             the network as three channels.
@@ -71,7 +72,8 @@ class Classifier(nn.Module):
         return logit_checks.logits(super().__call__(image), len(image), len(self.task.classes))
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.output(self.network((image - self.mean) / self.std))
+        values = self.output(self.network((image - self.mean) / self.std))
+        return task_logits(values, self.task, self.output is probability)
 
 
 class Autoencoder(nn.Module):

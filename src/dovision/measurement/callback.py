@@ -309,8 +309,10 @@ class Evaluation(Callback, ABC):
                 except ValueError as error:
                     errors.append(str(error))
             if len(networks) > 1:  # of which one may return features, as logits are, of another number
-                classes = len(self._task.classes) if isinstance(self._task, Task) else None
-                counts = {name: count for name, count in counts.items() if count == classes}
+                classes = (
+                    {len(self._task.classes), 1 if self._task.opposite else 0} if isinstance(self._task, Task) else {}
+                )
+                counts = {name: count for name, count in counts.items() if count in classes}
             if len(counts) == 1:
                 ((name, count),) = counts.items()
                 log.info("%s measures %s, %d classes.", type(self).__name__, name or type(module).__name__, count)

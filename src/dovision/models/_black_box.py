@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from dovision import checks
-from dovision.functional.outputs import Reading, reading
+from dovision.functional.outputs import Reading, probability, reading
 
 
 class BlackBox(nn.Module):
@@ -43,6 +43,7 @@ class BlackBox(nn.Module):
         self.is_session = is_session
         self.outputs = outputs
         self.reading = reading(output)
+        self.outer_reading = probability if self.reading is probability else None  # which needs the task
 
     def forward(self, image: Tensor) -> Tensor:
         if not isinstance(image, Tensor):

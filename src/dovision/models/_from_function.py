@@ -72,13 +72,19 @@ def wrapped(
             " and ".join(unknown),
             type(network).__name__,
         )
-    stated_task = Task(task or stated.task or "multiclass", class_names(classes))
-    classifier = Classifier(
-        network, stated_task, (0.0,) if mean is None else mean, (1.0,) if std is None else std, output
-    )
+    mean, std = (0.0,) if mean is None else mean, (1.0,) if std is None else std
+    classifier = Classifier(network, named_task(classes, task or stated.task), mean, std, output)
     classifier.preprocessing = stated.preprocessing
     classifier.training = network.training  # libraries ask the outermost module alone whether it is in eval mode
     return classifier
+
+
+def named_task(classes: Sequence[str] | int, task: str | None) -> Task:
+    """Task of the classes; a single name is a label by itself, and a single output without a name is of two classes."""
+    names = class_names(classes)
+    if isinstance(classes, int):
+        return Task(task or "multiclass", class_names(2) if len(names) == 1 and task != "multilabel" else names)
+    return Task(task or ("multilabel" if len(names) == 1 else "multiclass"), names)
 
 
 def class_names(classes: Sequence[str] | int) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ from dovision.models._published import (
     stated_or_own,
     with_arguments,
 )
-from dovision.models.timm_model import fix_same_padding
 from dovision.types import Preprocessing, Shape, Task
 
 IMAGENET = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])  # the names of ImageNet's classes, in its order
@@ -62,7 +61,6 @@ def efficientnet_lite0(
     names = of_names(IMAGENET) if pretrained else None
     stated = stated_or_own(f"efficientnet_lite0 with pretrained={str(pretrained).lower()}", task, classes, names)
     network = _network(pretrained, stated, new_head, variant)
-    fix_same_padding(network, (3, *shape[1:]))
     classifier = Classifier(network, stated, MEAN, STD)
     classifier.preprocessing = _preprocessing({"pretrained": pretrained, "variant": variant})
     return with_arguments(classifier, pretrained)

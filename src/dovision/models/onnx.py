@@ -15,8 +15,9 @@ from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
 from dovision.io import files
 from dovision.models._black_box import BlackBox, session_outputs
+from dovision.models._from_function import named_task
 from dovision.models._published import with_arguments
-from dovision.types import Preprocessing, Shape, Task
+from dovision.types import Preprocessing, Shape
 
 _LEAST_VERSION = (1, 24)  # of onnxruntime
 _MOST_BYTES = 2**31  # of a file with its weights inside, by its format
@@ -57,8 +58,8 @@ def onnx(
     """
     content = np.zeros(min(size, _MOST_BYTES), np.uint8) if path is None else _content(path)
     network = _with_outputs(OnnxNetwork(content, str(path), output), classes)
-    classes = tuple(map(str, range(network.outputs))) if classes is None else classes
-    classifier = Classifier(network, Task(task or "multiclass", tuple(classes)), mean, std)
+    stated = named_task(network.outputs if classes is None else tuple(classes), task)
+    classifier = Classifier(network, stated, mean, std, network.outer_reading)
     classifier.preprocessing = None if path is None else _preprocessing_of(network)
     return with_arguments(classifier, True, size=len(network.content))
 

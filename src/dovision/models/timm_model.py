@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from dovision import checks
 from dovision.functional.outputs import Reading
@@ -28,7 +25,6 @@ from dovision.models._published import (
     stated_or_own,
     with_arguments,
 )
-from dovision.module_state import evaluating
 from dovision.types import Preprocessing, Shape
 
 
@@ -101,7 +97,6 @@ def timm_model(
             choose_outputs(network, head, outputs)
     if weights is not None:
         load_weights(network, weights, heads if new_head else (), classes=stated.classes)
-    fix_same_padding(network, shape)
     mean, std = normalisation(shape[0], mean, std, (pretrained_cfg.mean, pretrained_cfg.std) if pretrained else None)
     classifier = Classifier(network, stated, mean, std, output)
     classifier.preprocessing = _preprocessing({"name": name, "pretrained": pretrained})
@@ -131,27 +126,6 @@ def _class_names(cfg: Mapping[str, Any]) -> list[str] | None:
     return [info.index_to_description(number).partition(",")[0] for number in range(info.num_classes())]
 
 
-class PaddedConvolution(nn.Module):
-    """Convolution sharing its weights, after fixed zero padding for maps of one size, (rows, columns).
-
-    In place of TensorFlow's "same" padding, which looks at the size of each map, so that the network cannot be traced.
-    """
-
-    def __init__(self, layer: nn.Conv2d, size: tuple[int, ...]) -> None:
-        super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
-        self.in_channels, self.kernel_size = layer.in_channels, layer.kernel_size
-        self.stride, self.dilation, self.groups = layer.stride, layer.dilation, layer.groups
-        padding = checks.import_extra("timm.layers", "timm").get_same_padding  # for ceil(size / stride) outputs
-        rows, columns = map(padding, size, layer.kernel_size, layer.stride, layer.dilation)
-        # left, right, top, bottom; an odd pixel comes after
-        self.border = columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
-
-    def forward(self, value: Tensor) -> Tensor:
-        padded = F.pad(value, self.border)
-        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-
-
 def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
     """Preprocessing of the images that the chosen weights were trained on; None if unknown."""
     if not settings["pretrained"]:
@@ -166,21 +140,3 @@ def _preprocessing_of(cfg: Mapping[str, Any]) -> Preprocessing:
 
 
 timm_model.preprocessing = _preprocessing  # type: ignore[attr-defined]
-
-
-def fix_same_padding(network: nn.Module, shape: Shape) -> None:
-    """Replace timm's dynamic same padding by fixed padding for inputs of shape (C, H, W)."""
-    dynamic = checks.import_extra("timm.layers", "timm").Conv2dSame
-    layers = {name: module for name, module in network.named_modules() if type(module) is dynamic}
-    sizes: dict[nn.Module, tuple[int, ...]] = {}
-
-    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        sizes[layer] = tuple(inputs[0].shape[2:])
-
-    if layers:
-        with torch.no_grad(), evaluating(network), ExitStack() as hooks:
-            for layer in layers.values():
-                hooks.enter_context(layer.register_forward_pre_hook(note))
-            network(torch.zeros(1, *shape))
-    for name, layer in layers.items():
-        network.set_submodule(name, PaddedConvolution(layer, sizes[layer]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.api import AT_A_TIME, checked_logits
+from dovision.api import checked_logits
 from dovision.datasets.as_images import label_tensor
 from dovision.functional import effects, logit_checks
 from dovision.functional.effects import SCALES
@@ -28,8 +27,6 @@ from dovision.types import Batch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-ENDINGS = {"softmax": "sum to 1", "sigmoid": "lie in [0, 1]"}  # how outputs show what a network ends in
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,13 +168,6 @@ def effect_map(
         elif target is not None:
             chosen = torch.full((len(image),), task.number_of(target))  # type: ignore[arg-type]  # or a tensor of one
         logits = checked_logits(classifier, image)
-        if ending := _ending(classifier, image, logits):
-            last = "sigmoid" if task.multilabel else "softmax"
-            warnings.warn(
-                f"the network's outputs {ENDINGS[ending]}, as if it ended in a {ending}: the classifier's own {last} "
-                f"follows, and effects are measured behind both. Wrap the network without its {ending}.",
-                stacklevel=2,
-            )
         predicted = task.prediction(task.probability(logits))
         batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
         edit = edit.for_images(batch)
@@ -196,14 +186,6 @@ def effect_map(
         of_images = [torch.from_numpy(edit.on_pixels(shape, sample, values)) for sample, values in places]
         painted = torch.stack(of_images).to(image)
         return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes, scale)
-
-
-def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:
-    """Guess the network's last layer from its outputs for these images and for noise."""
-    if not logit_checks.ending(logits):
-        return ""
-    noise = torch.rand((AT_A_TIME, *image.shape[1:]), generator=torch.Generator().manual_seed(0))
-    return logit_checks.ending(checked_logits(classifier, noise.to(image)))
 
 
 def _batch_of(data: ImageData, label: Any, classifier: Classifier) -> Batch:

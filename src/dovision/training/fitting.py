@@ -11,7 +11,6 @@ from dovision.config.component import Component, make_each
 from dovision.config.settings import AutoencoderFitSettings, ClassifierFitSettings, FitSettings
 from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import inserted_autoencoder
-from dovision.models.timm_model import PaddedConvolution
 from dovision.training.autoencoder_module import CausalAutoencoder, SparseAutoencoder, logged_metrics, logged_terms
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.schedule import Schedule
@@ -83,7 +82,7 @@ def laid_out(classifier: Classifier) -> Classifier:
 
 
 def _is_narrow(module: nn.Module) -> bool:
-    if not isinstance(module, (nn.Conv2d, PaddedConvolution)):
+    if not isinstance(module, nn.Conv2d):
         return False
     skips = tuple(module.kernel_size) == (1, 1) and tuple(module.stride) != (1, 1)
     return skips and module.groups == 1 and 0 < module.in_channels < _NARROW  # a lazy layer has none yet
