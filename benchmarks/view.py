@@ -24,7 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 
 import dovision as dv
 from dovision.config.settings import example_photograph
-from dovision.identity.plans import CLASSIFIER
+from dovision.identity.dependencies import CLASSIFIER
 from dovision.jobs.view import listening
 from dovision.training.model_cache import FittedModel
 from dovision.view.opened_network import OpenedNetwork

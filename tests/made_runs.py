@@ -32,8 +32,7 @@ from dovision.results.effect_sums import (
     whole_log_odds,
 )
 from dovision.results.image_tables import MAPS_FILE, maps_schema, write_boxes
-from dovision.results.run_directory import RunDirectory
-from dovision.results.run_record import survey
+from dovision.results.run_record import Run, survey
 from dovision.results.summary import write_summary
 from dovision.results.tables import (
     EFFECTS,
@@ -53,7 +52,7 @@ from made_scores import write_scores, write_steps
 DIGITS = Task("multiclass", tuple("0123456789"))
 FILMS = Task("multilabel", ("nodule", "opacity"))
 SHAPE = (1, 32, 32)
-WriteRun = Callable[..., RunDirectory]
+WriteRun = Callable[..., Run]
 KINDS: dict[str, dict[str, Any]] = {  # of pages, by what `write_run` takes
     "effects": {"eps": ()},
     "attacked effects": {},
@@ -76,12 +75,12 @@ def write_run(
     maps: int = 3,
     labelled: bool = True,
     detection: bool = False,
-) -> RunDirectory:
+) -> Run:
     """A completed run: grid x grid cells, or 16 latent channels if grid is None; `strength` of the attacks, logits.
 
     The classes of digits come first; with several labels each third image has the next one, too.
     """
-    run = RunDirectory(folder)
+    run = Run(folder)
     run.start(
         _config(grid, eps, seed), overrides, {"seed": seed, "git_commit": "0123abc", "versions": {"torch": "2.13.0"}}
     )
@@ -133,14 +132,14 @@ def write_sums(folder: Path) -> None:
 
 def write_map_run(
     folder: Path, overrides: Sequence[str] = (), painted: bool = False, shortcut: float = 0.5, images: int = 24
-) -> RunDirectory:
+) -> Run:
     """A completed run on films with a nodule (but for every fourth), an opacity, a tag and a rib, with two labels.
 
     Taking a lesion away, or painting over it, lowers the log-odds of its label by 2, the tag those of both by
     3 * shortcut, a rib does nothing. The map of `grad_cam` is the box of the label, that of `effect_map` the evidence
     of every object, both with a little noise; `random_map` is noise alone. The first map of grad_cam is zero.
     """
-    run = RunDirectory(folder)
+    run = Run(folder)
     run.start(_film_config(painted, shortcut), overrides, {"seed": 0})
     random = np.random.default_rng(int(100 * shortcut))
     films = [_film(sample, random) for sample in range(images)]
@@ -342,10 +341,10 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(folder / "1a", ["attack=pgd", "intervention.rows=2"], grid=2)
     write_run(folder / "2b", ["attack=pgd", "intervention.rows=4"], grid=4, seed=1)
     write_run(folder / "3c", ["attack=pgd", "intervention=activation"], grid=None, seed=2)
-    failed = RunDirectory(folder / "4d")
+    failed = Run(folder / "4d")
     failed.start(_config(64, (0.05, 0.2), 0), ["attack=pgd", "intervention.rows=64"], {"seed": 0})
     failed.fail(ValueError("a grid must have at most 32 rows, got 64.\nMore lines."))
-    RunDirectory(folder / "5e").start(_config(8, (0.05, 0.2), 0), ["attack=pgd", "intervention.rows=8"], {"seed": 0})
+    Run(folder / "5e").start(_config(8, (0.05, 0.2), 0), ["attack=pgd", "intervention.rows=8"], {"seed": 0})
     return folder
 
 

@@ -72,7 +72,6 @@ def test_the_yaml_files_declare_the_keys_that_the_settings_do(command):
             "trainer.precision must be 32-true, 64-true or mixed to measure effects, got bf16",
         ),
         ("~model", "model must be there, got nothing."),
-        ("++reported=3", "reported must be a component, got 3. Give it a _target_ (reported._target_=...)."),
     ],
 )
 def test_a_value_that_breaks_its_rule_is_named_with_the_rule_and_what_was_got(override, message):

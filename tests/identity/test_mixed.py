@@ -73,7 +73,7 @@ def test_a_page_says_so_above_all_numbers(tmp_path, write_run, page_of):
     for name, facts in ((1, ONE), (2, {**ONE, "checkpoints": {"classifier": "x", "autoencoder": "bbbb"}})):
         run = write_run(tmp_path / str(name), [f"intervention.rows={name}"], images=6, maps=0, eps=())
         run.hold()
-        run.record({**facts, "overrides": [f"intervention.rows={name}"]})
+        run.update({**facts, "overrides": [f"intervention.rows={name}"]})
         run.close()
     page = page_of(tmp_path).read_text()
     assert page.index("These runs differ in the weights of the classifier") < page.index("Headline numbers")

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf, open_dict
 
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.identity import code, plans
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER
+from dovision.identity import code, dependencies
+from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER
 from dovision.identity.relevance import IRRELEVANT_TO_FITS, IRRELEVANT_TO_RESULTS
 from dovision.io.files import sha256
 from dovision.jobs.train import main as train
@@ -39,7 +39,7 @@ def found(config, data="data", classifier="weights", **changes):
         for name, value in changes.items():
             OmegaConf.update(changed, name.replace("__", "."), value)
     own = settings.read("evaluate", changed)
-    keys = plans._network_keys(own, data, sha256)
+    keys = dependencies.network_keys(own, data, sha256)
     keys[AUTOENCODER] = keys[AUTOENCODER].behind(classifier, sha256)
     return [keys[name].path for name in NETWORKS]
 

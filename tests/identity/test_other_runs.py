@@ -18,7 +18,7 @@ from dovision.identity import digests
 from dovision.io.atomic import PARTIAL
 from dovision.jobs.evaluate import main
 from dovision.jobs.job import Job
-from dovision.results.run_directory import DONE, RunDirectory
+from dovision.results.run_record import DONE, Run
 from made_datasets import flip
 
 pytestmark = pytest.mark.slow
@@ -74,10 +74,10 @@ def composed(*overrides: str):
 
 
 def unlike() -> str:
-    run = RunDirectory("user")
-    Job(Path("user"), (), composed(*SMALL, *USER)).due(run)
-    assert (run.skip == DONE) == (run.unlike == "")
-    return run.unlike
+    run = Run(Path("user"))
+    reason = Job(run.folder, (), composed(*SMALL, *USER)).reason_to_skip(run)
+    assert (reason == DONE) == (run.problem == "")
+    return run.problem
 
 
 def test_all_that_is_read_of_other_runs_is_listed(original):
@@ -89,7 +89,7 @@ def test_all_that_is_read_of_other_runs_is_listed(original):
 
 def test_each_file_of_other_runs_counts(condition, original):
     assert unlike() == ""
-    recorded = RunDirectory("user").read_record()
+    recorded = Run(Path("user")).read_record()
     assert set(recorded["checkpoints"]) == {"classifier", "autoencoder"}
     for name in sorted(name for name in original[1] if fnmatch(name, WEIGHTS)):
         content = Path(name).read_bytes()

@@ -82,8 +82,6 @@ def test_the_settings_of_authors_mnist_are_those_of_the_notebook():
         (16, 64, (1, 1)),
         (64, 32, (1, 1)),
     ]
-    reported = [number.value for number in config.reported.numbers.values()]
-    assert reported == pytest.approx([0.9924, 1.0e-4, 0.0976], rel=0.02)
 
 
 @pytest.mark.slow
@@ -100,11 +98,9 @@ def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_a
     assert rows["divergence"].mean() == pytest.approx(divergence.item(), abs=1e-6)
     mean = run.summary["conditions"]["clean"]["mean_expected_logit_effect"]["estimate"]
     assert mean == pytest.approx(effect.mean().item(), abs=1e-5)
-    found = {name: one["here"]["estimate"] for name, one in run.record["reported"]["numbers"].items()}
     right = (control.argmax(-1) == torch.arange(6)).float().mean().item()
-    assert found == pytest.approx(
-        {"accuracy": right, "divergence": divergence.item(), "logit_effect": effect[0].item()}, abs=1e-5
-    )
+    assert read_samples(run.folder)["correct"].mean() == pytest.approx(right)
+    assert page.render_page("authors_mnist", [run], pd.DataFrame(), [], []).count("accuracy .9924") == 1
 
 
 @pytest.mark.long
@@ -121,14 +117,10 @@ def test_the_notebook_within_a_fixed_budget_has_its_formulas_on_a_thousand_digit
     rows = read_effects(run.folder, samples.index)
     measured = rows.drop_duplicates("sample").set_index("sample").loc[samples.index, "expected_logit_effect"]
     np.testing.assert_allclose(measured, effect, rtol=0, atol=1e-5)
-    here = {name: number["here"]["estimate"] for name, number in run.record["reported"]["numbers"].items()}
-    assert (
-        here["accuracy"] == (control.argmax(-1).numpy() == samples["label"]).mean() > 0.97
-    )  # authors: .9924 of 10 epochs
-    assert here["divergence"] == pytest.approx(divergence.item(), rel=1e-4)
-    assert here["divergence"] < 2e-3  # authors: 2.5e-4 after an epoch of single digits, 1.0e-4 after ten
-    first = measured[samples["name"] == "test-0"]
-    assert here["logit_effect"] == pytest.approx(first.item())  # authors: +.0976; its sign differs between trainings
+    right = (control.argmax(-1).numpy() == samples["label"]).mean()
+    assert samples["correct"].mean() == right > 0.97  # authors: .9924 of 10 epochs
+    assert rows["divergence"].mean() == pytest.approx(divergence.item(), rel=1e-4)
+    assert rows["divergence"].mean() < 2e-3  # authors: 2.5e-4 after an epoch of single digits, 1.0e-4 after ten
 
 
 @pytest.mark.slow
@@ -136,19 +128,6 @@ def test_a_dry_run_counts_the_one_channel_alone(mnist_root, run_command, tmp_pat
     where = (f"dataset.root={mnist_root}", "dataset.val_images=8", f"output_root={tmp_path}", "dry_run=true")
     assert run_command(main, "experiment=authors_mnist", *where) == 0
     assert "at most 12 forward passes" in capsys.readouterr().out  # 6 images, with and without do()
-
-
-@pytest.mark.slow
-def test_authors_mnist_prints_its_numbers_beside_those_of_the_notebook_and_the_page_has_them(run):
-    log = (run.folder / "run.log").read_text()
-    assert "beside the authors' notebook mnist.ipynb:" in log
-    for meaning, reported in (("accuracy", "0.9924"), ("KL", "0.0001011"), ("first test digit", "0.0976")):
-        (line,) = [line for line in log.splitlines() if meaning in line and reported in line]
-        assert re.search(rf"{re.escape(reported)} +-?[\d.e-]+", line)
-    text = page.render_page("authors_mnist", [run], pd.DataFrame(), [], [])
-    assert "Beside a source" in text
-    assert "0.9924" in text
-    assert text.count("the epoch is chosen on the other 5,000") == 1
 
 
 @pytest.mark.slow

@@ -280,7 +280,7 @@ def test_a_debug_configuration_measures_each_time_apart_from_results(tmp_path, r
     assert (facts["state"], facts["images"]) == ("partial", 2)
 
 
-@pytest.mark.long  # a process of its own; test_run_directory.py kills a writer
+@pytest.mark.long  # a process of its own; test_run.py kills a writer
 @pytest.mark.slow
 def test_a_killed_run_is_found_interrupted_and_is_done_again(copy, dovision_evaluate, fitted):
     script = (

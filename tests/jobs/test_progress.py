@@ -9,7 +9,7 @@ import pytest
 from dovision.jobs import sweep as module
 from dovision.jobs.jobs import Job
 from dovision.jobs.sweep import Progress
-from dovision.results.run_directory import RunDirectory
+from dovision.results.run_record import Run
 from pseudo_terminal import terminal
 
 
@@ -22,7 +22,7 @@ def jobs(tmp_path, monkeypatch):
 @pytest.fixture
 def runs(jobs):
     """The run directories of three jobs, of which the first is completed already."""
-    runs = [RunDirectory(job.folder) for job in jobs]
+    runs = [Run(job.folder) for job in jobs]
     runs[0].start({}, [], {})
     runs[0].complete({})
     return runs
@@ -44,7 +44,7 @@ def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, runs, caplog):
 
 def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
     caplog.set_level(logging.INFO)
-    fail(RunDirectory(jobs[0].folder))
+    fail(Run(jobs[0].folder))
     with Progress(jobs[:1], completed=[]):
         pass
     assert caplog.records == []

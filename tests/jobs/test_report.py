@@ -11,7 +11,6 @@ from dovision.config.settings import ReportSettings
 from dovision.jobs import report
 from dovision.jobs.report import main
 from dovision.report.page import render_page
-from dovision.results.run_directory import RunDirectory
 from dovision.results.run_record import Run
 from made_runs import report_of_sweep
 
@@ -51,7 +50,7 @@ def test_the_same_runs_give_the_same_bytes(sweep, tmp_path, page_of):
 @pytest.fixture
 def failed(tmp_path) -> Path:
     """A sweep of one job, which failed."""
-    run = RunDirectory(tmp_path / "runs" / "a")
+    run = Run(tmp_path / "runs" / "a")
     run.start({}, ["attack=pgd"], {})
     run.fail(MemoryError("too large"))
     return tmp_path / "runs"

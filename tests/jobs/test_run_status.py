@@ -27,9 +27,8 @@ from dovision.jobs.evaluate import main
 from dovision.jobs.job import Job
 from dovision.jobs.train import main as train
 from dovision.models import checkpoint
-from dovision.results.run_directory import DONE, RunDirectory
 from dovision.results.run_files import digested_files
-from dovision.results.run_record import read_sweep
+from dovision.results.run_record import DONE, Run, read_sweep
 from dovision.training.image_classifier import ImageClassifier
 from made_datasets import exchange, flip
 
@@ -84,15 +83,14 @@ def condition(original, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     (run,) = read_sweep(root / "outputs" / "evaluate")
 
-    def asked(*overrides: str) -> RunDirectory:
-        directory = RunDirectory(run.folder)
-        Job(run.folder, (), composed(*SMALL, *HERE, *overrides)).due(directory)
-        return directory
+    def asked(*overrides: str) -> tuple[Run, str]:
+        now = Run(run.folder)
+        return now, Job(run.folder, (), composed(*SMALL, *HERE, *overrides)).reason_to_skip(now)
 
     def differs(*overrides: str) -> str:
-        now = asked(*overrides)
-        assert (now.skip == DONE) == (now.unlike == "")
-        return now.unlike
+        now, reason = asked(*overrides)
+        assert (reason == DONE) == (now.problem == "")
+        return now.problem
 
     return types.SimpleNamespace(root=root, folder=run.folder, differs=differs, asked=asked)
 
@@ -189,9 +187,7 @@ def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, chan
 )
 def test_rerun_chooses_jobs_by_their_state(tmp_path, state, rerun, skip):
     job = Job(tmp_path, (), composed(*SMALL, *HERE, f"rerun={rerun}"), shared=None)  # of which no plan is made
-    run = types.SimpleNamespace(look=lambda: {"state": state})
-    assert job.due(run) == (not skip)
-    assert run.skip == skip
+    assert job.reason_to_skip(types.SimpleNamespace(look=lambda: Run(tmp_path, state=state))) == skip
 
 
 def test_data_may_be_moved_and_are_compared_by_content(condition):
@@ -320,9 +316,8 @@ def test_an_own_package_that_is_installed_again_under_one_version_is_another_ori
 
 def test_rerun_none_accepts_a_run_of_another_origin_and_says_what_differs(condition, monkeypatch):
     measurement(condition.root, monkeypatch)
-    run = condition.asked("rerun=none")
-    assert run.skip.startswith("accepted as it is, by rerun=none, with other measurement (")
-    assert condition.asked().status == "outdated"
+    assert condition.asked("rerun=none")[1].startswith("accepted as it is, by rerun=none, with other measurement (")
+    assert condition.asked()[0].state == "outdated"
 
 
 @pytest.mark.slow
@@ -373,7 +368,7 @@ def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(cond
     written = evaluation_callbacks.write_objects
     monkeypatch.setattr(evaluation_callbacks, "write_objects", changed)
     assert run_command(main, *SMALL, *HERE, "rerun=all", "evaluation.checkpoint_every=1") == 1
-    record = RunDirectory(condition.folder).read_record()
+    record = Run(condition.folder).read_record()
     assert (record["state"], record["exception"]["message"].partition(", got ")[2][:10]) == ("failed", "other data")
     assert not (condition.folder / "chunks").exists()
 
@@ -382,7 +377,7 @@ def test_a_job_whose_images_are_not_there_has_failed_even_if_it_was_completed(co
     shutil.rmtree(condition.root / "data" / "test")
     assert run_command(main, *SMALL, *HERE, "rerun=all", "-m") == 1  # a sweep is refused before its first job
     assert run_command(main, *SMALL, *HERE, "rerun=all") == 1
-    record = RunDirectory(condition.folder).read_record()
+    record = Run(condition.folder).read_record()
     assert (record["state"], "test is missing" in record["exception"]["message"]) == ("failed", True)
     assert "test is missing" in (condition.folder / "run.log").read_text()
 

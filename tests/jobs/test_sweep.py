@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import cloudpickle
 import pandas as pd
@@ -18,8 +19,7 @@ from omegaconf import OmegaConf
 from dovision.jobs.evaluate import evaluate_effects
 from dovision.jobs.start import SweepStart
 from dovision.jobs.task import JobTask
-from dovision.results.run_directory import RunDirectory
-from dovision.results.run_record import read_sweep
+from dovision.results.run_record import Run, read_sweep
 
 THREE = ("intervention.rows=1,2,3", "-m")
 
@@ -128,11 +128,11 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
 @pytest.mark.slow
 def test_a_job_that_another_process_is_at_work_on_is_left_to_it(small, undisturbed, capsys, assert_undisturbed):
     (theirs,) = (run for run in read_sweep(undisturbed) if "intervention.rows=2" in run.overrides)
-    run = RunDirectory(small.root / theirs.folder.name)
+    run = Run(small.root / theirs.folder.name)
     run.start({}, ["intervention.rows=2"], {})
     assert small(*THREE) == 1
     assert "job 1 running: locked by another process" in capsys.readouterr().err
-    assert run.state == "running"
+    assert run.look().state == "running"
     run.interrupt("lost")
     assert small(*THREE) == 0
     assert_undisturbed(small.root)
@@ -158,7 +158,7 @@ def test_the_sweep_is_gathered_and_failed_jobs_can_be_run_as_printed(small, dovi
     lines = capsys.readouterr().err.splitlines()
     (command,) = (line for line in lines if line.startswith("    dovision-evaluate "))
     assert dovision_evaluate(*shlex.split(command)[1:]) == 0
-    assert [RunDirectory(folder).state for folder in table["dir"]] == ["completed"] * 2
+    assert [Run(Path(folder)).look().state for folder in table["dir"]] == ["completed"] * 2
 
 
 @pytest.mark.slow

@@ -6,8 +6,7 @@ import shutil
 
 import pytest
 
-from dovision.results.run_directory import RunDirectory
-from dovision.results.run_record import read_sweep
+from dovision.results.run_record import Run, read_sweep
 
 
 @pytest.fixture
@@ -22,18 +21,18 @@ def theirs(undisturbed):
 def test_a_run_that_is_completed_while_a_launch_waits_for_its_lock_is_left_as_it_is(
     small, theirs, monkeypatch, capsys, command
 ):
-    folder, hold = small.root / theirs.name, RunDirectory.hold
+    folder, hold = small.root / theirs.name, Run.hold
 
     def wait(run):
         shutil.copytree(theirs, folder, dirs_exist_ok=True)
         (folder / "effects.parquet").chmod(0o400)  # by which to know it again
         hold(run)
 
-    monkeypatch.setattr(RunDirectory, "hold", wait)
+    monkeypatch.setattr(Run, "hold", wait)
     assert small(*command) == 0
     assert "already completed, nothing to do" in capsys.readouterr().err
     assert (folder / "effects.parquet").stat().st_mode & 0o777 == 0o400
-    assert RunDirectory(folder).state == "completed"
+    assert Run(folder).look().state == "completed"
 
 
 @pytest.mark.slow

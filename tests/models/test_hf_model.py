@@ -11,7 +11,7 @@ from torch.nn.functional import linear
 
 import dovision as dv
 from dovision.config.component import Component
-from dovision.identity.plans import files_named
+from dovision.identity.dependencies import files_named
 from dovision.io.files import sha256
 from dovision.models import checkpoint
 from dovision.models.hf_model import geometry, hf_model

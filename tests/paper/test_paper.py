@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dovision.results.run_directory import RunDirectory
 from dovision.results.run_files import digests
+from dovision.results.run_record import Run
 from dovision.results.schemas import with_digest
 from paper import sources
 from paper.__main__ import LOCK, main
@@ -66,7 +66,7 @@ def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
     config["model"]["_target_"] = "dovision.models.other.Other"  # which the caption names
     (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
-    facts = RunDirectory(folder).read_record() | {"digests": digests(folder)}
+    facts = Run(folder).read_record() | {"digests": digests(folder)}
     (folder / "run.json").write_text(json.dumps(with_digest(facts)))
     code, _, err = run("--check", *asked)
     assert code == 1

@@ -17,7 +17,7 @@ CELL = ["condition", "unit", "class"]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, write_run):
-    return write_run(tmp_path_factory.mktemp("run"), eps=(0.2,), grid=2, images=300, maps=0).path
+    return write_run(tmp_path_factory.mktemp("run"), eps=(0.2,), grid=2, images=300, maps=0).folder
 
 
 def test_means_are_those_of_the_means_of_patients_by_pandas(run):

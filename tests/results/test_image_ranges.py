@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dovision.results.image_ranges import read_runs, sorted_ranges
-from dovision.results.run_directory import RunDirectory
-from dovision.results.run_record import read_sweep
+from dovision.results.run_record import Run, read_sweep
 from dovision.results.schemas import read_summary
 
 pytestmark = pytest.mark.slow
@@ -66,9 +65,9 @@ def test_runs_that_differ_in_more_than_their_range_stay_apart(measured):
 
 
 def write_other_code(folder: Path) -> None:
-    run = RunDirectory(folder)
+    run = Run(folder)
     run.hold()
-    run.record({"measurement": 99})
+    run.update({"measurement": 99})
     run.close()
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dovision.results.run_directory import RunDirectory
 from dovision.results.run_files import RUN_FILES, digest_differences
+from dovision.results.run_record import Run
 from dovision.results.tables import RunTable, read_schema
 
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
@@ -16,7 +16,7 @@ RECORDED = (*WRITTEN, ".hydra/config.yaml", ".hydra/overrides.yaml")
 
 def written(folder, content):
     """A completed run whose files say `content` and their own name, all in the same number of bytes."""
-    run = RunDirectory(folder)
+    run = Run(folder)
     run.start({"seed": content}, [f"seed={content}"], {})
     for name in WRITTEN:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -51,8 +51,8 @@ def with_a_flipped_byte(file, other):
 @pytest.mark.parametrize("damage", [removed, cut, emptied, exchanged, with_a_flipped_byte])
 def test_whatever_happens_to_any_file_it_is_named(tmp_path, name, damage):
     run, other = written(tmp_path / "a", "a"), written(tmp_path / "b", "b")
-    damage(run.path / name, other.path / name)
-    (difference,) = digest_differences(run.path, run.read_record())
+    damage(run.folder / name, other.folder / name)
+    (difference,) = digest_differences(run.folder, run.read_record())
     assert difference.startswith(name)
     kinds = {removed: "is missing", exchanged: "has other content", with_a_flipped_byte: "has other content"}
     assert difference.endswith(kinds.get(damage, " bytes"))
@@ -89,7 +89,7 @@ def test_nothing_is_written_or_removed_through_a_link(tmp_path, entry, target):
     link = tmp_path / "runs" / "run" / entry
     link.parent.mkdir(parents=True)
     link.symlink_to(home if target == "folder" else home / target)
-    run = RunDirectory(tmp_path / "runs" / "run")
+    run = Run(tmp_path / "runs" / "run")
     for begin in (lambda: run.start({}, [], {}, afresh=True), run.hold):
         with pytest.raises(ValueError, match=f"must hold its files itself, got {link}, a link to .*home"):
             begin()

@@ -8,9 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dovision.jobs.report import main
-from dovision.results.run_directory import RunDirectory
 from dovision.results.run_files import digests
-from dovision.results.run_record import read_sweep, survey
+from dovision.results.run_record import Run, read_sweep, survey
 from dovision.results.schemas import with_digest
 from dovision.results.tables import EFFECTS, SAMPLES
 
@@ -57,8 +56,8 @@ def test_a_damaged_file_is_named(tmp_path, write_run, name):
 def test_a_copy_of_a_run_does_not_count_twice(tmp_path, write_run, run_command, svg_only):
     for name, settings in (("a", "1"), ("b", "1"), ("c", "2")):
         run = write_run(tmp_path / name, [f"seed={settings}"], images=6, maps=0, eps=(0.2,))
-        facts = json.loads((run.path / "run.json").read_text())
-        (run.path / "run.json").write_text(json.dumps(with_digest(facts | {"settings": settings})))
+        facts = json.loads((run.folder / "run.json").read_text())
+        (run.folder / "run.json").write_text(json.dumps(with_digest(facts | {"settings": settings})))
     one, other, copied = sorted(survey(tmp_path), key=lambda run: (run.state == "copy", run.folder))
     assert [each.folder.name for each in (one, other, copied)] == ["a", "c", "b"]
     assert copied.failure == f"it repeats {tmp_path / 'a'}, and would count twice. Delete one."
@@ -152,7 +151,7 @@ def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):
 @pytest.mark.slow
 def test_failed_running_and_foreign_runs_are_told_beside_the_completed_one(folder, page_of):
     (folder / "spoilt" / "run.json").write_text('{"state": "SUCCEEDED", "id": 7}')
-    failed, running = RunDirectory(folder / "failed"), RunDirectory(folder / "running")
+    failed, running = Run(folder / "failed"), Run(folder / "running")
     failed.start({}, ["attack=pgd", "seed=4"], {})
     failed.fail(MemoryError("too large"))
     running.start({}, ["attack=pgd", "seed=5"], {})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dovision.results.run_directory import RunDirectory
+from dovision.results.run_record import Run
 from dovision.results.schemas import DIGEST, read_summary, verified, with_digest
 
 PLAIN = st.recursive(
@@ -44,7 +44,7 @@ def test_a_record_of_another_format_is_refused_with_the_remedy(monkeypatch):
 def test_a_record_without_a_state_and_a_summary_without_conditions_are_refused(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(with_digest({"state": "done"})))
     with pytest.raises(ValueError, match=r"run\.json must name a state of a run, got 'done'\. Run the job again\."):
-        RunDirectory(tmp_path).read_record()
+        Run(tmp_path).read_record()
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(ValueError, match=r"summary\.json must hold what its run wrote, got no conditions\. Run"):
         read_summary(tmp_path)

@@ -121,7 +121,7 @@ def test_the_images_of_each_class_are_counted_and_what_one_class_does_not_define
 def test_the_quality_of_a_run_is_that_of_its_probabilities(write_run, tmp_path):
     run = write_run(tmp_path, images=60, maps=0)
     samples = pd.read_parquet(tmp_path / SAMPLES)
-    summary = read_summary(run.path)
+    summary = read_summary(run.folder)
     assert sum(summary["labels"].values()) == 60
     for condition, found in summary["conditions"].items():
         rows = samples[samples["condition"] == condition]

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from dovision.results import sweep_summary
-from dovision.results.run_directory import RunDirectory
 from dovision.results.run_record import Run
 from dovision.results.sweep_summary import ended
 
@@ -80,7 +79,7 @@ def test_the_closing_lines_name_what_is_not_completed_and_the_command_for_it():
 def test_the_reason_is_read_from_the_run_directory(tmp_path):
     states = {}
     for name in ("failed", "interrupted", "killed", "running", "damaged", "missing"):
-        run = RunDirectory(tmp_path / name)
+        run = Run(tmp_path / name)
         if name != "missing":
             run.start({}, [], {})
         if name == "failed":
@@ -89,7 +88,7 @@ def test_the_reason_is_read_from_the_run_directory(tmp_path):
             run.interrupt("stopped by SIGTERM")
         if name == "damaged":
             run.complete({})
-            (run.path / "run.json").write_text("{")
+            (run.folder / "run.json").write_text("{")
         states[name] = run if name == "running" else None  # the others give up their lock, as at the end of a process
         del run
         found = ended(0, (), tmp_path / name)

@@ -57,7 +57,7 @@ def test_other_interventions_have_none_and_findings_say_what_lies_beyond_a_frame
 @pytest.fixture
 def of_sets(tmp_path, write_run):
     """A run of 16 units, two of which are sets of others; one set has a matched control, which is no set of units."""
-    run = write_run(tmp_path, eps=(0.2,), grid=None, images=60, maps=0).path
+    run = write_run(tmp_path, eps=(0.2,), grid=None, images=60, maps=0).folder
     table = pq.read_table(run / EFFECTS)
     sets = {
         "channel 2": "channel 0+channel 1",

@@ -6,7 +6,7 @@ import pytest
 from pytorch_lightning.callbacks import Timer
 
 from dovision.config.component import Component, read_group
-from dovision.identity.plans import callbacks_of_fit
+from dovision.identity.dependencies import callbacks_of_fit
 from dovision.training.fit_callbacks import callbacks_of_tests
 
 OWN = Component("callbacks.own", {"_target_": "pytorch_lightning.callbacks.Timer"})

@@ -17,7 +17,7 @@ import yaml
 
 import dovision as dv
 from dovision.config.sources import configuration_folder
-from dovision.identity.plans import CLASSIFIER
+from dovision.identity.dependencies import CLASSIFIER
 from dovision.interfaces import Images, Source
 from dovision.training.model_cache import FittedModel
 from dovision.view.opened_network import OpenedNetwork

@@ -278,7 +278,6 @@ class EvaluateSettings(TrainSettings):
     detection: DetectionSettings
     evaluation: EvaluationSettings
     refute: StrictBool
-    reported: OneComponent | None
     note: str | None
     threads: Threads | None
     rerun: Literal["failed", "all", "unfinished", "none"] | None  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Differences between plans in words: of a completed run and the one that is asked for, and among completed runs."""
+"""Differences in origin among completed runs, in words."""
 
 from __future__ import annotations
 
@@ -7,34 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dovision.identity.plans import CHECKPOINTS, CLASSIFIER, DATA, Digest, NetworkKey, Plan
+from dovision.identity.dependencies import CHECKPOINTS, DATA
 
 _FEW = 3  # runs that are named
 # Sections of the configuration that change no data and no fit, and words of a command.
 _OF_MEASUREMENT = (
     *("intervention", "attack", "explainer", "explanation", "detector", "detection", "evaluation", "refute", "fill"),
-    *("reported", "logger", "name", "output_root", "rerun", "threads", "tags", "note"),
+    *("logger", "name", "output_root", "rerun", "threads", "tags", "note"),
 )
-
-
-def differences(before: Plan, now: Plan, digest: Digest) -> list[str]:
-    """Differences between a completed run and the current plan; empty if the run matches it.
-
-    Weights that are not there are named only if all else is equal, since code and settings shape them. A network whose
-    checkpoint is gone is the same if all that shapes its fit is.
-    """
-    classifier, earlier_classifier = now.network_keys[CLASSIFIER], before.network_keys[CLASSIFIER]
-    if classifier.weights is None and earlier_classifier.weights and _is_same_fit(earlier_classifier, classifier):
-        now = now.with_weights(CLASSIFIER, earlier_classifier.weights, digest)  # by which its autoencoder is found
-    if before.rows_key == now.rows_key:
-        return []
-    unlike = []
-    for name, value in {**now.surroundings, "data": now.data_key[:12]}.items():
-        earlier: Any = before.data_key[:12] if name == "data" else before.surroundings.get(name)
-        unlike += _changed(name, earlier, value) if earlier != value else []
-    networks = [(network, now.network_keys.get(name)) for name, network in before.network_keys.items()]
-    networks = [pair for pair in networks if not unlike or (pair[1] is not None and pair[1].weights)]
-    return unlike + [sentence for earlier, network in networks if (sentence := _other_weights(earlier, network))]
 
 
 def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -72,28 +52,6 @@ def _origins(record: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], 
         yield f"code of {package}", (), state
     for setting, content in record.get("files", {}).items():
         yield f"content of {setting}", (*overrides,), content[:12]
-
-
-def _other_weights(before: NetworkKey, now: NetworkKey | None) -> str:
-    """Difference of a network; empty if none."""
-    what = f"weights of the {before.name.replace('_', ' ')}"
-    if now is not None and now.weights is not None:
-        return (
-            "" if now.weights == before.weights else f"{_changed(what, before.weights, now.weights)[0]} in {now.path}"
-        )
-    return "" if now is not None and _is_same_fit(before, now) else f"other {what}"
-
-
-def _is_same_fit(before: NetworkKey, now: NetworkKey) -> bool:
-    return now.path.parent.name == before.path.parent.name
-
-
-def _changed(name: str, before: object, now: object) -> list[str]:
-    """Sentences on a difference; of mappings, one for each key that differs."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        unlike = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        return [f"other {name}: {key} ({before.get(key)}, now {now.get(key)})" for key in unlike]
-    return [f"other {name} ({before}, now {now})"]
 
 
 def _named(names: Sequence[str]) -> str:

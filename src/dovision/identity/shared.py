@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dovision.config.component import Component
-from dovision.config.settings import TrainSettings
-from dovision.identity import plans
+from dovision.identity.dependencies import data_key
 from dovision.identity.digests import SETTLED, Digests, stat_files
-from dovision.identity.plans import Plan
 from dovision.interfaces import Images
 
 
@@ -41,7 +39,7 @@ class Shared:
 
         Images without labels take their classes from the job's classifier, and are opened for each job.
         """
-        key, began = plans.data_key(dataset), time.time()
+        key, began = data_key(dataset), time.time()
         before, self._opened = self._opened, None
         if before is not None and (before.key, before.state) == (key, stat_files(before.images.files or ()).digest):
             self._opened = before
@@ -52,10 +50,3 @@ class Shared:
             if state.changed < began - SETTLED:
                 self._opened = _Opened(key, state.digest, images)
         return images
-
-    def job(self, settings: TrainSettings, run_dir: Path) -> tuple[Plan, Images, Digests]:
-        """Plan a job, of the dataset and the digests; see `plans.plan`."""
-        digests, images = self.digests(settings.output_root), self.images(settings.dataset)
-        plan = plans.plan(settings, images, digests, run_dir, images.identified(digests.many))
-        digests.save()
-        return plan, images, digests

@@ -18,7 +18,7 @@ from dovision.config.import_target import import_target
 from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
 from dovision.functional.norms import condition_name
 from dovision.functional.rng import generator
-from dovision.identity.plans import reads_code
+from dovision.identity.dependencies import reads_code
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Intervention
 from dovision.io import sealed
 from dovision.io.process_state import isolated

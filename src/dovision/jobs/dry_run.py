@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dovision.config.settings import EvaluateSettings
-from dovision.identity.plans import CLASSIFIER
+from dovision.identity.dependencies import CLASSIFIER
 from dovision.interfaces import Images
 from dovision.jobs.job import Job
-from dovision.results.run_directory import RunDirectory
+from dovision.results.run_record import Run
 from dovision.training.data_module import check_fit
 from dovision.types import CODE, INPUT
 
@@ -23,21 +23,19 @@ def table(jobs: Sequence[Job]) -> str:
     fitted, passes = set[Path](), list[int | None]()
     for job in jobs:
         settings: EvaluateSettings = job.settings
-        run = RunDirectory(job.folder)
-        if not job.due(run):
-            lines.append(_line(job, run.status, 0, 0))
+        run = Run(job.folder)
+        if job.reason_to_skip(run):
+            lines.append(_line(job, run.state, 0, 0))
             continue
-        plan, images, _ = job.shared.job(settings, job.folder)
-        files = {key.path for name, key in plan.network_keys.items() if name != CLASSIFIER or key.fits}
+        job = job.identified()
+        files = {key.path for name, key in job.networks.items() if name != CLASSIFIER or key.fits}
         missing = {path for path in files - fitted if not path.exists()}
         if missing:
-            check_fit(images)
-        units = _units(settings, images)
-        passes.append(
-            None if units is None else len(plan.samples) * (1 + len(settings.attack.make().eps)) * (1 + units)
-        )
-        lines.append(_line(job, run.status, len(missing), passes[-1]))
-        unlike += [f"{job.number:5}  {line}" for line in run.unlike.splitlines()]
+            check_fit(job.images)
+        units = _units(settings, job.images)
+        passes.append(None if units is None else len(job.samples) * (1 + len(settings.attack.make().eps)) * (1 + units))
+        lines.append(_line(job, run.state, len(missing), passes[-1]))
+        unlike += [f"{job.number:5}  {line}" for line in run.problem.splitlines()]
         fitted |= missing
     total = f"{'at least' if None in passes else 'at most'} {sum(filter(None, passes)):,}"
     lines.append(

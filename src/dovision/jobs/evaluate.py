@@ -21,14 +21,14 @@ from dovision.jobs.job import Job, open_run
 from dovision.jobs.train import fitted_network
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.refuters import refutable
-from dovision.results import reported, resumable_writer, tables
+from dovision.results import tables
 from dovision.results.headline_numbers import numbers
-from dovision.results.run_directory import RunDirectory
+from dovision.results.resumable_writer import CHUNKS_FOLDER
 from dovision.results.run_findings import write_findings
 from dovision.results.run_record import read_run
 from dovision.results.schemas import read_summary
 from dovision.results.summary import write_summary
-from dovision.training import model_cache
+from dovision.training.model_cache import FittedModel, inputs_record
 from dovision.training.trainer import limits
 
 log = logging.getLogger(__name__)
@@ -56,75 +56,69 @@ def _evaluate(job: Job) -> None:
         return
     evaluation = settings.evaluation
     with session.running(run, job) as loggers, DISPLAY.job(_steps(settings), job.name if job.in_sweep else ""):
-        cache = model_cache.Networks(job.shared, settings, run.path)  # under the lock
-        images, samples = cache.images, cache.plan.samples
+        job = job.identified()  # under the lock
+        images, samples = job.images, job.samples
         intervention = settings.intervention.make()
         intervention.bind(images, evaluation.split)
         if settings.refute:
             refutable(intervention)
         check_units(intervention, images, samples)
         attack = settings.attack.make()
-        published = None if settings.reported is None else settings.reported.make()
 
         DISPLAY.step("fits")
-        names = [*cache.plan.network_keys]
-        classifier, *coded = (fitted_network(settings, cache, name, loggers).classifier for name in names)
+        fitted: dict[str, FittedModel] = {}
+        for name in job.networks:
+            job, fitted[name] = fitted_network(job, name, fitted, loggers)
+        classifier, *coded = (model.classifier for model in fitted.values())
         classifier.coded = tuple(coded)
 
         DISPLAY.step("effects")
-        resume = resumable_writer.Resume(evaluation.checkpoint_every, cache.plan.origin)
-        inputs = callbacks.EvaluationInputs(run.path, images, samples, classifier, resume)
-        effects = callbacks.effect_evaluation(settings, inputs, intervention, attack)
-        maps = callbacks.map_evaluation(settings, inputs)
+        effects = callbacks.effect_evaluation(job, classifier, intervention, attack)
+        maps = callbacks.map_evaluation(job, classifier)
         trainer = callbacks.trainer_of_tests(settings, [effects, *maps], loggers)
-        data = callbacks.evaluation_data(settings, images, samples)
+        data = callbacks.evaluation_data(job, samples)
         trainer.test(ClassifierUnderTest(classifier), datamodule=data, verbose=False)
 
         if trainer.is_global_zero:
-            callbacks.write_objects(run.path, images, evaluation.split, samples, bool(maps))
-            run.record({**cache.plan.surroundings, **model_cache.inputs_record(images, cache.fitted)})
-            measured = tables.measured_samples(run.path, [tables.CLEAN, *map(condition_name, effects.attack.eps)])
-            counts = {"images": len(measured), "images_without_units": tables.images_without_units(run.path)}
-            run.record({**effects.pass_facts, **effects.attack_facts, **counts})
+            callbacks.write_objects(job, samples)
+            run.update({**job.surroundings, **inputs_record(images, fitted)})
+            measured = tables.measured_samples(run.folder, [tables.CLEAN, *map(condition_name, effects.attack.eps)])
+            counts = {"images": len(measured), "images_without_units": tables.images_without_units(run.folder)}
+            run.update({**effects.pass_facts, **effects.attack_facts, **counts})
             if not limits(settings.trainer) and (measured != {*samples} or any(drawn.lost for drawn in maps)):
                 least = min([len(measured), *(drawn.tested for drawn in maps)])
                 raise PartialRun(f"{least} of {len(samples)} test images were measured")
             detected: dict[str, Any] = {}
             if settings.detector:
                 DISPLAY.step("detection")
-                detected = callbacks.run_detection(settings, inputs, loggers)
-                run.record(detected)
+                detected = callbacks.run_detection(job, classifier, loggers)
+                run.update(detected)
             if settings.refute:
                 DISPLAY.step("refuters")
-                callbacks.run_refuters(settings, inputs, intervention, loggers)
+                callbacks.run_refuters(job, classifier, intervention, loggers)
             for drawn in maps:
-                run.record({"seconds_per_map": drawn.seconds_per_map, "passes_per_map": drawn.passes_per_map})
+                run.update({"seconds_per_map": drawn.seconds_per_map, "passes_per_map": drawn.passes_per_map})
             DISPLAY.step("summary")
             if images.files is not None:  # else opening them once more may take long
-                _check_unchanged(run, cache)
-            write_summary(run.path)
-            if published is not None:
-                compared = published.compare(run.path)
-                run.record({reported.REPORTED: compared})
-                for line in reported.comparison_lines(compared):
-                    log.info(line)
-            write_findings(replace(read_run(run.path), summary=read_summary(run.path)), run.path)
+                _check_unchanged(job)
+            write_summary(run.folder)
+            write_findings(replace(read_run(run.folder), summary=read_summary(run.folder)), run.folder)
             if failed := detected.get("failed_attacks"):
                 reasons = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
                 raise PartialRun(f"attacks left out of detection: {reasons}")
-    print_headlines(run.path)
+    print_headlines(run.folder)
 
 
-def _check_unchanged(run: RunDirectory, cache: model_cache.Networks) -> None:
-    """Refuse, and give up, rows that were read of files that have changed since the job was planned.
+def _check_unchanged(job: Job) -> None:
+    """Refuse, and give up, rows that were read of files that have changed since the job was identified.
 
     Raises:
         ValueError: the data, or files that the configuration names, are others by now.
     """
-    now = cache.plan_of_now()
-    unlike = [name for name, value in cache.plan.surroundings.items() if now.surroundings[name] != value]
-    if unlike := [*unlike, *(["data"] if now.data_key != cache.plan.data_key else [])]:
-        shutil.rmtree(run.path / resumable_writer.CHUNKS_FOLDER, ignore_errors=True)
+    now = job.identified()
+    unlike = [name for name, value in job.surroundings.items() if now.surroundings[name] != value]
+    if unlike := [*unlike, *(["data"] if now.data != job.data else [])]:
+        shutil.rmtree(job.folder / CHUNKS_FOLDER, ignore_errors=True)
         raise ValueError(
             f"the files that a run reads must stay as they are until it ends, got other {', '.join(unlike)}. Run the "
             "same command again, which measures all of it again."

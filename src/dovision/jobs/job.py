@@ -1,10 +1,10 @@
-"""A job: what is asked, made once from its configuration wherever it runs, and whether its run stands for it."""
+"""A job: what is asked, made from its configuration wherever it runs, and whether its run stands for it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -12,13 +12,24 @@ from typing import Any, cast
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from dovision.identity.differences import differences
-from dovision.identity.plans import CLASSIFIER, Plan
+from dovision.config.settings import EvaluateSettings
+from dovision.identity.dependencies import (
+    AUTOENCODER,
+    CHECKPOINTS,
+    CLASSIFIER,
+    DATA,
+    NetworkKey,
+    network_keys,
+    surroundings,
+)
+from dovision.identity.samples import evaluated_samples
 from dovision.identity.shared import Shared
+from dovision.interfaces import Images
 from dovision.io.process_state import is_rank_zero
 from dovision.results import run_files
-from dovision.results.run_directory import DAMAGED, DONE, OUTDATED, RunDirectory
+from dovision.results.resumable_writer import Resume
 from dovision.results.run_files import RUN
+from dovision.results.run_record import DAMAGED, DONE, OUTDATED, Run
 
 log = logging.getLogger(__name__)
 NAMED = ("dataset", "model", "autoencoder", "training", "intervention", "attack")  # groups that name a single job
@@ -28,7 +39,10 @@ _LONGEST = 60  # characters of a name in a dashboard
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked: its settings, and the folder of its run; a pure function of a configuration."""
+    """What is asked: its settings, and the folder of its run; a pure function of a configuration.
+
+    Once it is identified it has its images, and all that its numbers depend on: jobs of one `origin` have equal rows.
+    """
 
     folder: Path
     overrides: tuple[str, ...]  # as typed; ${...} stays, so that none holds a value of the environment
@@ -38,6 +52,11 @@ class Job:
     in_sweep: bool = True
     choices: Mapping[str, Any] = field(default_factory=dict)  # components by group
     shared: Shared = field(default_factory=Shared, compare=False)
+    images: Images = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
+    data: str = ""  # the fingerprint of the images
+    networks: Mapping[str, NetworkKey] = field(default_factory=dict)  # by name, in the order in which they are fitted
+    surroundings: Mapping[str, Any] = field(default_factory=dict)  # what the rows depend on besides
+    samples: Sequence[int] = ()  # of the images that are measured, in their order
 
     @classmethod
     def of(cls, hydra: Any, settings: Any, shared: Shared) -> Job:
@@ -52,30 +71,89 @@ class Job:
         choices, words = dict(hydra.runtime.choices), plain_overrides(hydra, "task")
         return cls(folder.absolute(), words, settings, number, common, in_sweep, choices, shared)
 
-    def due(self, run: RunDirectory) -> bool:
-        """Return whether a run is to be done for this job, final under its lock; set `status`, `skip`, `unlike` of it.
+    def identified(self) -> Job:
+        """The same job with its images and all that its numbers depend on, as it is now.
 
-        The plan of the job, for which data and weights are read, is made only if the run is completed.
+        Raises:
+            FileNotFoundError, ValueError: the data cannot be read, or have none of the images that are to be measured.
+        """
+        settings, digests = self.settings, self.shared.digests(self.settings.output_root)
+        images = self.shared.images(settings.dataset)
+        data = images.identified(digests.many)
+        job = replace(self, images=images, data=data, networks=network_keys(settings, data, digests))
+        if isinstance(settings, EvaluateSettings):
+            around, samples = surroundings(settings, images, digests), evaluated_samples(settings.evaluation, images)
+            job = replace(job, surroundings=around, samples=samples)
+        digests.save()
+        return job
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Everything that the rows depend on, under run.json's names; weights of unfitted networks count as None."""
+        weights = {name: key.weights for name, key in self.networks.items()}
+        return {**self.surroundings, DATA: self.data, CHECKPOINTS: weights}
+
+    @property
+    def resume(self) -> Resume:
+        """Rows that a new start of its run resumes from."""
+        return Resume(self.settings.evaluation.checkpoint_every, self.origin)
+
+    def with_weights(self, name: str, weights: str) -> Job:
+        """The job after a network is fitted or read; an autoencoder's key follows from the classifier's weights."""
+        keys = {**self.networks, name: replace(self.networks[name], weights=weights)}
+        if name == CLASSIFIER and AUTOENCODER in keys:
+            keys[AUTOENCODER] = keys[AUTOENCODER].behind(weights, self.shared.digests(self.settings.output_root))
+        return replace(self, networks=keys)
+
+    def differences(self, record: Mapping[str, Any]) -> list[str]:
+        """Differences of a completed run from this job, which is identified; empty if there are none.
+
+        Weights that are not there are named only if all else is equal, since code and settings shape them. A network
+        whose checkpoint is gone is the same if all that shapes its fit is.
+        """
+        weights = record[CHECKPOINTS]
+        fits = {name: Path(file).parent.name for name, file in record["checkpoint_files"].items()}
+        networks, classifier = self.networks, self.networks[CLASSIFIER]
+        if classifier.weights is None and weights[CLASSIFIER] and classifier.path.parent.name == fits[CLASSIFIER]:
+            networks = self.with_weights(CLASSIFIER, weights[CLASSIFIER]).networks  # by which its autoencoder is found
+        unlike, before = list[str](), {**record, "data": record[DATA][:12]}
+        for name, value in {**self.surroundings, "data": self.data[:12]}.items():
+            earlier = before.get(name)
+            if isinstance(earlier, Mapping) and isinstance(value, Mapping):
+                keys = [key for key in {**earlier, **value} if earlier.get(key) != value.get(key)]
+                unlike += [f"other {name}: {key} ({earlier.get(key)}, now {value.get(key)})" for key in keys]
+            elif earlier != value:
+                unlike.append(f"other {name} ({earlier}, now {value})")
+        lines = list[str]()
+        for name, earlier in weights.items():
+            what, key = f"other weights of the {name.replace('_', ' ')}", networks.get(name)
+            if key is not None and key.weights is not None:
+                lines += [f"{what} ({earlier}, now {key.weights}) in {key.path}"] * (key.weights != earlier)
+            elif not unlike and (key is None or key.path.parent.name != fits[name]):
+                lines.append(what)
+        return [*unlike, *lines]
+
+    def reason_to_skip(self, run: Run) -> str:
+        """Why the run of this job is left as it is, final under its lock; empty if the job is due.
+
+        Of a run that is not of this job the state is OUTDATED, and the differences are its `problem`. The job is
+        identified, for which data and weights are read, only if the run is completed.
 
         Raises:
             FileNotFoundError, ValueError: there is a completed run, but the data or the checkpoint that are configured
                 now cannot be read, so that nobody knows whether it is of these.
         """
-        record, rerun = run.look(), self.settings.rerun
-        run.status, run.skip = record["state"], ""
-        run.unlike = _unlike(run, record, self) if run.status == "completed" and rerun != "all" else ""
-        if run.unlike and rerun == "none":
-            run.skip = f"accepted as it is, by rerun=none, with {'; '.join(run.unlike.splitlines())}"
-            run.unlike = ""
-        elif run.unlike:
-            run.status = OUTDATED
-        elif run.status == "completed" and rerun != "all":
-            run.skip = DONE
-        if rerun == "failed" and run.status not in ("failed", "completed"):
-            run.skip = f"skipped (state: {run.status}, rerun=failed)"
-        elif rerun == "unfinished" and run.status == "failed":
-            run.skip = "skipped (state: failed, rerun=unfinished)"
-        return not run.skip
+        rerun, state = self.settings.rerun, run.look().state
+        unlike = _unlike(run, self) if state == "completed" and rerun != "all" else ""
+        if unlike and rerun == "none":
+            return f"accepted as it is, by rerun=none, with {'; '.join(unlike.splitlines())}"
+        if unlike:
+            state, run.state, run.problem = OUTDATED, OUTDATED, unlike
+        if rerun == "failed" and state not in ("failed", "completed"):
+            return f"skipped (state: {state}, rerun=failed)"
+        if rerun == "unfinished" and state == "failed":
+            return "skipped (state: failed, rerun=unfinished)"
+        return DONE if state == "completed" and rerun != "all" else ""
 
     @property
     def differing(self) -> tuple[str, ...]:
@@ -114,55 +192,54 @@ class Job:
         return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{sha256(name.encode()).hexdigest()[:6]}"
 
 
-def open_run(job: Job) -> RunDirectory | None:
-    """Lock the run directory of a job; None, with a log line, if `rerun` skips the job.
+def open_run(job: Job) -> Run | None:
+    """Lock the run of a job; None, with a log line, if it is left as it is.
 
     Raises:
         BeingWritten: another process is at work on this run.
-        FileNotFoundError, ValueError: see `Job.due`.
+        FileNotFoundError, ValueError: see `Job.reason_to_skip`.
     """
-    run = RunDirectory(job.folder)
+    run = Run(job.folder)
     if not is_rank_zero():
         return run
-    if due := job.due(run):  # so that skipping needs no lock
+    if not (reason := job.reason_to_skip(run)):  # so that skipping needs no lock
         run.hold()
         try:
-            due = job.due(run)  # another process may have completed it meanwhile
+            reason = job.reason_to_skip(run)  # another process may have completed it meanwhile
         except BaseException:
             run.close()
             raise
-    if not due:
-        leave(run)
+    if reason:
+        leave(run, reason)
         return None
-    for difference in run.unlike.splitlines():
-        log.warning("rerun: %s: %s", difference, run.path)
-    if run.status == DAMAGED:
-        log.warning("interrupted: %s cannot be read", run.path / RUN)
+    for difference in run.problem.splitlines():
+        log.warning("rerun: %s: %s", difference, run.folder)
+    if run.state == DAMAGED:
+        log.warning("interrupted: %s cannot be read", run.folder / RUN)
     return run
 
 
-def leave(run: RunDirectory) -> None:
-    """Leave a run that is not due as it is; a log line says why."""
+def leave(run: Run, reason: str) -> None:
+    """Leave a run as it is; a log line says why."""
     run.close()
     run.remove_chunks()
-    log.info("%s: %s", run.skip, run.path)
+    log.info("%s: %s", reason, run.folder)
 
 
-def _unlike(run: RunDirectory, record: Mapping[str, Any], job: Job) -> str:
+def _unlike(run: Run, job: Job) -> str:
     """Describe how a completed run differs from its job; empty if it does not.
 
     The name of a directory is no proof of what is in it: a run may have been copied there, or made to write there.
     """
-    plan, _, digests = job.shared.job(job.settings, job.folder)
+    job = job.identified()
+    digests, classifier = job.shared.digests(job.settings.output_root), job.networks[CLASSIFIER]
     try:
-        before = Plan.recorded(run.path, record)
-        unlike = [*differences(before, plan, digests), *run_files.digest_differences(run.path, record, digests)]
+        unlike = [*job.differences(run.record), *run_files.digest_differences(run.folder, run.record, digests)]
     except FileNotFoundError:
-        if run.look()["state"] == "completed":
+        if run.look().state == "completed":
             raise
         return ""  # another process measures it again
-    classifier = plan.network_keys[CLASSIFIER]
-    if classifier.is_given and classifier.weights != before.network_keys[CLASSIFIER].weights:
+    if classifier.is_given and classifier.weights != run.record[CHECKPOINTS][CLASSIFIER]:
         from dovision.models.checkpoint import read_checkpoint  # with torchvision
 
         read_checkpoint(classifier.path)  # raises if missing or damaged, before a completed run is given up for it

@@ -10,7 +10,7 @@ from dovision import checks
 from dovision.config import settings as settings_of
 from dovision.config.component_names import check_stored, configuration_folder
 from dovision.config.settings import EvaluateSettings, ViewSettings
-from dovision.identity.plans import AUTOENCODER, CHECKPOINTS, CLASSIFIER
+from dovision.identity.dependencies import AUTOENCODER, CHECKPOINTS, CLASSIFIER
 from dovision.interfaces import Images
 from dovision.io.files import sha256
 from dovision.io.text_files import read_yaml

@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import Logger
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.config.sources import without_values
-from dovision.identity.plans import reads_code
+from dovision.identity.dependencies import reads_code
 from dovision.identity.provenance import peak_memory, provenance
 from dovision.io.outcomes import JobFailed, PartialRun
 from dovision.io.process_state import freeing_memory, is_rank_zero, isolated
@@ -28,15 +28,14 @@ from dovision.jobs.job import Job
 from dovision.models.checkpoint import read_checkpoint
 from dovision.report.loggers import closing_loggers, make_loggers
 from dovision.report.uploader import log_run
-from dovision.results.run_directory import BeingWritten, RunDirectory
-from dovision.results.run_record import MODEL
+from dovision.results.run_record import MODEL, OUTDATED, BeingWritten, Run
 from dovision.training.trainer import limits, limits_in_words
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def running(run: RunDirectory, job: Job) -> Iterator[list[Logger]]:
+def running(run: Run, job: Job) -> Iterator[list[Logger]]:
     """Record a run from `running` to its end, with its log, wall time and peak memory.
 
     The configured loggers receive the configuration, what a completed run shows, and the end in any case. The process
@@ -58,22 +57,22 @@ def running(run: RunDirectory, job: Job) -> Iterator[list[Logger]]:
         started = {"seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
         origin = {**provenance(), **started, "tags": _tags(record), "group": job.group}
         limited = limits(settings.trainer)
-        afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"
+        afresh = bool(limited) or settings.rerun == "all" or run.state in ("completed", OUTDATED)
         run.start(record, job.overrides, origin, afresh=afresh)
         with (
-            log_file(run.path / "run.log", record),
+            log_file(run.folder / "run.log", record),
             _logged(run, job) as loggers,
             _recorded(run, limited),
             freeing_memory(),
             isolated(settings.seed, settings.threads),
             Stop(),
         ):
-            log.info("run %s", run.path)
+            log.info("run %s", run.folder)
             yield loggers
 
 
 @contextmanager
-def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
+def _recorded(run: Run, limited: Mapping[str, Any]) -> Iterator[None]:
     """Record the end of a run, however it ends; under limits of the trainer it is at most partial."""
     started = time.monotonic()
 
@@ -85,39 +84,39 @@ def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
         if limited:
             reason = f"limited by {limits_in_words(limited)}"
             run.leave_partial(reason, {**spent(), "limits": dict(limited)})
-            log.warning("partial, not a result (%s): %s", reason, run.path)
+            log.warning("partial, not a result (%s): %s", reason, run.folder)
         else:
             run.complete(spent())
-            log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
+            log.info("completed in %.0f s: %s", time.monotonic() - started, run.folder)
     except BeingWritten:
         raise
     except PartialRun as lost:
-        log.error("partial: %s; the same command resumes: %s", lost, run.path)
+        log.error("partial: %s; the same command resumes: %s", lost, run.folder)
         run.leave_partial(str(lost), spent())
-        raise JobFailed(str(run.path)) from lost
+        raise JobFailed(str(run.folder)) from lost
     except (Exception, SystemExit) as error:
         log.error("failed: %s", error_text(error))
         run.fail(error, spent())
-        log.error("the traceback is in %s", run.path / "run.json")
-        raise JobFailed(str(run.path)) from error
+        log.error("the traceback is in %s", run.folder / "run.json")
+        raise JobFailed(str(run.folder)) from error
     except BaseException as stopped:
         reason = f"stopped by {type(stopped).__name__}"
         if isinstance(stopped, Stopped):
             reason, stopped.reported = str(stopped), True
-        log.warning("interrupted: %s; the same command resumes: %s", reason, run.path)
+        log.warning("interrupted: %s; the same command resumes: %s", reason, run.folder)
         with suppress(OSError):  # what cannot be recorded is seen from the lock, which nobody holds any more
             run.interrupt(reason, spent())
         raise
 
 
 @contextmanager
-def _logged(run: RunDirectory, job: Job) -> Iterator[list[Logger]]:
+def _logged(run: Run, job: Job) -> Iterator[list[Logger]]:
     """Context of a run's loggers, which receive its figures if it is completed."""
     loggers = loggers_of(job, "evaluate")
     with closing_loggers(loggers):
         yield loggers
         if run.state == "completed":
-            log_run(loggers, run.path)
+            log_run(loggers, run.folder)
 
 
 def loggers_of(job: Job, job_type: str) -> list[Logger]:

@@ -26,7 +26,7 @@ from dovision.jobs.command import Command, current, warn_of_unused
 from dovision.jobs.job import Job, leave, plugin
 from dovision.jobs.sweep import Sweep
 from dovision.results.image_ranges import sorted_ranges
-from dovision.results.run_directory import DONE, RunDirectory
+from dovision.results.run_record import DONE, Run
 
 log = logging.getLogger(__name__)
 MASK_FILES = "dovision.interventions.mask_files.MaskFiles"
@@ -87,10 +87,10 @@ class SweepStart(Start):
             job_return.cfg = job_return.hydra_cfg = None
 
     def _check_job(self, job: Job) -> None:
-        settings, run = job.settings, RunDirectory(job.folder)
+        settings, run = job.settings, Run(job.folder)
         looks = not settings.dry_run and is_rank_zero()
-        if looks and not job.due(run):
-            leave(run)
+        if looks and (reason := job.reason_to_skip(run)):
+            leave(run, reason)
             warn_of_unused([job])
             sys.exit(0)
         self.command.check(job)
@@ -119,13 +119,14 @@ class SweepStart(Start):
                 raise ValueError("dry_run needs Hydra's basic sweeper, since others choose their jobs as they go.")
             self.command.sweep = Sweep(config, None)
             return
-        runs: dict[Path, RunDirectory] = {}
+        runs, reasons = dict[Path, Run](), list[str]()
         opened = set[str]()
 
         def check(job: Job, here: bool) -> None:
             if not config.dry_run:
-                run = runs[job.folder] = RunDirectory(job.folder)
-                if not job.due(run) and run.skip == DONE:
+                run = runs[job.folder] = Run(job.folder)
+                reasons.append(job.reason_to_skip(run))
+                if reasons[-1] == DONE:
                     run.remove_chunks()
                     return
             self.command.check(job, here)
@@ -138,7 +139,7 @@ class SweepStart(Start):
         _check_roots(jobs)
         words = {word.replace("\\", "").partition("=") for job in jobs for word in job.overrides}
         sorted_ranges(value for key, _, value in words if key == "evaluation.images" and ":" in value)
-        is_done = all(run.skip == DONE for run in runs.values())
+        is_done = {*reasons} == {DONE}
         self.command.sweep = Sweep(config, jobs, runs, is_done)
         if is_done:
             log.info("all %d jobs are completed already; none is started", len(jobs))

@@ -21,9 +21,8 @@ from dovision.io.text_files import make_folder, read_json
 from dovision.jobs.closing import next_command, print_closing
 from dovision.jobs.job import BASIC, Job, plugin
 from dovision.results import sweep_summary
-from dovision.results.run_directory import DAMAGED, MISSING, OUTDATED, RunDirectory
 from dovision.results.run_files import RUN
-from dovision.results.run_record import Run
+from dovision.results.run_record import DAMAGED, MISSING, OUTDATED, Run
 from dovision.results.sweep_summary import ended, look_at
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class Sweep:
     Args:
         config: of the sweep.
         jobs: None if they are chosen as the sweep goes.
-        runs: by folder, each asked whether it is due; empty of jobs that are chosen as the sweep goes.
+        runs: by folder, as they are before the sweep; empty of jobs that are chosen as the sweep goes.
         is_done: all jobs are completed; the sweep only shows them, also where nothing can be written.
     """
 
@@ -47,7 +46,7 @@ class Sweep:
         self,
         config: DictConfig,
         jobs: Sequence[Job] | None,
-        runs: Mapping[Path, RunDirectory] = MappingProxyType({}),
+        runs: Mapping[Path, Run] = MappingProxyType({}),
         is_done: bool = False,
     ) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
@@ -56,12 +55,12 @@ class Sweep:
         words = [word for path in given for word in ("--config-dir", path)]
         self._program = shlex.join([sweep_summary.PROGRAM, *words])  # to repeat a job, before its overrides
         self._jobs = jobs
-        self._outdated = {folder: run.unlike for folder, run in runs.items() if run.unlike}
-        self._started = {folder: look_at(folder).get("started") for folder in self._outdated}
+        self._outdated = {folder: run.problem for folder, run in runs.items() if run.state == OUTDATED}
+        self._started = {folder: runs[folder].record.get("started") for folder in self._outdated}
         self._is_done = is_done
         if not is_done:
             make_folder(self.folder, setting="output_root")
-        completed = {folder for folder, run in runs.items() if run.skip and run.status == "completed"}
+        completed = {folder for folder, run in runs.items() if run.state == "completed" and self.rerun != "all"}
         self._progress = Progress(jobs or (), completed, bars=plugin(config, "launcher") == BASIC)
         self._progress.__enter__()
 
@@ -71,12 +70,12 @@ class Sweep:
         if self._jobs is not None:
             return self._jobs
         folders = sorted(path.parent for path in self.folder.glob(f"*/{RUN}"))
-        overrides = [tuple(look_at(folder).get("overrides", ())) for folder in folders]
+        overrides = [look_at(folder).overrides for folder in folders]
         return [Job(*job) for job in zip(folders, overrides, itertools.repeat(None), range(len(folders)))]
 
     def unfinished(self) -> int:
         """Number of jobs neither completed nor failed, after waiting for running ones."""
-        while "running" in (states := [look_at(job.folder)["state"] for job in self.jobs]):
+        while "running" in (states := [look_at(job.folder).state for job in self.jobs]):
             time.sleep(AT_WORK)
         outdated = sum(self._is_outdated(job.folder) for job in self.jobs)
         return outdated + sum(state in (MISSING, DAMAGED, "interrupted") for state in states)
@@ -110,7 +109,7 @@ class Sweep:
 
     def _is_outdated(self, folder: Path) -> bool:
         """Return whether a run outdated at the sweep's start has not been restarted."""
-        return folder in self._outdated and look_at(folder).get("started") == self._started[folder]
+        return folder in self._outdated and look_at(folder).record.get("started") == self._started[folder]
 
 
 class Progress:

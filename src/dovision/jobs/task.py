@@ -26,7 +26,7 @@ from dovision.jobs.job import Job, plain_overrides
 from dovision.jobs.jobs import check_devices
 from dovision.jobs.keys import drop_unselected
 from dovision.jobs.launch import chdir_to, quieten, this_process, watched
-from dovision.results.run_directory import BeingWritten, RunDirectory
+from dovision.results.run_record import BeingWritten, Run
 
 log = logging.getLogger(__name__)
 Story = Callable[[Job], float | None]  # of a command, to the number that its job asks to be optimized
@@ -76,14 +76,14 @@ class JobTask:
         """Run a job and return its optimised metric; nan if it fails, which no sweeper selects."""
         if not _has_run_directory():
             return self._run(config)
-        run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
+        run = Run(Path(HydraConfig.get().runtime.output_dir))
         try:
             check_devices(config)
             return self._run(config)
         except JobFailed:
             pass
         except BeingWritten:
-            log.info("skipped: locked by another process: %s", run.path)
+            log.info("skipped: locked by another process: %s", run.folder)
         except (Exception, SystemExit) as error:  # before the run was started, or from its very end
             log.error("failed: %s", error_text(error))
             self._record(run, config, error)
@@ -97,11 +97,11 @@ class JobTask:
             job = command.check(command.job(config, hydra))
         return self.story(job)
 
-    def _record(self, run: RunDirectory, config: DictConfig, error: BaseException) -> None:
+    def _record(self, run: Run, config: DictConfig, error: BaseException) -> None:
         """Record an error from outside the run."""
         overrides = plain_overrides(HydraConfig.get(), "task")
         try:
-            if run.state != "completed":
+            if run.look().state != "completed":
                 run.start(recorded(drop_unselected(self.command, config, overrides)), overrides, {})
                 run.fail(error)
         except (OSError, ValueError) as second:  # such as that of a full disk, which may be the first one, too

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import Logger
 from dovision import checks
 from dovision.config.settings import TrainSettings, to_dict
 from dovision.identity.code import software
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER, NetworkKey, callbacks_of_fit
+from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER, callbacks_of_fit
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder
 from dovision.jobs import session
@@ -19,7 +19,8 @@ from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.models.conv_autoencoder import insert
 from dovision.report.loggers import closing_loggers
-from dovision.training import checkpointing, data_module, fit_callbacks, fitting, model_cache
+from dovision.training import checkpointing, data_module, fit_callbacks, fitting
+from dovision.training.model_cache import FitResult, FittedModel, check_fits, read_or_fit
 from dovision.training.trainer import NamedLogger, limits, make_trainer
 from dovision.types import Preprocessing
 
@@ -39,49 +40,55 @@ def train_networks(job: Job) -> float | None:
     make_folder(settings.output_root, setting="output_root")
     loggers = session.loggers_of(job, "train")
     with closing_loggers(loggers), DISPLAY.job(["data", CLASSIFIER, *([AUTOENCODER] if settings.autoencoder else [])]):
-        networks = model_cache.Networks(job.shared, settings, job.folder)
-        scores: dict[str, float] = {}
-        for name in networks.plan.network_keys:
+        job, fitted, scores = job.identified(), dict[str, FittedModel](), dict[str, float]()
+        for name in job.networks:
             DISPLAY.step(name)
-            fitted = fitted_network(settings, networks, name, loggers, again=settings.rerun == "all")
-            log.info("%s %s: %s", name, fitted.path, checkpointing.scores_text(fitted.scores))
-            scores |= {
-                score if name == CLASSIFIER else f"{name}/{score}": value for score, value in fitted.scores.items()
-            }
+            job, fitted[name] = fitted_network(job, name, fitted, loggers, again=settings.rerun == "all")
+            log.info("%s %s: %s", name, fitted[name].path, checkpointing.scores_text(fitted[name].scores))
+            prefix = "" if name == CLASSIFIER else f"{name}/"
+            scores |= {f"{prefix}{score}": value for score, value in fitted[name].scores.items()}
     if settings.optimized_metric is None:
         return None
     return scores[checks.choice("optimized_metric", settings.optimized_metric, scores)]
 
 
 def fitted_network(
-    settings: TrainSettings,
-    networks: model_cache.Networks,
-    name: str,
-    loggers: Sequence[Logger] = (),
-    again: bool = False,
-) -> model_cache.FittedModel:
+    job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequence[Logger] = (), again: bool = False
+) -> tuple[Job, FittedModel]:
     """Read a network of a job, fitted before unless it is given or cached; the classifier comes first.
 
-    Of all processes that want a network one fits it, and the others wait.
+    Of all processes that want a network one fits it, and the others wait. The images of a dataset without labels take
+    the classes of a classifier that is not fitted to them.
 
     Args:
+        job: identified.
+        name: of the network.
+        fitted: the networks before it, by name.
+        loggers: of its fit.
         again: fit it even if it is found.
+
+    Returns:
+        The job with its weights, and the network.
 
     Raises:
         ValueError: the checkpoint's classes or image shape are not the dataset's; files have changed during the fit.
     """
-    return networks.read(name, lambda: _fit(settings, networks, name, loggers), limits(settings.trainer), again)
+    key = job.networks[name]
+    model = read_or_fit(key, job.settings, fitted, lambda: _fit(job, name, fitted, loggers), again)
+    if not key.fits:
+        job.images.take_classes(model.classifier.task)
+        check_fits(model, job.images.task, job.images.shape)
+    return job.with_weights(name, model.weights), model
 
 
-def _fit(
-    settings: TrainSettings, networks: model_cache.Networks, name: str, loggers: Sequence[Logger]
-) -> model_cache.FitResult:
+def _fit(job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequence[Logger]) -> FitResult:
     """Fit a network to the training images, and return it with its best epoch's weights and the record of the fit.
 
     A fit that was stopped goes on after its last whole epoch, to the same bytes. Without epochs the network is scored
     as it comes.
     """
-    key, images, of_classifier = networks.plan.network_keys[name], networks.images, name == CLASSIFIER
+    settings: TrainSettings = job.settings
+    folder, images, of_classifier = job.networks[name].path.parent, job.images, name == CLASSIFIER
     fit: Any = settings.training.classifier if of_classifier else settings.training.autoencoder
     start = settings.ckpt_path if of_classifier else None
 
@@ -99,7 +106,7 @@ def _fit(
         network = fitting.laid_out(settings.model.make())
         module = fitting.classifier_module(fit, network)
     else:
-        reference = networks.fitted[CLASSIFIER].classifier
+        reference = fitted[CLASSIFIER].classifier
         network = fitting.laid_out(insert(reference, settings.code_of.make(), images.shape))
         module = fitting.autoencoder_module(fit, reference, network)
     module.save_hyperparameters({"training": to_dict(fit, record=True), "seed": settings.seed}, logger=False)
@@ -108,9 +115,9 @@ def _fit(
 
     loggers = loggers if of_classifier else [NamedLogger(name, logger) for logger in loggers]
     configured = callbacks_of_fit(settings.callbacks, monitors=of_classifier)
-    callbacks = fit_callbacks.make_callbacks(configured, key.path.parent, has_loggers=bool(loggers))
+    callbacks = fit_callbacks.make_callbacks(configured, folder, has_loggers=bool(loggers))
     best_by = fit_callbacks.best_by(callbacks, module.best_by)
-    epochs = checkpointing.Epochs(key.path.parent, *best_by, software())
+    epochs = checkpointing.Epochs(folder, *best_by, software())
 
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
     trainer = make_trainer(settings.trainer, [*callbacks, epochs], loggers, max_epochs=fit.epochs, **one_device)
@@ -124,20 +131,13 @@ def _fit(
 
     height, width = images.shape[1:]
     network.preprocessing = Preprocessing(height, images.resize) if height == width else None
-    _check_unchanged(networks, key)
-    record = {"seed": settings.seed, "data": images.fingerprint, "limits": limits(settings.trainer), "scores": scores}
-    return network, record
-
-
-def _check_unchanged(networks: model_cache.Networks, key: NetworkKey) -> None:
-    """Refuse, and give up, a fit whose data, or files that its settings name, have changed since it was planned."""
-    if networks.images.files is None:  # opening them once more may take long
-        return
-    if networks.plan_of_now().network_keys[key.name].path != key.path:
-        (key.path.parent / checkpointing.EPOCH_FILE).unlink(missing_ok=True)
+    if images.files is not None and job.identified().networks[name].path.parent != folder:  # else opening may take long
+        (folder / checkpointing.EPOCH_FILE).unlink(missing_ok=True)
         raise ValueError(
             "the files that a fit reads must stay as they are until it ends, got others. Run the same command again."
         )
+    record = {"seed": settings.seed, "data": images.fingerprint, "limits": limits(settings.trainer), "scores": scores}
+    return network, record
 
 
 main = hydra_main("train", train_networks)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from dovision.config.settings import EvaluateSettings, TrainSettings
-from dovision.identity.plans import reads_code
+from dovision.identity.dependencies import reads_code
 
 
 class Consumer(NamedTuple):

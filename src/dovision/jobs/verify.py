@@ -13,16 +13,15 @@ import pandas as pd
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, VerifySettings
 from dovision.identity.code import software
-from dovision.identity.plans import CLASSIFIER, DATA, surroundings
+from dovision.identity.dependencies import CLASSIFIER, DATA, surroundings
 from dovision.identity.provenance import provenance
 from dovision.identity.samples import evaluated_samples
-from dovision.interfaces import Images
+from dovision.interfaces import Classifier, Images
 from dovision.io.files import sha256
 from dovision.io.outcomes import JobFailed
 from dovision.io.process_state import isolated
 from dovision.io.progress import DISPLAY
 from dovision.jobs.evaluation_callbacks import (
-    EvaluationInputs,
     effect_evaluation,
     evaluation_data,
     map_evaluation,
@@ -61,34 +60,34 @@ def verify_run(command: Job) -> None:
         JobFailed: files or rows differ.
         RowsUnchecked: else, no row of some tables was compared.
     """
-    settings: VerifySettings = command.settings
-    run = recorded_run(settings.run)
+    options: VerifySettings = command.settings
+    run = recorded_run(options.run)
     if run.state != "completed":
         raise ValueError(f"run must be completed, got {run.folder}, which is {run.state}.")
     unlike = digest_differences(run.folder, run.record)
     print(f"{len(run.record.get(DIGESTS, {}))} files recorded, {len(unlike)} of them changed since")
     print("".join(f"  {difference}\n" for difference in unlike), end="")
-    job = _settings_of(run, settings)
-    steps = ["data", *(["detector fits", "adaptive attack"] if job.detector else [])]
-    with DISPLAY.job(steps), isolated(job.seed, job.threads), TemporaryDirectory() as folder:
-        networks = recorded_networks(run, job, run.record["checkpoint_files"])
-        images = _images(run, job, networks)
+    settings = _settings_of(run, options)
+    steps = ["data", *(["detector fits", "adaptive attack"] if settings.detector else [])]
+    with DISPLAY.job(steps), isolated(settings.seed, settings.threads), TemporaryDirectory() as folder:
+        networks = recorded_networks(run, settings, run.record["checkpoint_files"])
+        images = _images(run, settings, networks)
         weights = [model.weights for model in networks.values()]
         print(f"weights {', '.join(weights)} and data {images.fingerprint[:12]} found")
         now = {**provenance(), **software()}
         print(f"then: {_machine(run.record)}\nnow:  {_machine(now)}", flush=True)
         classifier = networks[CLASSIFIER].classifier
         classifier.coded = tuple(model.classifier for name, model in networks.items() if name != CLASSIFIER)
-        samples = evaluated_samples(job.evaluation, images)
-        inputs = EvaluationInputs(Path(folder), images, samples, classifier, recorded=run.folder)
-        seed = secrets.randbits(32) if settings.seed is None else settings.seed
-        share = ImageShare(images, job.evaluation.batch_size, settings.share, seed)
-        measured, remainder = _measure_again(job, inputs, share)
-        agreement = Agreement(run.folder, settings.tolerance, settings.attacked_tolerance)
+        samples = evaluated_samples(settings.evaluation, images)
+        job = Job(Path(folder), (), settings, images=images, samples=samples)
+        seed = secrets.randbits(32) if options.seed is None else options.seed
+        share = ImageShare(images, settings.evaluation.batch_size, options.share, seed)
+        measured, remainder = _measure_again(job, classifier, share, run.folder)
+        agreement = Agreement(run.folder, options.tolerance, options.attacked_tolerance)
         agreement.of_tables(Path(folder), remainder)
-        agreement.of_derived(Path(folder), bool(job.detector), job.detection.reference)
+        agreement.of_derived(Path(folder), bool(settings.detector), settings.detection.reference)
     print(
-        f"{measured} of {len(samples)} images measured again (share {settings.share:g}, seed {seed}): rows forged in "
+        f"{measured} of {len(samples)} images measured again (share {options.share:g}, seed {seed}): rows forged in "
         f"{FORGED:.0%} of the batches are found with probability {share.power:.2f}"
     )
     table = pd.DataFrame(agreement.rows)
@@ -103,25 +102,25 @@ def verify_run(command: Job) -> None:
         raise RowsUnchecked(str(run.folder))
 
 
-def _measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, share: ImageShare) -> tuple[int, Remainder]:
+def _measure_again(job: Job, classifier: Classifier, share: ImageShare, recorded: Path) -> tuple[int, Remainder]:
     """Write tables of a share of a run's images as its evaluation does; return how many, and the samples left out.
 
     Detectors are fitted to, and score, what the run has recorded of all images; of the share it is read again.
     """
-    evaluation, images = settings.evaluation, inputs.images
-    samples = share.drawn(inputs.samples)
+    settings: EvaluateSettings = job.settings
+    samples = share.drawn(job.samples)
     intervention = settings.intervention.make()
-    intervention.bind(images, evaluation.split)
-    effects = effect_evaluation(settings, inputs, intervention, settings.attack.make())
-    maps = map_evaluation(settings, inputs)
+    intervention.bind(job.images, settings.evaluation.split)
+    effects = effect_evaluation(job, classifier, intervention, settings.attack.make())
+    maps = map_evaluation(job, classifier)
     trainer = make_trainer(settings.trainer, [effects, *maps], enable_checkpointing=False)
-    data = evaluation_data(settings, images, samples)
-    trainer.test(ClassifierUnderTest(inputs.classifier), datamodule=data, verbose=False)
-    write_objects(inputs.folder, images, evaluation.split, samples, bool(maps))
-    remainder = Remainder({*inputs.samples}.difference(samples))
+    data = evaluation_data(job, samples)
+    trainer.test(ClassifierUnderTest(classifier), datamodule=data, verbose=False)
+    write_objects(job, samples)
+    remainder = Remainder({*job.samples}.difference(samples))
     if not settings.detector:  # a dataset may then lack a validation split
         return len(samples), remainder
-    run_detection(settings, inputs, (), share)
+    run_detection(job, classifier, (), share, recorded)
     most = settings.detection
     firsts = [(VAL, most.val_images), (TEST, most.test_images), (TEST, most.adaptive.images)]
     undrawn = ({*(first := share.first(*of))}.difference(share.drawn(first)) for of in firsts)

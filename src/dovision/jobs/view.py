@@ -9,14 +9,13 @@ from contextlib import suppress
 
 from dovision import checks
 from dovision.config.settings import ViewSettings
-from dovision.identity.shared import Shared
 from dovision.io.progress import DISPLAY
 from dovision.io.signals import Stopped
 from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.jobs.recorded_runs import of_run, of_settings
 from dovision.jobs.train import fitted_network
-from dovision.training.model_cache import Networks
+from dovision.training.model_cache import FittedModel
 from dovision.view.opened_network import OpenedNetwork
 from dovision.view.server import LOOPBACK, application
 from dovision.view.view_session import ViewSession
@@ -46,7 +45,7 @@ def view(job: Job) -> None:
         worker.pause()
 
     with DISPLAY.job(["data", "classifier"]):
-        session = ViewSession(worker.ask(lambda: open_network(settings)), pause, worker.begin)
+        session = ViewSession(worker.ask(lambda: open_network(job)), pause, worker.begin)
     local = settings.host in LOOPBACK
     token = secrets.token_urlsafe(24)
     app = application(session, worker, token, LOOPBACK if local else ("*",))
@@ -64,17 +63,19 @@ def view(job: Job) -> None:
             server.run(sockets=[listener])
 
 
-def open_network(settings: ViewSettings) -> OpenedNetwork:
+def open_network(job: Job) -> OpenedNetwork:
     """Open the network and images of dovision-view; fitted if necessary.
 
     Raises:
         FileNotFoundError, ValueError: as of `of_run`, or as dovision-evaluate refuses such settings.
     """
+    settings: ViewSettings = job.settings
     if settings.run is not None:
         return of_run(settings.run, settings.split, settings.trust_checkpoint)
-    networks = Networks(Shared(), settings, settings.output_root)
-    fitted = {name: fitted_network(settings, networks, name) for name in [*networks.plan.network_keys]}
-    return of_settings(settings, networks.images, fitted)
+    job, fitted = job.identified(), dict[str, FittedModel]()
+    for name in job.networks:
+        job, fitted[name] = fitted_network(job, name, fitted)
+    return of_settings(settings, job.images, fitted)
 
 
 def listening(host: str, port: int) -> socket.socket:

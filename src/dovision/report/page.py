@@ -31,7 +31,6 @@ from dovision.results.effect_findings import norm_of
 from dovision.results.factors import factor_heads, flattened, level_texts, natural, split
 from dovision.results.finding import HEADLINE_METRICS, NOTHING, finding
 from dovision.results.headline_numbers import result_texts, results_frame
-from dovision.results.reported import REPORTED, comparison
 from dovision.results.run_files import RUN
 from dovision.results.run_findings import by_question, run_findings
 from dovision.results.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
@@ -46,11 +45,10 @@ _NOT_LISTED = (
     "exception",
     "reason",
     "checkpoint_files",
-    REPORTED,
     DIGESTS,
     MODEL,
 )
-_ELSEWHERE = ("output_root", "note", "reported")  # settings, those above are facts
+_ELSEWHERE = ("output_root", "note")  # settings, those above are facts
 _OF_HYDRA = ("._partial_", "._convert_", "._recursive_")
 _WORDS = {"True": "yes", "False": "no"}
 _COLUMN = 5.5  # inches; a wider figure takes the whole width
@@ -182,8 +180,6 @@ def render_page(
         headlines=_heads(results, HEADLINE_METRICS),
         quality=_heads(results, QUALITY),
         meaning=MEANING,
-        reported={run.label: run.record[REPORTED] for run in completed if run.record.get(REPORTED)},
-        comparison=comparison,
         results_link=_link(results),
         interval=BOTH_INTERVALS,
         notes=[note for note in (*notes, *_notes(completed), missing_intervals(results)) if note],

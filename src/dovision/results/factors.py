@@ -11,7 +11,7 @@ import pandas as pd
 from dovision.results.display_names import setting_name, setting_text, value_text
 
 SEED_KEY = "seed"
-NO_FACTORS = ("output_root", "rerun", "threads", "num_workers", "logger", "note", "reported")
+NO_FACTORS = ("output_root", "rerun", "threads", "num_workers", "logger", "note")
 _GROUPS = ("attack", "autoencoder", "dataset", "intervention", "model")  # of which an override names the component
 
 

@@ -16,9 +16,8 @@ from dovision.io.atomic import replacing
 from dovision.io.text_files import write_text
 from dovision.results.display_names import metric_head
 from dovision.results.image_ranges import join_ranges
-from dovision.results.run_directory import DAMAGED, RunDirectory
 from dovision.results.run_files import RUN
-from dovision.results.run_record import Run, read_config
+from dovision.results.run_record import DAMAGED, Run, read_config
 from dovision.results.schemas import METRICS, read_summary
 from dovision.results.summary import label_counts
 from dovision.results.sweep_findings import by_factors, pivots, sweep_findings
@@ -30,12 +29,12 @@ GOOD, PROGRAM = "completed", "dovision-evaluate"
 _PIVOTS = 3  # headline numbers that have a table by factors
 
 
-def look_at(folder: Path) -> dict[str, Any]:
-    """The record of a run with its state of now; `RunDirectory.look`, "damaged" also if it cannot be read."""
+def look_at(folder: Path) -> Run:
+    """A run as it is now; `Run.look`, "damaged" also if it cannot be read."""
     try:
-        return RunDirectory(folder).look()
+        return Run(folder).look()
     except OSError:
-        return {"state": DAMAGED}
+        return Run(folder, state=DAMAGED)
 
 
 def ended(number: int, overrides: Sequence[str], folder: Path, config: Mapping[str, Any] = MappingProxyType({})) -> Run:
@@ -44,15 +43,15 @@ def ended(number: int, overrides: Sequence[str], folder: Path, config: Mapping[s
     Args:
         config: of a job that has not started, and has left none.
     """
-    record = look_at(folder)
-    state, summary = str(record["state"]), dict[str, Any]()
-    problem = _reason(state, record)
+    run = look_at(folder)
+    state, summary = run.state, dict[str, Any]()
+    problem = _reason(state, run.record)
     try:
         if state == GOOD:
             summary = read_summary(folder)
     except (ValueError, OSError) as error:
         state, problem = DAMAGED, str(error)
-    record["overrides"] = [*overrides]
+    record = {**run.record, "overrides": [*overrides]}
     return Run(folder, str(number), state, record, read_config(folder) or config, summary, problem)
 
 

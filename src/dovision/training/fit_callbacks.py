@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint
 
 from dovision.config.component import Component, make_each
-from dovision.identity.plans import callbacks_of_fit
+from dovision.identity.dependencies import callbacks_of_fit
 from dovision.training.schedule import check_monitor
 
 log = logging.getLogger(__name__)

@@ -17,9 +17,8 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from dovision import checks
 from dovision.config.component import Component
 from dovision.config.settings import TrainSettings
+from dovision.identity.dependencies import CLASSIFIER, FOREIGN_WEIGHTS, NetworkKey
 from dovision.identity.digests import stat_files
-from dovision.identity.plans import CLASSIFIER, FOREIGN_WEIGHTS, NetworkKey, Plan
-from dovision.identity.shared import Shared
 from dovision.interfaces import Classifier, Images
 from dovision.io import files
 from dovision.io.atomic import remove_partial
@@ -30,7 +29,7 @@ from dovision.results.run_record import MODEL
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fitting import laid_out
 from dovision.training.foreign import given_network
-from dovision.training.trainer import limits_in_words
+from dovision.training.trainer import limits, limits_in_words
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
@@ -57,72 +56,47 @@ class Architecture(NamedTuple):
     trusted: bool = False  # a file may name any function that can be imported, which is then run
 
 
-class Networks:
-    """Fitted networks of a job by name; `plan` knows the weights of these.
+def read_or_fit(
+    key: NetworkKey,
+    settings: TrainSettings,
+    fitted: Mapping[str, FittedModel],
+    fit: Callable[[], FitResult],
+    again: bool = False,
+) -> FittedModel:
+    """Read a network of a job, fitted before unless it is given or cached; concurrent processes wait.
 
-    The images of a dataset without labels take the classes of a classifier that is not fitted to them.
+    Random numbers of a fit begin from the seed, and change none of the job's.
+
+    Args:
+        key: of the network.
+        settings: of the job.
+        fitted: the networks before it, by name.
+        fit: fits the network.
+        again: fit it even if it is cached.
     """
-
-    def __init__(self, shared: Shared, settings: TrainSettings, run_dir: Path) -> None:
-        self._shared, self._settings = shared, settings
-        self.plan, self.images, self._digests = shared.job(settings, run_dir)
-        self.fitted: dict[str, FittedModel] = {}
-
-    def plan_of_now(self) -> Plan:
-        """Plan of the files as they are now."""
-        return self._shared.job(self._settings, self.plan.run_dir)[0]
-
-    def read(
-        self,
-        name: str,
-        fit: Callable[[], FitResult],
-        limited: Mapping[str, Any],
-        again: bool = False,
-    ) -> FittedModel:
-        """Read a network of the job, fitted before unless it is given or cached; concurrent processes wait.
-
-        Random numbers of a fit begin from the seed, and change none of the job's.
-
-        Args:
-            fit: fits the network.
-            limited: limits of the trainer, under which a fit is no result.
-            again: fit it even if it is cached.
-
-        Raises:
-            ValueError: its weights are given, and its classes or image shape are not the dataset's.
-        """
-        key, settings = self.plan.network_keys[name], self._settings
-        architecture = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint)
-        if key.is_given:
-            return self._add(name, read_model(key.path, architecture, given=True))
-        of_classifier, folder = name == CLASSIFIER, key.path.parent
-        model = settings.model.record() if of_classifier else self.fitted[CLASSIFIER].model
-        autoencoder = None if of_classifier else settings.code_of.record()
-        folder.mkdir(parents=True, exist_ok=True)
-        with Lock(folder / "lock"), isolate_rng():
-            remove_partial(folder)
-            if not again and _is_cached(key, {"model": model, "autoencoder": autoencoder}):
-                log.info("found the %s%s: %s", "fitted " if key.fits else "", name, key.path)
-            else:
-                how = "fitting" if key.fits else "taking the given weights for"
-                log.info("%s the %s: %s", how, name, key.path)
-                if key.fits and limited:
-                    log.warning("trial fit, not a result: limited by %s", limits_in_words(limited))
-                write_json(folder / _KEY_FILE, key.content)
-                pl.seed_everything(settings.seed, verbose=False)
-                network, record = fit() if key.fits else _given(settings, dict(key.content.get(FOREIGN_WEIGHTS, {})))
-                checkpoint.save_checkpoint(key.path, network, model, autoencoder, {"fit": folder.name, **record})
-            fitted = read_model(key.path, architecture)
-            (folder / EPOCH_FILE).unlink(missing_ok=True)
-        return self._add(name, fitted)
-
-    def _add(self, name: str, model: FittedModel) -> FittedModel:
-        if not self.plan.network_keys[name].fits:
-            self.images.take_classes(model.classifier.task)
-            check_fits(model, self.images.task, self.images.shape)
-        self.fitted[name] = model
-        self.plan = self.plan.with_weights(name, model.weights, self._digests)
-        return model
+    architecture, name = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint), key.name
+    if key.is_given:
+        return read_model(key.path, architecture, given=True)
+    of_classifier, folder = name == CLASSIFIER, key.path.parent
+    model = settings.model.record() if of_classifier else fitted[CLASSIFIER].model
+    autoencoder = None if of_classifier else settings.code_of.record()
+    folder.mkdir(parents=True, exist_ok=True)
+    with Lock(folder / "lock"), isolate_rng():
+        remove_partial(folder)
+        if not again and _is_cached(key, {"model": model, "autoencoder": autoencoder}):
+            log.info("found the %s%s: %s", "fitted " if key.fits else "", name, key.path)
+        else:
+            how = "fitting" if key.fits else "taking the given weights for"
+            log.info("%s the %s: %s", how, name, key.path)
+            if key.fits and (limited := limits(settings.trainer)):
+                log.warning("trial fit, not a result: limited by %s", limits_in_words(limited))
+            write_json(folder / _KEY_FILE, key.content)
+            pl.seed_everything(settings.seed, verbose=False)
+            network, record = fit() if key.fits else _given(settings, dict(key.content.get(FOREIGN_WEIGHTS, {})))
+            checkpoint.save_checkpoint(key.path, network, model, autoencoder, {"fit": folder.name, **record})
+        model_of_file = read_model(key.path, architecture)
+        (folder / EPOCH_FILE).unlink(missing_ok=True)
+    return model_of_file
 
 
 def _given(settings: TrainSettings, origin: Mapping[str, str]) -> FitResult:

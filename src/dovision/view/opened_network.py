@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER
+from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER
 from dovision.interfaces import Classifier, Images
 from dovision.propagation.site_table import SiteRow, site_shapes, site_table
 from dovision.training.model_cache import FittedModel

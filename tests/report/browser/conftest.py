@@ -56,7 +56,9 @@ def evil(write_run: Callable[..., Any], page_of: Callable[..., Path], tmp_path_f
 def many(write_run: Callable[..., Any], page_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of 400 jobs: copies of one run that differ in overrides and accuracy; every tenth failed."""
     folder = tmp_path_factory.mktemp("many")
-    first = write_run(folder / "000", ["attack=pgd", "intervention.rows=2"], grid=2, images=12, maps=1, eps=(0.2,)).path
+    first = write_run(
+        folder / "000", ["attack=pgd", "intervention.rows=2"], grid=2, images=12, maps=1, eps=(0.2,)
+    ).folder
     facts, summary = (json.loads((first / name).read_text()) for name in ("run.json", "summary.json"))
     config = (first / ".hydra" / "config.yaml").read_text()
     for number in range(400):

@@ -327,7 +327,7 @@ def test_four_hundred_jobs_are_at_hand_within_seconds(open_page, many):
 
 
 def test_a_mask_is_drawn_as_its_pixels_and_answers_to_pointing_at_them(open_page, page_of, write_run, tmp_path):
-    run = write_run(tmp_path / "sweep" / "masks", ["attack=pgd"], grid=2, images=12, maps=1, eps=(0.2,)).path
+    run = write_run(tmp_path / "sweep" / "masks", ["attack=pgd"], grid=2, images=12, maps=1, eps=(0.2,)).folder
     triangle = np.tril(np.ones((16, 16), dtype=bool))
     write_masks(run, [(0, "r0c0", triangle)])
     facts = json.loads((run / "run.json").read_text())

@@ -1,4 +1,4 @@
-"""Plan of a job: what its numbers depend on, by content, and where it writes; made once, at the door of a command."""
+"""Dependencies of a job's numbers, by content: the keys of its networks, its settings, code and files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from dovision.config.settings import EvaluateSettings, TrainSettings, to_dict
 from dovision.identity import code
 from dovision.identity.digests import files_below
 from dovision.identity.relevance import content_hash, paths_named, relevant_to_fits, settings_hash, without_irrelevant
-from dovision.identity.samples import evaluated_samples
 from dovision.interfaces import Images
 
 CLASSIFIER, AUTOENCODER = "classifier", "autoencoder"  # the networks of a run
@@ -21,7 +20,6 @@ CHECKPOINTS = "checkpoints"  # the folder of fitted networks in an output root, 
 DATA = "dataset_fingerprint"  # what run.json calls the data
 FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a run
 OF_TESTS = "dovision.measurement."  # begins the targets of callbacks that no fit gets
-_SURROUNDINGS = ("measurement", "torch", "settings", "components", "files")
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
 _OF_DATA_AND_WEIGHTS = (
     *("dataset", "checkpoint", "model", "autoencoder", "training", "augmentation", "callbacks"),
@@ -65,59 +63,6 @@ class NetworkKey:
         surroundings = {**(self.surroundings or {}), "classifier": classifier}
         path = _checkpoint(self.path.parents[1], self.path.stem, self.settings, surroundings)
         return replace(self, path=path, surroundings=surroundings, weights=_weights(path, digest))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Identity of a job by content: jobs with one `rows_key` have equal rows."""
-
-    run_dir: Path
-    data_key: str  # the fingerprint of the dataset
-    network_keys: Mapping[str, NetworkKey]  # by name, in the order in which they are fitted
-    surroundings: Mapping[str, Any]  # measurement, torch, settings, components, files: what the rows depend on besides
-    samples: tuple[int, ...] = ()  # of the images that are measured
-
-    @property
-    def origin(self) -> dict[str, Any]:
-        """Everything that the rows depend on, under run.json's names."""
-        weights = {name: network.weights for name, network in self.network_keys.items()}
-        return {**self.surroundings, DATA: self.data_key, CHECKPOINTS: weights}
-
-    @property
-    def rows_key(self) -> str:
-        """Hash of everything that the rows depend on; weights of unfitted networks count as None."""
-        return content_hash(self.origin)
-
-    def with_weights(self, name: str, weights: str, digest: Digest) -> Plan:
-        """Plan after a network is fitted or read; an autoencoder's key follows from the classifier's weights."""
-        keys = {**self.network_keys, name: replace(self.network_keys[name], weights=weights)}
-        if name == CLASSIFIER and AUTOENCODER in keys:
-            keys[AUTOENCODER] = keys[AUTOENCODER].behind(weights, digest)
-        return replace(self, network_keys=keys)
-
-    @classmethod
-    def recorded(cls, run_dir: Path, record: Mapping[str, Any]) -> Plan:
-        """Plan of a completed run, from its run.json."""
-        networks = {
-            name: NetworkKey(name, Path(record["checkpoint_files"][name]), weights)
-            for name, weights in record[CHECKPOINTS].items()
-        }
-        surroundings = {name: record.get(name) for name in _SURROUNDINGS}
-        return cls(run_dir, record[DATA], networks, surroundings)
-
-
-def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path, data: str) -> Plan:
-    """Make the plan of a job.
-
-    Raises:
-        ValueError: the dataset has none of the images that are to be measured; attacked images are not those that
-            their run has recorded.
-    """
-    keys = _network_keys(settings, data, digest)
-    if not isinstance(settings, EvaluateSettings):
-        return Plan(run_dir, data, keys, code.software())
-    around = surroundings(settings, images, digest)
-    return Plan(run_dir, data, keys, around, tuple(evaluated_samples(settings.evaluation, images)))
 
 
 def data_key(dataset: Component) -> str:
@@ -167,7 +112,7 @@ def callbacks_of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict
     return {name: callback for name, callback in fitting.items() if monitors or "monitor" not in callback}
 
 
-def _network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[str, NetworkKey]:
+def network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[str, NetworkKey]:
     """Keys of a job's networks by name, in the order of their fits."""
     keys = {CLASSIFIER: _classifier_key(settings, data, digest)}
     if reads_code(settings):

@@ -7,25 +7,26 @@ import threading
 import pytest
 
 from dovision.io.atomic import PARTIAL
-from dovision.results import run_directory
-from dovision.results.run_directory import RunDirectory
+from dovision.results import run_record
+from dovision.results.run_record import Run
 from dovision.results.tables import EFFECTS
 
 KILLED = """
 import os, signal, sys
+from pathlib import Path
 from dovision.types import Task
 import torch
 from dovision.io.atomic import PARTIAL
-from dovision.results.run_directory import RunDirectory
+from dovision.results.run_record import Run
 from dovision.results.to_arrow import effect_columns
 from dovision.results.tables import TableWriter, effects_schema
 folder = sys.argv[1]
-run = RunDirectory(folder)
+run = Run(Path(folder))
 run.start({}, [], {})
 task = Task("multiclass", tuple(str(k) for k in range(10)))
 logits = {"control_logits": torch.zeros(1000, 10), "treated_logits": torch.zeros(1000, 20, 10)}
 units = [f"u{i}" for i in range(20)]
-with TableWriter(run.path / "effects.parquet", effects_schema()) as table:
+with TableWriter(run.folder / "effects.parquet", effects_schema()) as table:
     images = {"sample": torch.arange(1000), "regions": [[None] * 20] * 1000}
     rows = effect_columns(condition="clean", units=units, task=task, **images, **logits)
     for start in range(0, len(rows), 50_000):
@@ -36,45 +37,45 @@ with TableWriter(run.path / "effects.parquet", effects_schema()) as table:
 
 def test_a_start_that_fails_leaves_the_directory_to_the_next_one(tmp_path):
     (tmp_path / ".hydra").write_text("a file where a folder is to be made")
-    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    first, second = Run(tmp_path), Run(tmp_path)
     with pytest.raises(FileExistsError, match=r"\.hydra"):
         first.start({}, [], {})
     (tmp_path / ".hydra").unlink()
     second.start({}, [], {})
-    assert second.state == "running"
+    assert second.look().state == "running"
 
 
 def test_a_completed_run_is_not_overwritten(tmp_path):
-    run = RunDirectory(tmp_path)
+    run = Run(tmp_path)
     run.start({}, [], {})
     run.complete({})
     with pytest.raises(FileExistsError, match="must not hold a completed run.*output_root"):
-        RunDirectory(tmp_path).start({}, [], {})
-    assert run.state == "completed"
+        Run(tmp_path).start({}, [], {})
+    assert run.look().state == "completed"
 
 
 def test_a_directory_in_which_another_process_is_at_work_is_refused(tmp_path):
-    at_work = RunDirectory(tmp_path)
+    at_work = Run(tmp_path)
     at_work.start({}, [], {})
     with pytest.raises(FileExistsError, match="another process is writing.*output_root"):
-        RunDirectory(tmp_path).start({}, [], {})
-    assert at_work.state == "running"
+        Run(tmp_path).start({}, [], {})
+    assert at_work.look().state == "running"
 
 
 @pytest.mark.parametrize("text", ["", '{"state": "compl', '{"state": "done"}', "{}", "\0" * 80])
 def test_a_damaged_run_json_is_no_completed_run_and_the_next_start_removes_its_tables(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     (tmp_path / EFFECTS).write_text("of whatever it was")
-    run = RunDirectory(tmp_path)
-    assert run.state == "damaged"
+    run = Run(tmp_path)
+    assert run.look().state == "damaged"
     run.start({}, [], {})
     assert run.state == "running"
     assert not (tmp_path / EFFECTS).exists()
 
 
 def test_a_start_that_has_waited_for_the_lock_does_not_erase_what_was_completed_meanwhile(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_directory, "LOCK_PATIENCE", 60.0)
-    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    monkeypatch.setattr(run_record, "LOCK_PATIENCE", 60.0)
+    first, second = Run(tmp_path), Run(tmp_path)
     first.start({}, [], {})
     (tmp_path / EFFECTS).write_text("all rows")
     soon = threading.Timer(0.2, first.complete, [{}])
@@ -82,26 +83,26 @@ def test_a_start_that_has_waited_for_the_lock_does_not_erase_what_was_completed_
     with pytest.raises(FileExistsError, match="must not hold a completed run"):
         second.start({}, [], {})
     soon.join()
-    assert (second.state, (tmp_path / EFFECTS).read_text()) == ("completed", "all rows")
+    assert (second.look().state, (tmp_path / EFFECTS).read_text()) == ("completed", "all rows")
 
 
 def test_a_run_that_ends_while_its_state_is_looked_up_is_not_called_interrupted(tmp_path, monkeypatch):
-    run = RunDirectory(tmp_path)
+    run = Run(tmp_path)
     run.start({}, [], {})
 
     def is_locked(path):
         run.complete({})
         return False
 
-    monkeypatch.setattr("dovision.results.run_directory.is_locked", is_locked)
-    assert RunDirectory(tmp_path).state == "completed"
+    monkeypatch.setattr("dovision.results.run_record.is_locked", is_locked)
+    assert Run(tmp_path).look().state == "completed"
 
 
 def test_a_fact_that_is_not_plain_is_refused_by_name(tmp_path):
-    run = RunDirectory(tmp_path)
+    run = Run(tmp_path)
     run.start({}, [], {})
     with pytest.raises(ValueError, match="fact device must be made of plain types, got object"):
-        run.record({"device": object()})
+        run.update({"device": object()})
     assert run.state == "running"
 
 
@@ -112,16 +113,16 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started
     assert [path.name for path in tmp_path.glob("*.parquet")] == []
     (left,) = tmp_path.glob(f"{EFFECTS.path}{PARTIAL}*")
     assert left.stat().st_size > 1000
-    run = RunDirectory(tmp_path)
+    run = Run(tmp_path)
     assert run.read_record()["state"] == "running"
-    assert run.state == "interrupted"
+    assert run.look().state == "interrupted"
     run.start({}, [], {})
     assert run.state == "running"
     assert not left.exists()
 
 
 def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_path):
-    run = RunDirectory(tmp_path)
+    run = Run(tmp_path)
     run.start({}, [], {})
     for name in ("chunks/effects/0-of-1/64.json", "maps/0_clean.png"):
         (tmp_path / name).parent.mkdir(parents=True)
@@ -139,24 +140,24 @@ def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_
 
 def test_chunks_of_a_completed_run_that_was_killed_before_their_removal_go_with_the_next_command(tmp_path):
     for state in ("running", "completed"):
-        run = RunDirectory(tmp_path / state)
+        run = Run(tmp_path / state)
         run.start({}, [], {})
         if state == "completed":
             run.complete({})
-        chunk = run.path / "chunks" / "effects" / "64.json"
+        chunk = run.folder / "chunks" / "effects" / "64.json"
         chunk.parent.mkdir(parents=True)
         chunk.touch()
         run.close()
-        RunDirectory(run.path).remove_chunks()
-        assert (run.path / "chunks").exists() == (state == "running")
+        Run(run.folder).remove_chunks()
+        assert (run.folder / "chunks").exists() == (state == "running")
 
 
 def test_a_run_whose_last_record_fails_can_be_ended_otherwise(tmp_path, monkeypatch):
-    run = RunDirectory(tmp_path)
+    run = Run(tmp_path)
     run.start({}, [], {})
     with monkeypatch.context() as patch:
         patch.setattr("dovision.results.run_files.digests", lambda folder: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run.complete({})
     run.fail(ZeroDivisionError("by zero"))
-    assert RunDirectory(tmp_path).state == "failed"
+    assert Run(tmp_path).look().state == "failed"

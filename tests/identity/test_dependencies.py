@@ -17,12 +17,12 @@ from PIL import Image
 from dovision.config import settings
 from dovision.config.sources import configuration_folder
 from dovision.functional import sample_order
-from dovision.identity import code, plans
-from dovision.identity.differences import differences
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER, Plan
+from dovision.identity import code, dependencies
+from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER
 from dovision.identity.relevance import IRRELEVANT_TO_RESULTS, WATCHING
 from dovision.identity.shared import Shared
 from dovision.io.files import sha256
+from dovision.jobs.job import Job
 from dovision.models import checkpoint
 from made_datasets import exchange
 
@@ -111,12 +111,17 @@ def condition(original, tmp_path, monkeypatch):
     forget_code()
 
 
-def planned(*overrides: str) -> Plan:
-    config, shared = composed(*overrides), Shared()
+def identified(*overrides: str) -> Job:
+    config = composed(*overrides)
     with open_dict(config):
         config.intervention.fill.value = "${oc.decode:${ oc.env :FILL}}"
-    job = settings.read("evaluate", config)
-    return shared.job(job, Path("run"))[0]
+    return Job(Path("run"), (), settings.read("evaluate", config)).identified()
+
+
+def differences(before: Job, job: Job) -> list[str]:
+    """Differences of a run of the job before from a job."""
+    files = {name: str(key.path) for name, key in before.networks.items()}
+    return job.differences({**before.origin, "checkpoint_files": files})
 
 
 def switch(link: Path, target: str) -> None:
@@ -148,10 +153,10 @@ def test_files_behind_links_below_a_named_folder_count_and_a_circle_ends(tmp_pat
     link = tmp_path / "folder" / "below" / "link"
     link.symlink_to("nowhere")
     config = {"explainer": {"root": str(tmp_path / "folder")}, "model": {"source": str(link.parent)}}
-    named = [plans.files_named(config, sha256)]
+    named = [dependencies.files_named(config, sha256)]
     for number in (0, 1):
         switch(link, f"../../behind-{number}")
-        named.append(plans.files_named(config, sha256))
+        named.append(dependencies.files_named(config, sha256))
     assert all(len({files[name] for files in named}) == 3 for name in ("explainer.root", "model.source"))
 
 
@@ -224,23 +229,23 @@ IRRELEVANT = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_whatever_a_run_depends_on_gives_its_rows_another_key(condition, monkeypatch, change):
-    before = planned()
+    before = identified()
     step, told = CHANGES[change]
     step(condition, monkeypatch)
-    after = planned()
-    assert after.rows_key != before.rows_key
-    assert differences(before, after, sha256)[0].startswith(told)
+    after = identified()
+    assert after.origin != before.origin
+    assert differences(before, after)[0].startswith(told)
 
 
 def test_six_changes_are_six_lines(condition, monkeypatch):
-    before = planned()
+    before = identified()
     lines = [
         *("bytes of an image", "bytes of the checkpoint", "a file that a component names", "a component of the user"),
         *("the library PIL", "a value of the environment"),
     ]
     for change in lines:
         CHANGES[change][0](condition, monkeypatch)
-    unlike = differences(before, planned(), sha256)
+    unlike = differences(before, identified())
     assert len(unlike) == len(lines) == 6, unlike
     for change in lines:
         assert any(sentence.startswith(CHANGES[change][1]) for sentence in unlike), change
@@ -248,20 +253,20 @@ def test_six_changes_are_six_lines(condition, monkeypatch):
 
 @pytest.mark.parametrize("change", IRRELEVANT)
 def test_what_changes_no_number_leaves_the_key_as_it_is(condition, monkeypatch, change):
-    before = planned()
+    before = identified()
     IRRELEVANT[change](condition, monkeypatch)
-    after = planned()
-    assert after.rows_key == before.rows_key
-    assert differences(before, after, sha256) == []
+    after = identified()
+    assert after.origin == before.origin
+    assert differences(before, after) == []
 
 
 def test_a_moved_folder_has_the_rows_of_the_same_key(condition, monkeypatch):
-    before = planned()
+    before = identified()
     condition.rename(condition.with_name("moved"))
     monkeypatch.chdir(condition.with_name("moved"))
     monkeypatch.syspath_prepend(condition.with_name("moved"))
     forget_code()
-    assert planned().rows_key == before.rows_key
+    assert identified().origin == before.origin
 
 
 def changed_leaves(node, name=""):
@@ -286,18 +291,19 @@ RICH += ("logger=csv",)
 def test_each_setting_counts_but_for_those_that_are_declared_irrelevant(monkeypatch):
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         job = settings.read("evaluate", compose("evaluate", list(RICH)))
-    shared, content = Shared(), job.to_dict()
+    content = job.to_dict()
 
-    def key(plain) -> str:
+    def origin(plain) -> dict[str, object]:
         monkeypatch.setattr(type(job), "to_dict", lambda self: copy.deepcopy(plain))
-        return shared.job(job, Path("run"))[0].rows_key
+        return Job(Path("run"), (), job, shared=shared).identified().origin
 
+    shared = Shared()
     same = set()
     monkeypatch.setattr(code, "third_party_code", lambda *_: {})  # these take long, and are tested above
-    monkeypatch.setattr(plans, "_network_keys", lambda *_: {})
-    before = key(content)
+    monkeypatch.setattr("dovision.jobs.job.network_keys", lambda *_: {})
+    before = origin(content)
     for name, changed in changed_leaves(content):
-        if key(changed) == before:
+        if origin(changed) == before:
             same.add(name)
     watching = {
         f"callbacks.{name}." for name, callback in content["callbacks"].items() if callback["_target_"] in WATCHING
@@ -319,10 +325,8 @@ def test_each_setting_counts_but_for_those_that_are_declared_irrelevant(monkeypa
 def test_the_key_of_an_autoencoder_follows_from_the_weights_of_its_classifier(tmp_path):
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         job = settings.read("evaluate", compose("evaluate", [*RICH, f"output_root={tmp_path}"]))
-    shared = Shared()
-    plan = shared.job(job, tmp_path)[0]
-    assert list(plan.network_keys) == [CLASSIFIER, AUTOENCODER]
-    plans = [plan, *(plan.with_weights(CLASSIFIER, weights, shared.digests(tmp_path)) for weights in ("a", "b"))]
-    assert len({each.network_keys[AUTOENCODER].path for each in plans}) == 3
-    assert len({each.rows_key for each in plans}) == 3
-    assert plans[1] == plan.with_weights(CLASSIFIER, "a", shared.digests(tmp_path))
+    job = Job(tmp_path, (), job).identified()
+    assert list(job.networks) == [CLASSIFIER, AUTOENCODER]
+    jobs = [job, *(job.with_weights(CLASSIFIER, weights) for weights in ("a", "b"))]
+    assert len({each.networks[AUTOENCODER].path for each in jobs}) == 3
+    assert jobs[1] == job.with_weights(CLASSIFIER, "a")
