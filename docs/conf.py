@@ -50,12 +50,10 @@ OUTER_LINK = re.compile(rf"\]\((?:\.\./)*({'|'.join(OUTER)})\.md\)")
 # Words of newcomers that a page does not use, by page: keywords, single words, by which the search finds it.
 KEYWORDS = {
     "how-to/own_photo": "attention, CAM, explanation, heat, heatmap, occlusion, saliency",
-    "how-to/maps": "attribution, CAM, faithfulness, heat, heatmap, importance, occlusion, saliency",
-    "how-to/explainers": "attention, CAM, DeepLIFT, heat, heatmap, LIME, LRP, rollout, saliency, SHAP, SmoothGrad",
-    "how-to/masks": "ablation, erasing, inpainting, LIME, masking, occlusion, perturbation, segmentation",
-    "how-to/tokens_and_heads": "ablation, attention, masking, patches, pruning, ViT",
-    "how-to/latent_channels": "ablation, filters, neurons, patching, pruning",
-    "how-to/sparse_autoencoder": "concepts, features, interpretability, mechanistic, neurons, SAE",
+    "how-to/explainers": "attention, attribution, CAM, DeepLIFT, faithfulness, heat, heatmap, importance, LIME, LRP, "
+    "occlusion, rollout, saliency, SHAP, SmoothGrad",
+    "how-to/units": "ablation, attention, concepts, erasing, features, filters, inpainting, interpretability, LIME, "
+    "masking, mechanistic, neurons, occlusion, patches, patching, perturbation, pruning, SAE, segmentation, ViT",
     "how-to/refuters": "confounder, DoWhy, placebo, sanity",
     "how-to/attacks": "AutoAttack, perturbation, robustness",
     "how-to/chest_films": "DICOM, radiograph, radiology, xray",
