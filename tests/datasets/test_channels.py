@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
 import dovision as dv
-from dovision.config import settings
 from dovision.config.inferred_settings import inferred_settings
-from dovision.config.sources import configuration_folder
 from dovision.datasets import _image_io
 
 SIZE = (12, 10)
@@ -89,37 +86,6 @@ def test_colour_that_is_read_as_grey_is_said(tmp_path, caplog, name):
     asked = {**DATASETS[name](tmp_path, 0.25), "shape": [1, *SIZE]}
     assert dv.component("dataset", name, asked).shape == (1, *SIZE)
     assert "10 of 40 images are in colour and are read as grey. Set 'dataset.shape=[3,12,10]'" in caplog.text
-
-
-def test_grey_and_colour_are_other_data(tmp_path):
-    own = {"root": str(write(tmp_path, 1))}
-    fingerprints = {
-        dv.component("dataset", "image_folder", {**own, "shape": shape}).fingerprint
-        for shape in ([None, *SIZE], [3, *SIZE], [1, *SIZE])
-    }
-    assert len(fingerprints) == 2
-
-
-@pytest.mark.parametrize(
-    ("words", "shape"),
-    [
-        ((), [3, 224, 224]),
-        (("dataset.shape=[null,64,48]",), [3, 64, 48]),
-        (("dataset.shape=[1,64,64]",), [1, 64, 64]),
-        (("model=torchvision_model", "model.name=inception_v3", "model.weights=DEFAULT"), [3, 299, 299]),
-        (("model=torchvision_model", "model.name=inception_v3", "model.weights=best.pth"), [3, 224, 224]),
-        (("model=timm_model", "model.name=vit_base_patch16_384", "model.pretrained=true"), [3, 384, 384]),
-        (("model=timm_model", "model.name=vit_base_patch16_384"), [3, 224, 224]),
-        (("model=xrv_model", "model.name=resnet50-res512-all"), [3, 512, 512]),
-    ],
-)
-@pytest.mark.slow
-def test_the_command_records_the_shape_of_files_and_weights(tmp_path, words, shape):
-    write(tmp_path, 1)
-    with initialize_config_dir(str(configuration_folder()), version_base=None):
-        config = compose("evaluate", overrides=["dataset=image_folder", f"dataset.root={tmp_path}", *words])
-    read = settings.read("evaluate", config)
-    assert read.record()["dataset"]["shape"] == read.dataset["shape"] == read.model["shape"] == shape
 
 
 def test_a_model_of_hugging_face_says_its_size(tmp_path):

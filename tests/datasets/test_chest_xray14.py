@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -57,39 +56,6 @@ def test_what_a_run_records_counts_films_and_hashes_the_lists(nih_root):
     assert open_films(nih_root, split="patients").recorded["lists_sha256"] == {}
 
 
-def test_a_part_of_the_films_keeps_its_splits(nih_root):
-    whole = {name: set(open_films(nih_root).table(name)["name"]) for name in SPLITS}
-    for patient in (1, 3, 7):
-        next(nih_root.glob(f"images_*/images/0000000{patient}_001.png")).unlink()
-    part = {name: set(open_films(nih_root).table(name)["name"]) for name in SPLITS}
-    assert all(part[name] <= whole[name] for name in SPLITS)
-    assert sum(map(len, part.values())) == 13
-
-
-def test_the_fingerprint_changes_with_files_labels_lists_and_cut_but_not_with_the_place(nih_root, tmp_path):
-    seen = {open_films(nih_root).fingerprint}
-    assert open_films(shutil.copytree(nih_root, tmp_path / "elsewhere")).fingerprint in seen
-    seen.add(open_films(nih_root, seed=1).fingerprint)
-    seen.add(open_films(nih_root, classes=FINDINGS[:3]).fingerprint)
-    table = nih_root / "Data_Entry_2017.csv"
-    table.write_text(table.read_text().replace("Infiltration", "Hernia", 1))
-    seen.add(open_films(nih_root).fingerprint)
-    Image.new("L", (32, 32)).save(nih_root / "images_001" / "images" / "00000001_000.png")
-    seen.add(open_films(nih_root).fingerprint)
-    assert len(seen) == 5
-
-
-def test_boxes_are_scaled_from_the_released_size(nih_root):
-    rows = open_films(nih_root, classes=["Infiltration", "Mass"], shape=(1, 64, 64)).source_boxes("test")
-    assert rows.drop(columns="label").values.tolist() == [
-        [0, "Atelectasis", 32, 16, 40, 32],  # 512, 256, 640, 512 of 1024 pixels
-        [0, "Atelectasis2", 0, 0, 4, 4],
-        [3, "Infiltration", 32, 32, 64, 64],
-    ]
-    assert rows["label"].isna().tolist() == [True, True, False]
-    assert open_films(nih_root).boxes("train").empty
-
-
 def test_a_box_outside_the_taken_centre_has_no_row(nih_root):
     rows = open_films(nih_root, shape=(1, 64, 16)).source_boxes("test")  # columns 24 to 39 of a film of 64 x 64
     assert rows.values.tolist() == [
@@ -120,210 +86,82 @@ def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape):
     assert all(abs(seen - stated) <= 1 for seen, stated in edges)  # pixels: an edge may lie in the middle of one
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"classes": ["Mas"]}, "classes must be one of .*, got 'Mas'. Did you mean Mass"),
-        ({"shape": (2, 32, 32)}, r"shape must have 1 \(grey\) or 3 \(RGB\) channels, got \[2, 32, 32\]"),
-        ({"split": "offical"}, "split must be one of official, patients, got 'offical'. Did you mean official"),
-    ],
-)
-def test_a_wrong_argument_is_refused(nih_root, change, message):
-    with pytest.raises(ValueError, match=message):
-        open_films(nih_root, **change)
-
-
-def test_a_split_without_a_film_on_disk_is_refused(nih_root):
-    for patient in (7, 8):
-        for path in nih_root.glob(f"images_*/images/0000000{patient}_*.png"):
-            path.unlink()
-    with pytest.raises(ValueError, match="each split must have an image, but test has none of 12"):
-        open_films(nih_root)
-
-
-@pytest.mark.real
-def test_the_official_split_of_real_films_asks_for_the_lists(real_data):
-    with pytest.raises(FileNotFoundError, match=r"train_val_list.txt must lie in .*dataset.split=patients"):
-        open_films(real_data / "nih")
-
-
-def patients(entries, split) -> dict[str, set[int]]:
-    return {name: set(entries["patient"][split == name]) for name in SPLITS}
+def patients(images: ChestXray14) -> dict[str, set[int]]:
+    return {name: set(images.table(name)["patient"]) for name in SPLITS}
 
 
 def test_the_test_split_is_as_listed_and_val_is_cut_by_patient_from_the_other_list(nih_root):
-    entries, lists = chest_xray14.read_entries(nih_root), chest_xray14.official_lists(nih_root)
-    split = split_films(entries, lists, val_fraction=0.34, test_fraction=0.5, seed=0)
-    own = patients(entries, split)
-    assert own["test"] == {7, 8}
-    assert (len(own["train"]), len(own["val"])) == (4, 2)  # whole patients
-    assert own["train"] | own["val"] == {1, 2, 3, 4, 5, 6}
-    again = split_films(entries, lists, 0.34, 0.5, seed=1)
-    assert patients(entries, again)["val"] != own["val"]
-
-
-def test_without_lists_all_is_cut_by_patient(nih_root):
-    entries = chest_xray14.read_entries(nih_root)
-    own = patients(entries, split_films(entries, None, val_fraction=0.25, test_fraction=0.25, seed=0))
-    assert {name: len(part) for name, part in own.items()} == {"train": 4, "val": 2, "test": 2}
-
-
-def test_a_patient_in_both_lists_is_refused(nih_root):
-    entries, lists = chest_xray14.read_entries(nih_root), chest_xray14.official_lists(nih_root)
-    mixed = lists._replace(test=lists.test | {"00000003_001.png"})
-    with pytest.raises(ValueError, match=r"in train_val_list.txt or in test_list.txt, but 1 are in both.* patient 3\."):
-        split_films(entries, mixed, 0.2, 0.0, seed=0)
-
-
-def test_a_film_in_no_list_is_refused(nih_root):
-    entries, lists = chest_xray14.read_entries(nih_root), chest_xray14.official_lists(nih_root)
-    short = lists._replace(train_val=lists.train_val - {"00000003_001.png"})
-    with pytest.raises(ValueError, match=r"but 1 are in neither, such as 00000003_001.png"):
-        split_films(entries, short, 0.2, 0.0, seed=0)
-
-
-def test_numbered_folders_and_one_flat_folder_hold_the_same_films(nih_root):
-    numbered = chest_xray14.films_on_disk(nih_root).sort_values("name")
-    (nih_root / "images").mkdir()
-    for path in nih_root.glob("images_*/images/*.png"):
-        shutil.move(path, nih_root / "images")
-    (nih_root / "images" / "._00000001_000.png").write_text("")
-    flat = chest_xray14.films_on_disk(nih_root).sort_values("name")
-    assert flat["name"].tolist() == numbered["name"].tolist()
-    assert all("/images_" not in path for path in flat["path"])
-
-
-def test_a_film_in_two_folders_is_refused(nih_root):
-    (nih_root / "images").mkdir()
-    shutil.copy(nih_root / "images_001" / "images" / "00000001_000.png", nih_root / "images")
-    with pytest.raises(ValueError, match=r"must lie in one folder, but one lies at .*images_001.* and .*images/"):
-        chest_xray14.films_on_disk(nih_root)
-
-
-def test_a_root_without_films_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"must hold the films in images_001/images.*set dataset.root"):
-        chest_xray14.films_on_disk(tmp_path)
+    listed = patients(open_films(nih_root))
+    assert listed["test"] == {7, 8}
+    assert (len(listed["train"]), len(listed["val"])) == (4, 2)  # whole patients
+    assert listed["train"] | listed["val"] == {1, 2, 3, 4, 5, 6}
+    assert patients(open_films(nih_root, seed=1))["val"] != listed["val"]
+    cut = patients(open_films(nih_root, split="patients"))
+    assert sorted(map(len, cut.values())) == [2, 3, 3]
 
 
 ENTRIES, BOXES = "Data_Entry_2017.csv", "BBox_List_2017.csv"
 
 
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def test_entries_have_patients_ages_and_findings(nih_root):
-    table = chest_xray14.read_entries(nih_root)
-    assert len(table) == 16
-    row = table.set_index("name").loc["00000007_001.png"]
-    assert row.to_dict() == {"findings": "Atelectasis|Mass", "patient": 7, "age": 57, "sex": "F", "view": "PA"}
-
-
-def test_the_other_header_and_a_gzipped_file_are_read_alike(nih_root):
-    before = chest_xray14.read_entries(nih_root)
+def test_the_other_header_a_gzipped_file_and_a_flat_folder_are_read_alike(nih_root):
+    before = open_films(nih_root)
     text = (nih_root / ENTRIES).read_text().replace("Patient Gender", "Patient Sex").replace(",\n", "\n")
     (nih_root / ENTRIES).unlink()
     (nih_root / "Data_Entry_2017_v2020.csv.gz").write_bytes(gzip.compress(text.encode()))
-    assert chest_xray14.read_entries(nih_root).equals(before)
+    boxes = (nih_root / BOXES).read_text().replace("Bbox [x,y,w,h]", '"Bbox [x, y, w, h]"')
+    (nih_root / BOXES).write_text(boxes)
+    (nih_root / "images").mkdir()
+    for path in nih_root.glob("images_*/images/*.png"):
+        shutil.move(path, nih_root / "images")
+    (nih_root / "images" / "._00000001_000.png").write_text("")
+    assert open_films(nih_root).content == before.content
 
 
-def test_labels_are_ones_where_found_and_no_finding_is_all_zeros(nih_root):
-    findings = chest_xray14.read_entries(nih_root)["findings"]
-    labels = chest_xray14.label_matrix(findings, ("Mass", "Atelectasis", "Hernia", "Infiltration"))
-    assert labels[:4].tolist() == [[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
-
-
-def test_boxes_are_renamed_numbered_and_in_whole_pixels(nih_root):
-    entries, boxes = read_all(nih_root)
-    assert boxes.assign(row=entries["name"].iloc[boxes["row"]].to_numpy()).values.tolist() == [
-        ["00000007_000.png", "Atelectasis", "Atelectasis", 512, 256, 640, 512],
-        ["00000007_000.png", "Atelectasis2", "Atelectasis", 0, 0, 64, 64],
-        ["00000008_001.png", "Infiltration", "Infiltration", 512, 512, 1024, 1024],
-    ]
+def edited(name: str, old: str, new: str):
+    """Replace a text in a file once."""
+    return lambda root: (root / name).write_text((root / name).read_text().replace(old, new, 1))
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("spoil", "message"),
     [
-        ("Infiltration,", "Infiltrtion,", "findings in row 4 .* labels of ChestX-ray14, .*Did you mean Infiltration"),
-        ("00000002_000.png,", "00000001_001.png,", "name in row 4 .* an image that no other row has, got"),
-        (",0,1,051Y", ",0,one,051Y", "patient in row 2 .* must be a patient's number, got 'one'"),
-        (",0,1,051Y", ",0,12.5,051Y", "patient in row 2 .* must be a patient's number, got '12.5'"),
-        (",0,1,051Y", ",0,99999999999999999999,051Y", "patient in row 2 .* a patient's number, got '9999"),
-        ("Patient ID", "Patient", "must have a column 'patient' for ChestX-ray14, got name"),
+        (edited(ENTRIES, "Infiltration,", "Infiltrtion,"), "Finding Labels in row 4 .* Did you mean Infiltration"),
+        (edited(ENTRIES, "00000002_000.png,", "00000001_001.png,"), "row 4 .* an image that no other row has, got"),
+        (edited(ENTRIES, ",0,1,051Y", ",0,12.5,051Y"), "Patient ID in row 2 .* must be a patient's number, got '12.5'"),
+        (edited(ENTRIES, ",0,1,051Y", f",0,{10**19},051Y"), "Patient ID in row 2 .* a patient's number, got '1000"),
+        (edited(ENTRIES, "Patient ID", "Patient"), "must have a column 'Patient ID' for ChestX-ray14, got Image"),
+        (edited(ENTRIES, "0.168,\n", "0.168,7\n"), "as the header, .*, but row 2 has"),
+        (edited(BOXES, "512,512,512,512", "512,512,0,512"), r"w in row 4 .* above 0, got '0'"),
+        (edited(BOXES, "512,512,512,512", "512,512,600,512"), "inside its image, 1024 x 1024 pixels, got '600'"),
+        (edited(BOXES, "Infiltrate", "Fracture"), "Finding Label in row 4 .* one of the 14 labels, got 'Fracture'"),
+        (edited(BOXES, "00000008_001", "00000009_001"), "Image Index in row 4 .* the path of an image of the dataset"),
+        (edited(BOXES, "Bbox [x,y,w,h],,,", "x,y"), "must have as many cells as the header, 4, but row 2 has 6"),
+        (edited("test_list.txt", "00000007_000.png", ""), "but 1 are in neither, such as 00000007_000.png"),
+        (edited("test_list.txt", "0000000", "00000003_001.png\n0000000"), "but 1 are in both.* patient 3"),
+        (lambda root: (root / "images").symlink_to(root / "images_001" / "images"), "must lie in one folder, but one"),
+        (lambda root: shutil.rmtree(root / "images_002"), "each split must have an image, but test has none of 8"),
+        (
+            lambda root: [shutil.rmtree(root / f"images_00{number}") for number in (1, 2)],
+            "must hold the films in images",
+        ),
+        *(
+            (
+                lambda root, name=name: (root / name).unlink(),
+                f"{name} must lie in .*Fetch it from https://nihcc.*dataset",
+            )
+            for name in (ENTRIES, BOXES, "train_val_list.txt", "test_list.txt")
+        ),
     ],
 )
-def test_a_wrong_entry_is_refused_with_its_line(nih_root, old, new, message):
-    edit(nih_root / ENTRIES, old, new)
-    with pytest.raises(ValueError, match=message):
-        chest_xray14.read_entries(nih_root)
+def test_a_wrong_release_is_refused_with_the_row_or_the_file(nih_root, spoil, message):
+    spoil(nih_root)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        open_films(nih_root)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("512,512,512,512", "512,512,0,512", "w in row 4 .* above 0, got '0'"),
-        ("512,512,512,512", "512,512,,512", "w in row 4 .* a number of pixels, as the box's other numbers are"),
-        ("512,512,512,512", "512,512,600,512", "w in row 4 .* inside its image, 1024 x 1024 pixels, got '600'"),
-        ("Infiltrate", "Fracture", "label in row 4 .* must be one of the 14 labels, got 'Fracture'"),
-        ("00000008_001", "00000009_001", "name in row 4 .* must be an image of the entry table, got"),
-    ],
-)
-def test_a_wrong_box_is_refused_with_its_line(nih_root, old, new, message):
-    edit(nih_root / BOXES, old, new)
-    with pytest.raises(ValueError, match=message):
-        read_all(nih_root)
-
-
-def test_boxes_under_a_quoted_header_are_read_alike(nih_root):
-    before = read_all(nih_root)[1]
-    head, *rows = (nih_root / BOXES).read_text().splitlines()
-    assert "Bbox [x,y,w,h]" in head
-    for quoted in ('Image Index,Finding Label,"Bbox [x,y,w,h]",,,', 'Image Index,Finding Label,"Bbox [x, y, w, h]",,,'):
-        (nih_root / BOXES).write_text("\n".join([quoted, *rows]))
-        assert read_all(nih_root)[1].equals(before)
-
-
-def test_a_table_of_too_few_columns_is_refused(nih_root):
-    (nih_root / BOXES).write_text("Image Index,Finding Label,x,y\n00000007_000.png,Mass,1,2\n")
-    with pytest.raises(ValueError, match=r"must have 6 columns, .* got Image Index, Finding Label, x, y\."):
-        read_all(nih_root)
-
-
-@pytest.mark.parametrize("line", [2, 5])
-@pytest.mark.parametrize("name", [ENTRIES, BOXES])
-def test_a_row_longer_than_the_header_is_refused_with_its_line(nih_root, name, line, recwarn):
-    before = read_all(nih_root)
-    lines = (nih_root / name).read_text().splitlines()
-    line = min(line, len(lines))
-    for more in (",", ",,"):  # empty cells say nothing
-        lines[line - 1] += more
-        (nih_root / name).write_text("\n".join(lines))
-        assert all(map(pd.DataFrame.equals, read_all(nih_root), before))
-    lines[line - 1] += ",,,7"
-    (nih_root / name).write_text("\n".join(lines))
-    width = lines[0].rstrip(",").count(",") + 1
-    with pytest.raises(ValueError, match=rf"{name} .* as the header, {width}, but row {line} has .*,7'. Quote"):
-        read_all(nih_root)
-    assert not recwarn
-
-
-def read_all(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    entries = chest_xray14.read_entries(root)
-    boxes = chest_xray14.read_finding_boxes(root, entries["name"], entries, chest_xray14.FINDINGS)
-    chest_xray14.official_lists(root)
-    return entries, boxes
-
-
-@pytest.mark.parametrize("name", [ENTRIES, BOXES, "train_val_list.txt", "test_list.txt"])
-def test_a_missing_file_is_named_with_its_remedy(nih_root, name):
-    (nih_root / name).unlink()
-    with pytest.raises(
-        FileNotFoundError, match=rf"{name} must lie in {nih_root}.*Fetch it from https://nihcc.*dataset"
-    ):
-        read_all(nih_root)
+def test_a_class_of_another_name_is_refused(nih_root):
+    with pytest.raises(ValueError, match="classes must be one of .*, got 'Mas'. Did you mean Mass"):
+        open_films(nih_root, classes=["Mas"])
 
 
 @pytest.mark.slow
@@ -331,12 +169,15 @@ def test_a_missing_file_is_named_with_its_remedy(nih_root, name):
 def test_the_official_tables_are_joined_labelled_and_split_by_patient(tmp_path):
     for name in ("Data_Entry_2017_v2020.csv.gz", "BBox_List_2017.csv.gz"):
         shutil.copy(Path(find_spec("torchxrayvision").origin).parent / "data" / name, tmp_path)
-    table = chest_xray14.read_entries(tmp_path)
-    labels = chest_xray14.label_matrix(table["findings"], chest_xray14.FINDINGS)
-    boxes = chest_xray14.read_finding_boxes(tmp_path, table["name"], table, chest_xray14.FINDINGS)
+    table, labels = chest_xray14.read_entries(tmp_path)
+    films = table.assign(height=1024, width=1024)
+    boxes = chest_xray14.read_boxes(tmp_path, table["name"], films, chest_xray14.FINDINGS)
     test = table["patient"] % 5 == 0
-    lists = chest_xray14.Lists(frozenset(table["name"][~test]), frozenset(table["name"][test]), {})
-    split = split_films(table, lists, val_fraction=0.1, test_fraction=0.0, seed=0)
+    lists = dict(
+        zip(chest_xray14.LISTS, (frozenset(table["name"][~test]), frozenset(table["name"][test])), strict=True)
+    )
+    split = split_films(table, labels, lists, val_fraction=0.1, test_fraction=0.0, seed=0)
+    labels = labels.numpy()
     assert (len(table), table["patient"].nunique(), len(boxes)) == (112120, 30805, 984)
     counts = (11559, 2776, 13317, 19894, 5782, 6331, 1431, 5302, 4667, 2303, 2516, 1686, 3385, 227)  # as published
     assert tuple(labels.sum(axis=0).astype(int)) == counts

@@ -175,9 +175,3 @@ def test_boxes_and_counterfactuals_are_those_of_the_sample(dataset):
     if isinstance(dataset, Counterfactuals):
         for sample in (0, 5):
             assert torch.equal(dataset.counterfactual("test", sample), dataset.split("test")[sample].image)
-
-
-def test_the_order_does_not_depend_on_that_of_the_file_system(dataset, again):
-    assert again.fingerprint == dataset.fingerprint
-    for name in splits(dataset):
-        pd.testing.assert_frame_equal(again.table(name), dataset.table(name))

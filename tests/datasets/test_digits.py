@@ -40,11 +40,6 @@ def test_enlarged_digits_are_those_of_pillows_bilinear_resize():
     np.testing.assert_allclose(dataset.split("test")[0].image[0], expected, atol=1e-6)
 
 
-def test_another_seed_is_another_split_and_another_fingerprint():
-    assert rows(digits(seed=1), "test") != rows(digits(), "test")
-    assert digits(seed=1).fingerprint != digits().fingerprint == digits().fingerprint
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

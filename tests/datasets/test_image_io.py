@@ -14,7 +14,6 @@ from torchvision.transforms import v2
 import dovision as dv
 from dovision.api import to_batch
 from dovision.datasets import _image_io
-from dovision.types import Resize
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [51, 102, 153]]], np.uint8)
 GREY = np.array([[0, 51], [102, 255]], np.uint8)
@@ -26,13 +25,6 @@ def saved(image: Image.Image, tmp_path, name="a.png"):
     return tmp_path / name
 
 
-def test_greyscale_is_repeated_for_three_channels(tmp_path):
-    path = saved(Image.fromarray(GREY), tmp_path)
-    expected = torch.from_numpy(GREY) / 255
-    assert torch.equal(_image_io.image_from_file(path, (1, 2, 2)), expected.unsqueeze(0))
-    assert torch.equal(_image_io.image_from_file(path, (3, 2, 2)), expected.expand(3, 2, 2))
-
-
 def test_colours_are_kept_or_made_grey_by_luma(tmp_path):
     path = saved(Image.fromarray(COLOURS), tmp_path)
     assert torch.equal(_image_io.image_from_file(path, (3, 2, 2)), torch.from_numpy(COLOURS).permute(2, 0, 1) / 255)
@@ -40,34 +32,11 @@ def test_colours_are_kept_or_made_grey_by_luma(tmp_path):
     torch.testing.assert_close(_image_io.image_from_file(path, (1, 2, 2))[0], luma, atol=0.003, rtol=0)
 
 
-def test_transparency_is_dropped(tmp_path):
-    alpha = np.full((2, 2, 1), 7, np.uint8)
-    path = saved(Image.fromarray(np.concatenate([COLOURS, alpha], axis=2)), tmp_path)
-    assert torch.equal(_image_io.image_from_file(path, (3, 2, 2)), torch.from_numpy(COLOURS).permute(2, 0, 1) / 255)
-
-
-def test_a_palette_is_looked_up(tmp_path):
-    image = Image.fromarray(np.array([[0, 1]], np.uint8), mode="P")
-    image.putpalette([10, 20, 30, 200, 100, 50])
-    value = _image_io.image_from_file(saved(image, tmp_path), (3, 1, 2)) * 255
-    torch.testing.assert_close(value, torch.tensor([[[10.0, 200]], [[20, 100]], [[30, 50]]]))
-
-
 def test_sixteen_bits_keep_their_depth(tmp_path):
     path = saved(Image.fromarray(DEEP), tmp_path)
     expected = torch.from_numpy(DEEP.astype(np.float32)) / 65535
     assert torch.equal(_image_io.image_from_file(path, (1, 2, 2))[0], expected)
     assert torch.equal(_image_io.image_from_file(path, (3, 2, 2)), expected.expand(3, 2, 2))
-
-
-def test_an_image_is_resized_to_cover_the_shape_and_its_centre_taken(tmp_path):
-    stripes = np.repeat(np.array([0, 100, 200, 255], np.uint8), 10)  # four columns, ten pixels each
-    path = saved(Image.fromarray(np.tile(stripes, (20, 1))), tmp_path)
-    value = (
-        _image_io.image_from_file(path, (1, 10, 10))[0] * 255
-    )  # 20 x 40 becomes 10 x 20, of which columns 5 to 14 are taken
-    torch.testing.assert_close(value[:, 1:4], torch.full((10, 3), 100.0))
-    torch.testing.assert_close(value[:, 6:9], torch.full((10, 3), 200.0))
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:
@@ -94,40 +63,6 @@ def test_what_is_no_whole_image_is_a_bad_file(data, message, tmp_path):
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(_image_io.BadFile, match=message):
         _image_io.Decoding().header(tmp_path / "a", decode=True)
-
-
-def test_a_file_that_goes_bad_after_the_start_is_named(tmp_path):
-    path = tmp_path / "late.png"
-    path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"late.png must be a whole image, but is empty"):
-        _image_io.image_from_file(path, (1, 2, 2))
-
-
-@pytest.mark.parametrize(
-    ("ending", "type_", "most", "deep"),
-    [
-        (".png", np.uint16, 4095, (0, 4095, 0)),
-        (".tif", np.uint16, 4095, (0, 4095, 0)),
-        (".png", np.uint8, 15, None),
-        (".jpg", np.uint8, 15, None),
-    ],
-)
-def test_a_header_has_the_range_of_a_grey_file_of_16_bits(tmp_path, ending, type_, most, deep):
-    Image.fromarray(np.linspace(0, most, 64).reshape(8, 8).astype(type_)).save(tmp_path / f"film{ending}")
-    for window, decode, expected in ((None, True, deep), ((2048, 4096), True, None), (None, False, None)):
-        header = _image_io.Decoding(window).header(tmp_path / f"film{ending}", decode=decode)
-        assert header.deep == expected
-        assert header[:2] == (8, 8)
-
-
-@pytest.mark.parametrize(
-    ("dark", "warned"), [([True], "1 of 1"), ([True, False], None), ([True, True, None], "2 of 2")]
-)
-def test_most_of_the_images_that_were_read_must_be_dark_to_be_warned_of(caplog, dark, warned):
-    headers = [_image_io.ImageHeader(8, 8, dark=one) for one in dark]
-    _image_io.warn_of_pixels(["a"] * len(dark), headers, (1, 8, 8))
-    expected = [f"{warned} images fill less than an eighth of their range, such as a: if"] if warned else []
-    assert [text[: len(expected[0])] for text in caplog.messages] == expected
 
 
 @pytest.mark.parametrize(
@@ -246,19 +181,3 @@ def test_a_picture_is_brought_to_a_shape_as_torchvision_does(resize, expected):
     by_torchvision = v2.Compose([*expected, v2.PILToTensor()])(picture) / 255
     ours = to_batch(picture, 24, resize=resize)[0]
     torch.testing.assert_close(ours, by_torchvision, rtol=0, atol=1.5 / 255)  # rounded to 8 bits after each side
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("squash", "resize must be one of cover, stretch, got 'squash'"),
-        ({"crop": 0.9}, "resize must be one of mode, size, interpolation, got 'crop'"),
-        ({"interpolation": "lanczos"}, "resize.interpolation must be one of bilinear, bicubic"),
-        ({"size": 0}, "resize.size must be a whole number of at least 1"),
-        (256, "resize must be cover, stretch, or fields as {size: 256}, got 256."),
-        (["cover", 256], "resize must be cover, stretch, or fields"),
-    ],
-)
-def test_another_way_to_resize_is_refused(setting, message):
-    with pytest.raises(ValueError, match=message):
-        Resize.of(setting)

@@ -56,12 +56,6 @@ def test_shares_of_rows_are_within_a_point_or_the_largest_group(sizes, seed):
         assert abs(len(rows[name]) - share * len(groups)) <= max(0.01 * len(groups), max(sizes))
 
 
-def test_a_patient_of_many_films_fills_a_split_alone():
-    groups = ["many"] * 30 + list(range(70))  # of 100 films, 30 for test: the large patient, or 30 small ones
-    rows = _splits.split_groups(groups, [0] * 100, 0, 0.3, seed=0)
-    assert len(rows["test"]) == 30
-
-
 @pytest.mark.parametrize(
     ("images", "counts"),
     [(10, (700, 150, 150)), (9, (630, 135, 135)), (4, (200, 100, 100))],
@@ -72,13 +66,6 @@ def test_rounding_a_hundred_small_classes_does_not_add_up(images, counts):
     rows = _splits.split_groups(range(len(labels)), labels, 0.15, 0.15, seed=0)
     assert tuple(map(len, rows.values())) == counts
     assert {len(set(np.array(labels)[list(own)])) for own in rows.values()} == {100}
-
-
-def test_single_images_of_one_label_are_cut_as_ever():
-    order = torch.randperm(100, generator=_splits.generator(4, 1)).tolist()  # of the second label
-    rows = _splits.split_groups(range(200), [0] * 100 + [1] * 100, 0.15, 0.25, seed=4)
-    assert sorted(row - 100 for row in rows["val"] if row >= 100) == sorted(order[:15])
-    assert sorted(row - 100 for row in rows["test"] if row >= 100) == sorted(order[15:40])
 
 
 def test_shares_that_large_groups_forbid_are_said(caplog):

@@ -72,7 +72,7 @@ def test_mnist_is_what_torchvision_reads(mnist_root):
         ),
         (
             lambda raw: (raw / "train-labels-idx1-ubyte").write_bytes(idx(np.full(12, 11, np.uint8))),
-            "each label must be one of the classes, but item 0 has '11'",
+            "label in row 0 of MNIST must be of the classes 0, 1, .*, got '11'",
         ),
     ],
 )

@@ -42,6 +42,14 @@ def as_setting(names: Mapping[str, str | None]) -> str:
     return f"{{{', '.join(f'{key}: null' if name is None else f'{key}: {name}' for key, name in names.items())}}}"
 
 
+def split_remedy(key: str, meant: Mapping[str, str]) -> str:
+    """Sentence with the setting of splits of other names, behind a space; empty where there is none."""
+    others = as_setting(dict.fromkeys(meant))
+    return (
+        f" Set 'dataset.{key}={as_setting(meant)}', or, to leave them out, 'dataset.{key}={others}'." if meant else ""
+    )
+
+
 def check_fractions(val: float, test: float) -> None:
     """Raise unless both shares are in [0, 1] and leave something for train."""
     checks.within("val_fraction", val, 0, 1)

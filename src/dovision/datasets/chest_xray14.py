@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets.readers.boxes import file_boxes
 from dovision.datasets.readers.file_images import FileImages
-from dovision.datasets.readers.manifest import read_manifest
+from dovision.datasets.readers.manifest import Manifest, labels_from_names, read_manifest
+from dovision.datasets.readers.table_rows import Columns, boxes_of_images
 from dovision.interfaces import Source
 from dovision.io import files
-from dovision.types import SPLITS
+from dovision.types import SPLITS, Task
 
 FINDINGS = (
     "Atelectasis",
@@ -37,26 +36,21 @@ FINDINGS = (
     "Pleural_Thickening",
     "Hernia",
 )
-HEALTHY = "No Finding"
 FILM = 1024  # pixels, height and width of the released images, in which boxes are given
 ENTRY_TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")  # the corrected one first
 BOX_TABLES = ("BBox_List_2017.csv",)
 LISTS = ("train_val_list.txt", "test_list.txt")
 SOURCE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
-
 _COLUMNS = {
-    "Image Index": "name",
-    "Finding Labels": "findings",
-    "Patient ID": "patient",
-    "Patient Age": "age",
-    "Patient Gender": "sex",
-    "Patient Sex": "sex",
-    "View Position": "view",
+    "name": "Image Index",
+    "labels": "Finding Labels",
+    "patient": "Patient ID",
+    "age": "Patient Age",
+    "sex": "Patient Sex",
+    "view": "View Position",
 }
 _MEND = "Mend the table."
-_EDGES = ("x", "y", "w", "h")  # of a box: left, top, width, height
 _RECORD = ["name", "path", "number", "group", "height", "width"]
-_METADATA = ["patient", "age", "sex", "view", "labels"]  # of a film
 
 
 class ChestXray14(FileImages):
@@ -108,20 +102,19 @@ class ChestXray14(FileImages):
             checks.choice("classes", name, FINDINGS)
         self.shape = _image_io.grey_or_rgb_shape(shape)
         _splits.check_fractions(val_fraction, test_fraction)
-        entries = read_entries(folder)
+        entries, labels = read_entries(folder)
         official = checks.choice("split", split, ("official", "patients")) == "official"
-        listed = official_lists(folder) if official else None
-        splits = split_films(entries, listed, val_fraction, test_fraction, seed)
-        films = entries.assign(split=splits).merge(films_on_disk(folder), on="name")
+        lists = official_lists(folder) if official else {}
+        entries["split"] = split_films(entries, labels, lists, val_fraction, test_fraction, seed)
+        films = entries.assign(entry=range(len(entries))).merge(films_on_disk(folder), on="name")
         self.rows = {name: np.flatnonzero(films["split"] == name).tolist() for name in SPLITS}
         self._patients = torch.tensor(films["patient"].to_numpy())
-        self.labels = torch.from_numpy(label_matrix(films["findings"], self.task.classes))
-        size = FILM  # in pixels of which boxes are given, whatever the file has
-        records = films.rename(columns={"findings": "labels"}).assign(number=None, height=size, width=size)
-        self.records = records.assign(group=records["patient"].astype(str))[[*_RECORD, *_METADATA]]
-        self.boxes_in_files = read_finding_boxes(folder, entries["name"], films, self.task.classes)
+        self.labels = labels[films["entry"].tolist()][:, [FINDINGS.index(name) for name in self.task.classes]]
+        records = films.assign(number=None, height=FILM, width=FILM, group=films["patient"].astype(str))
+        self.records = records[[*_RECORD, "patient", "age", "sex", "view", "labels"]]
+        self.boxes_in_files = read_boxes(folder, entries["name"], self.records, self.task.classes)
         self.recorded = {
-            "lists_sha256": {} if listed is None else listed.sha256,
+            "lists_sha256": {name: files.sha256(folder / name) for name in lists},
             "listed": len(entries),
             "on_disk": len(films),
             "missing": len(entries) - len(films),
@@ -141,7 +134,12 @@ class ChestXray14(FileImages):
 
 
 def split_films(
-    entries: pd.DataFrame, lists: Lists | None, val_fraction: float, test_fraction: float, seed: int
+    entries: pd.DataFrame,
+    labels: Tensor,
+    lists: Mapping[str, frozenset[str]],
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
 ) -> npt.NDArray[np.object_]:
     """Split each entry: by the official lists, with val cut by patient from train_val, or all cut by patient.
 
@@ -151,61 +149,44 @@ def split_films(
         ValueError: a film is in none of the lists, or a patient in both.
     """
     cut = np.arange(len(entries))
-    if lists is not None:
-        listed = [np.flatnonzero(entries["name"].isin(names)) for names in (lists.train_val, lists.test)]
-        unlisted = np.setdiff1d(cut, np.concatenate(listed))
+    if lists:
+        listed = {name: np.flatnonzero(entries["name"].isin(lists[name])) for name in LISTS}
+        unlisted = np.setdiff1d(cut, np.concatenate([*listed.values()]))
         if len(unlisted):
             raise ValueError(
                 f"each film must be in {' or '.join(LISTS)}, but {len(unlisted):,} are in neither, such as "
                 f"{entries['name'].iloc[unlisted[0]]}. Take the lists as they were released."
             )
-        patients = {name: entries["patient"].iloc[rows] for name, rows in zip(LISTS, listed, strict=True)}
+        patients = {name: entries["patient"].iloc[rows] for name, rows in listed.items()}
         _splits.check_disjoint(patients, "patient", "Take the lists as they were released.")
-        cut, test_fraction = listed[0], 0
-    patient = entries["patient"].iloc[cut]
-    labels = label_matrix(entries["findings"].iloc[cut], FINDINGS)
-    rows = _splits.split_groups(patient.tolist(), labels, val_fraction, test_fraction, seed)
+        cut, test_fraction = listed[LISTS[0]], 0
+    patient = entries["patient"].iloc[cut].tolist()
+    rows = _splits.split_groups(patient, labels.numpy()[cut], val_fraction, test_fraction, seed)
     splits = np.full(len(entries), "test", dtype=object)
     for name, places in rows.items():
         splits[cut[list(places)]] = name
     return splits
 
 
-def read_entries(root: Path) -> pd.DataFrame:
-    """Read a row per image: name, findings (joined by "|"), patient (int64), age (years), sex, view.
+def read_entries(root: Path) -> tuple[pd.DataFrame, Tensor]:
+    """Read a row per image: name, labels (joined by "|"), patient (int64), age (years), sex, view; and the 14 labels.
 
     Raises:
         FileNotFoundError: the table is missing.
         ValueError: the table lacks a column, or a row has no patient, an unknown label or another row's image.
     """
-    path = _locate(root, ENTRY_TABLES)
-    table = read_manifest(path, path.name).renamed(_COLUMNS)
-    for column in _COLUMNS.values():
-        table.column(column, "ChestX-ray14")
-    cells = table.cells[[*dict.fromkeys(_COLUMNS.values())]]
+    table = _table(root, ENTRY_TABLES)
+    table = table._replace(cells=table.cells.rename(columns={"Patient Gender": "Patient Sex"}))
+    cells = pd.DataFrame({name: table.column(column, "ChestX-ray14") for name, column in _COLUMNS.items()})
     number = cells["patient"].str.fullmatch("[0-9]{1,18}")  # what int64 holds exactly
-    table.refuse("patient", ~number, "a patient's number", _MEND)
-    table.refuse("name", cells["name"].duplicated(), "an image that no other row has", _MEND)
-    for findings in cells["findings"].unique():
-        if unknown := [name for name in findings.split("|") if name not in (*FINDINGS, HEALTHY)]:
-            remedy = f"{checks.suggestion(unknown[0], FINDINGS)} {_MEND}".strip()
-            table.refuse(
-                "findings", cells["findings"] == findings, f"labels of ChestX-ray14, not {unknown[0]!r}", remedy
-            )
+    table.refuse("Patient ID", ~number, "a patient's number", _MEND)
+    table.refuse("Image Index", cells["name"].duplicated(), "an image that no other row has", _MEND)
+    labels = labels_from_names(table, "Finding Labels", Task("multilabel", FINDINGS), ignored=("No Finding",))
     age = pd.to_numeric(cells["age"].str.removesuffix("Y"), errors="coerce")
-    return cells.assign(patient=cells["patient"].astype(np.int64), age=age).reset_index(drop=True)
+    return cells.assign(patient=cells["patient"].astype(np.int64), age=age).reset_index(drop=True), labels
 
 
-def label_matrix(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Label matrix of zeros and ones, shape (N, K); all zeros for a film without any of the classes."""
-    code, combinations = pd.factorize(findings)
-    present = [[name in combination.split("|") for name in classes] for combination in combinations]
-    return np.array(present, dtype=np.float32)[code]
-
-
-def read_finding_boxes(
-    root: Path, image_names: pd.Series[str], films: pd.DataFrame, classes: Sequence[str]
-) -> pd.DataFrame:
+def read_boxes(root: Path, names: pd.Series[str], films: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Read a row per box of films, as of `file_boxes`, in whole pixels of the 1024 x 1024 film.
 
     Raises:
@@ -213,31 +194,16 @@ def read_finding_boxes(
         ValueError: the table lacks a column, or a row has an unknown label, an image that has no entry, or a box
             outside the film.
     """
-    path = _locate(root, BOX_TABLES)
-    table = read_manifest(path, path.name)
-    names = ["name", "label", *_EDGES]
-    if table.cells.shape[1] < len(names):
-        raise ValueError(
-            f"{path} must have {len(names)} columns, of the image, the label and a box's x, y, w and h, got "
-            f"{checks.listed(list(table.cells))}. Fetch it again from {SOURCE}."
-        )
-    table = table.renamed(dict(zip(table.cells, names, strict=False)))
-    label = table.cells["label"].replace("Infiltrate", "Infiltration")
-    table.refuse("label", ~label.isin(FINDINGS), "one of the 14 labels", _MEND)
-    table.refuse("name", ~table.cells["name"].isin(image_names), "an image of the entry table", _MEND)
-    return file_boxes(table, films.assign(height=FILM, width=FILM), table.cells["name"], label, classes)
+    table = _table(root, BOX_TABLES)
+    label = table.column("Finding Label", "ChestX-ray14").replace("Infiltrate", "Infiltration")
+    table.refuse("Finding Label", ~label.isin(FINDINGS), "one of the 14 labels", _MEND)
+    table = table._replace(cells=table.cells.assign(**{"Finding Label": label}))
+    columns = Columns(path="Image Index", slice=None, box_label="Finding Label")
+    return boxes_of_images(table, root, films, classes, columns, names)
 
 
-class Lists(NamedTuple):
-    """Names of the official lists."""
-
-    train_val: frozenset[str]
-    test: frozenset[str]
-    sha256: dict[str, str]  # of each file's bytes, by its name
-
-
-def official_lists(root: Path) -> Lists:
-    """Read train_val_list.txt and test_list.txt.
+def official_lists(root: Path) -> dict[str, frozenset[str]]:
+    """Read the names in train_val_list.txt and test_list.txt.
 
     Raises:
         FileNotFoundError: one of them is missing.
@@ -248,9 +214,7 @@ def official_lists(root: Path) -> Lists:
                 f"{name} must lie in {root} for the official split. Fetch it from {SOURCE}, or cut by patient with "
                 "dataset.split=patients."
             )
-    train_val, test = (frozenset(files.read_text(root / name).split()) for name in LISTS)
-    digests = {name: hashlib.sha256(files.read_bytes(root / name, files.TEXT)).hexdigest() for name in LISTS}
-    return Lists(train_val, test, digests)
+    return {name: frozenset(files.read_text(root / name).split()) for name in LISTS}
 
 
 def films_on_disk(root: Path) -> pd.DataFrame:
@@ -264,8 +228,7 @@ def films_on_disk(root: Path) -> pd.DataFrame:
             f"{root} must hold the films in images_001/images, images_002/images, ... or in images, but has no such "
             "folder. Unpack the archives there, or set dataset.root."
         )
-    paths = [path for folder in folders for path in folder.iterdir() if path.suffix == ".png"]
-    paths = [path for path in paths if not path.name.startswith(".")]
+    paths = [path for folder in folders for path in folder.glob("[!.]*.png")]
     films = pd.DataFrame({"name": [path.name for path in paths], "path": list(map(str, paths))}, dtype=object)
     twice = films["name"].duplicated(keep=False)
     if twice.any():
@@ -274,12 +237,11 @@ def films_on_disk(root: Path) -> pd.DataFrame:
     return films
 
 
-def _locate(root: Path, names: Sequence[str]) -> Path:
-    for name in names:
-        for path in (root / name, root / f"{name}.gz"):
-            if path.is_file():
-                return path
-    raise FileNotFoundError(
-        f"{' or '.join(names)} must lie in {root}, which holds no such file. Fetch it from {SOURCE}, or set "
-        "dataset.root to the folder that holds it."
-    )
+def _table(root: Path, names: Sequence[str]) -> Manifest:
+    path = next((path for name in names for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"{' or '.join(names)} must lie in {root}, which holds no such file. Fetch it from {SOURCE}, or set "
+            "dataset.root to the folder that holds it."
+        )
+    return read_manifest(path, path.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets.readers.record_images import LibraryImages, labels_by_name
+from dovision.datasets.readers.manifest import Manifest, as_text, labels_from_names
+from dovision.datasets.readers.record_images import LibraryImages
 from dovision.identity.digests import files_below
 from dovision.io import files
 from dovision.io.images import MAX_FILE_BYTES, BadFile, decode
@@ -63,9 +64,7 @@ class HfDataset(LibraryImages):
         columns: image, label and, if there is one, group, such as the patient; by name.
         splits: its names of train, val and test; those that it does not have are cut.
         task, classes, shape: of the data; multilabel if a label is a list; 1 or 3 channels.
-        val_fraction, test_fraction: shares of the images, where there are no such splits.
-        seed: of the cut.
-        leaking: refuse, warn or drop, of groups with rows in two splits; as of `_splits.Cut`.
+        val_fraction, test_fraction, seed, leaking: of the cut, as of `_splits.Cut`.
         white_level: value that becomes 1 in grey files of more than 8 bits; None: as of `_image_io.white_level`.
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
@@ -102,19 +101,22 @@ class HfDataset(LibraryImages):
         self.task = _checks.task(task, classes, TASKS, "a dataset of Hugging Face")
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), Resize.of(resize)
         data, given, names = _rows(root, config, revision, splits, columns)
-        image, label, group = (columns.get(role) for role in ("image", "label", "group"))
+        image, label, group = str(columns["image"]), str(columns["label"]), columns.get("group")
         library = checks.import_extra("datasets", "hf")
-        self.labels = labels_by_name(_names(data, str(label)), self.task, names)
-        groups = names if group is None else _groups(data[group], str(group), names)
+        cells = {label: _names(data, label)} | ({} if group is None else {group: data[group]})
+        table = Manifest(Path(root), as_text(Path(root), pd.DataFrame(cells, index=names, dtype=object)))
+        self.labels = labels_from_names(table, label, self.task)
+        if group is not None:
+            remedy = "Set dataset.columns.group=null where groups are not known."
+            table.refuse(group, table.cells[group] == "", "a group, such as the patient", remedy)
+        groups = names if group is None else table.cells[group].tolist()
         self.records = pd.DataFrame({"number": range(len(names)), "name": names, "group": groups})
-        images = data.cast_column(image, library.Image(decode=False))
-        reader = HfReader(images, str(image), self.shape, self.resize)
+        reader = HfReader(data.cast_column(image, library.Image(decode=False)), image, self.shape, self.resize)
         white = _image_io.sampled_white(range(len(names)), lambda row: decode(reader.read_bytes(row)), white_level)
         self.read = replace(reader, white=white)
         self.cut(given, _splits.Cut(val_fraction, test_fraction, seed, leaking))
         local, home = Path(root), Path(library.config.HF_CACHE_HOME)
-        homes = [local if local.is_dir() else local.parent] if local.exists() else [home]
-        named = _files_of_images(data, str(image), homes)
+        named = _files_of_images(data, image, (local if local.is_dir() else local.parent) if local.exists() else home)
         self.read(0)
         stored = files_below(local) if local.is_dir() else [local]
         cached = [Path(cache_file["filename"]) for cache_file in data.cache_files]
@@ -127,10 +129,8 @@ class HfDataset(LibraryImages):
         """Names of the classes if the configuration has none: those of its label, or all that rows have."""
         data, _, _ = _rows(*(settings[key] for key in _ROW_SETTINGS))
         label = settings["columns"]["label"]
-        feature = _innermost(data.features[label])
-        if hasattr(feature, "names"):
-            return list(feature.names)
-        return sorted({name for row in _names(data, label) for name in row})
+        names = getattr(_innermost(data.features[label]), "names", None)
+        return list(names or sorted({name for row in _names(data, label) for name in row}))
 
     @classmethod
     def found_channels(cls, settings: Mapping[str, Any]) -> int:
@@ -151,33 +151,30 @@ def _rows(
     """Rows in use, the split of each, None where they are to be cut, and their names; columns are there."""
     library = checks.import_extra("datasets", "hf")
     opened = _opened(library, root, config, revision)
-    parts_by_name = dict(opened) if isinstance(opened, Mapping) else {"train": opened}
+    by_name = dict(opened) if isinstance(opened, Mapping) else {"train": opened}
     for split in splits:
         checks.choice("splits", split, SPLITS)
-    chosen = {split: name for split, name in splits.items() if name is not None and name in parts_by_name}
-    if not chosen:
+    used = {split: name for split, name in splits.items() if name is not None and name in by_name}
+    lacking = [split for split in SPLITS if split not in used and splits.get(split) is not None]
+    meant = _splits.probable_splits([name for name in by_name if name not in used.values()], lacking)
+    if not used or meant:  # one of a usual name would be left out
         raise ValueError(
-            f"splits must name some of {', '.join(parts_by_name)}, got {', '.join(map(str, splits.values()))}."
+            f"splits must name those of the dataset, {', '.join(by_name)}, got {', '.join(map(str, splits.values()))}."
+            f"{_splits.split_remedy('splits', meant)}"
         )
-    _check_splits(splits, chosen, parts_by_name)
-    lengths = {split: len(parts_by_name[name]) for split, name in chosen.items()}
-    names = [f"{chosen[split]}-{number}" for split, length in lengths.items() for number in range(length)]
+    lengths = {split: len(by_name[name]) for split, name in used.items()}
+    names = [f"{used[split]}-{number}" for split, length in lengths.items() for number in range(length)]
     given = [split for split, length in lengths.items() for _ in range(length)]
-    data = library.concatenate_datasets([parts_by_name[name] for name in chosen.values()])
-    _check_columns(data, *(columns.get(role) for role in ("image", "label", "group")))
-    return data, None if set(chosen) == {"train"} else given, names
-
-
-def _check_splits(splits: Mapping[str, str | None], chosen: Mapping[str, str], names: Collection[str]) -> None:
-    """Refuse splits if one has a usual name and would be left out."""
-    others = [name for name in names if name not in chosen.values()]
-    lacking = [split for split in SPLITS if split not in chosen and splits.get(split) is not None]
-    if meant := _splits.probable_splits(others, lacking):
-        raise ValueError(
-            f"splits must name those of the dataset, {', '.join(names)}, got {', '.join(map(str, splits.values()))}. "
-            f"Set 'dataset.splits={_splits.as_setting(meant)}', or, to leave them out, "
-            f"'dataset.splits={_splits.as_setting(dict.fromkeys(meant))}'."
-        )
+    data = library.concatenate_datasets([by_name[name] for name in used.values()])
+    for role, column in columns.items():
+        if column is not None or role != "group":
+            checks.choice(f"columns.{role}", str(column), data.features)
+    feature = data.features[columns["image"]]
+    files_alone = isinstance(feature, Mapping) and {*feature} == {"bytes", "path"}  # parquet not written by datasets
+    if type(feature).__name__ != "Image" and not files_alone:
+        got = f"{columns['image']} is of {type(feature).__name__}"
+        raise ValueError(f"columns.image must be a column of images, but {got}.")
+    return data, None if set(used) == {"train"} else given, names
 
 
 def _opened(library: Any, root: str, config: str | None, revision: str | None) -> Any:
@@ -208,49 +205,20 @@ def _opened(library: Any, root: str, config: str | None, revision: str | None) -
         ) from error
 
 
-def _check_columns(data: Any, image: str | None, label: str | None, group: str | None) -> None:
-    for role, column in (("image", image), ("label", label), *([("group", group)] if group else [])):
-        if column not in data.features:
-            near = checks.suggestion(str(column), data.features)
-            raise ValueError(
-                f"columns.{role} must be one of the columns {', '.join(data.features)}, got {column!r}.{near} Set "
-                f"dataset.columns.{role}."
-            )
-    feature = data.features[image]
-    files_alone = isinstance(feature, Mapping) and {*feature} == {"bytes", "path"}  # parquet not written by datasets
-    if type(feature).__name__ != "Image" and not files_alone:
-        raise ValueError(f"columns.image must be a column of images, but {image} is of {type(feature).__name__}.")
-
-
-def _files_of_images(data: Any, column: str, folders: Sequence[Path]) -> list[Path]:
-    """Files below some folders that cells name in place of the bytes of an image; no image is decoded."""
-    paths: dict[Path, None] = {}
+def _files_of_images(data: Any, column: str, folder: Path) -> list[Path]:
+    """Files below a folder that cells name in place of the bytes of an image; no image is decoded."""
+    paths: dict[str, None] = {}
     for batch in data.select_columns([column]).with_format("arrow").iter(_ROWS):
         path, image = (pc.struct_field(batch[column], name) for name in ("path", "bytes"))
-        paths |= dict.fromkeys(map(Path, path.filter(pc.and_(path.is_valid(), image.is_null())).to_pylist()))
-    wrong = [
-        str(path)
-        for path, away in zip(paths, outside(map(str, paths), folders), strict=True)
-        if away or not path.is_file()
-    ]
+        paths |= dict.fromkeys(path.filter(pc.and_(path.is_valid(), image.is_null())).to_pylist())
+    away = outside(paths, [folder])
+    wrong = [path for path, is_away in zip(paths, away, strict=True) if is_away or not Path(path).is_file()]
     if wrong:
         raise ValueError(
-            f"each image of {column!r} must have its bytes in the dataset, or be a file that is there, below "
-            f"{folders[0]}, but {len(wrong):,} are not, such as {wrong[0]}. Put the bytes into the dataset "
-            "(save_to_disk does)."
+            f"each image of {column!r} must have its bytes in the dataset, or be a file that is there, below {folder}, "
+            f"but {len(wrong):,} are not, such as {wrong[0]}. Put the bytes into the dataset (save_to_disk does)."
         )
-    return list(paths)
-
-
-def _groups(cells: Sequence[Any], column: str, names: Sequence[str]) -> list[str]:
-    """Groups as text; raise if a row has none."""
-    for name, cell in zip(names, cells, strict=True):
-        if cell is None or cell != cell or cell == "":
-            raise ValueError(
-                f"each row must have a group in {column!r}, such as the patient, but {name} has {cell!r}. Set "
-                "dataset.columns.group=null where groups are not known."
-            )
-    return list(map(str, cells))
+    return [*map(Path, paths)]
 
 
 def _innermost(feature: Any) -> Any:
@@ -262,8 +230,7 @@ def _innermost(feature: Any) -> Any:
 
 def _names(data: Any, column: str) -> list[list[str]]:
     """Names of the labels of each row."""
-    feature, cells = _innermost(data.features[column]), data[column]
-    rows = [list(cell) if isinstance(cell, (list, tuple)) else [cell] for cell in cells]
-    if not hasattr(feature, "names"):
-        return [[] if row == [None] else list(map(str, row)) for row in rows]
-    return [[feature.names[number] for number in row if number is not None and number >= 0] for row in rows]
+    names = getattr(_innermost(data.features[column]), "names", None)
+    rows = [cell if isinstance(cell, (list, tuple)) else [cell] for cell in data[column]]
+    rows = [[cell for cell in row if cell is not None] for row in rows]
+    return [[str(cell) if names is None else names[cell] for cell in row if names is None or cell >= 0] for row in rows]

@@ -16,6 +16,7 @@ import torch
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.file_images import FileImages
+from dovision.datasets.readers.manifest import read_manifest
 from dovision.datasets.readers.mask_sources import MaskSettings, error_by_name, masks_by_name
 from dovision.datasets.readers.table_rows import boxes_of_images
 from dovision.interfaces import Source
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 FLAT = ""  # the split of files that are still to be cut
 _ASK = "Set dataset.root to a folder of images, an image, or a list of them."
 _ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".jpe", ".png", ".pgm", ".pnm", ".ppm", ".dcm", ".tif", ".tiff", ".webp")
-_LIST = ".txt"  # the ending of a file that lists images
 _NUMBERED = re.compile(r"(n\d{8})\s+(.+)")  # of ImageNet, and the names
 
 
@@ -57,10 +57,8 @@ class ImageFolder(FileImages):
             of `readers.boxes`. None: none.
         masks: files of masks in a folder, as of `mask_sources.MaskSettings`.
         white_level: value that becomes 1 in grey files of more than 8 bits; None: as of `_image_io.white_level`.
-        val_fraction, test_fraction: shares of the images, where the splits are not folders.
-        seed: of the cut.
+        val_fraction, test_fraction, seed, leaking: of the cut, as of `_splits.Cut`.
         on_bad_file: error, or skip, which lists them in `bad_files`.
-        leaking: refuse, warn or drop, where folders of two splits have files of one group; as of `_splits.Cut`.
         copies: error, or warn, where files of two splits have the same bytes.
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
@@ -114,19 +112,19 @@ class ImageFolder(FileImages):
                 if file is not None:
                     raise ValueError(f"{name} must be null for images without labels, got {file!r}. Leave it out.")
             self._task = None if classes is None else _checks.task(task, classes, TASKS, "images")
-            self._take_unlabelled(root, group, white_level, on_bad_file)
+            self._take_unlabelled([root] if isinstance(root, str) else root, group, white_level, on_bad_file)
             return
         assert isinstance(root, str)
-        self._root = Path(root).resolve()
+        base = Path(root).resolve()
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
-        folders = _split_folders(self._root, split_folders)
-        class_of = _class_folders(self._root, folders.values(), class_file)
+        folders = _split_folders(base, split_folders)
+        class_of = _class_folders(base, folders.values(), class_file)
         stated = None if classes is None else sorted(map(str, classes))
         _checks.agree("classes", stated, sorted(class_of.values()))
         self._task = _checks.task(task, classes, ("multiclass",), "an image folder")
         label = {name: number for number, name in enumerate(self.task.classes)}
-        log.info("listing the images below %s", self._root)
-        below = os.path.join(self._root, "")
+        log.info("listing the images below %s", base)
+        below = os.path.join(base, "")
         listed = sorted(
             (path.removeprefix(below), path, None, label[name], split)
             for split, folder in folders.items()
@@ -137,34 +135,41 @@ class ImageFolder(FileImages):
         labels, splits = table.pop("label"), table.pop("split")
         table["group"] = _splits.groups_by_pattern(table["name"].tolist(), group)
         whole = self.take_files(table, "an image folder", on_bad_file, white=white_level)
-        self._labels = torch.tensor(labels[whole].tolist(), dtype=torch.int64)
+        self.labels = torch.tensor(labels[whole].tolist(), dtype=torch.int64)
         given = None if FLAT in folders else splits[whole].tolist()
-        groups = self.records["group"].tolist()
+        groups, names = self.records["group"].tolist(), self.records["name"]
         self.rows = _splits.split_rows(given, groups, self.labels, self.task.classes, cut, ("train", "val"))
         self.check_copies(copies)
         if boxes is not None:
-            self.boxes_in_files = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
-        error = error_by_name(self.records["name"])
-        sources = masks_by_name(self.records["name"], settings, self._root, error)
-        self.take_masks(sources, settings.missing, True, error)
+            of_boxes = read_manifest(base / boxes, "boxes")
+            self.boxes_in_files = boxes_of_images(of_boxes, base, self.records, self.task.classes)
+        error = error_by_name(names)
+        self.take_masks(masks_by_name(names, settings, base, error), settings.missing, True, error)
         numbered = repr(dict(enumerate(sorted(set(groups)))))
-        digests = b"".join(header.digest for header in self.headers)
-        self.identify(numbered.encode() + digests, [self._root], images_read=True)
+        self.identify(numbered.encode() + b"".join(header.digest for header in self.headers), [base], images_read=True)
 
-    def _take_unlabelled(
-        self, root: str | Sequence[str], group: str | None, white: int | None, on_bad_file: str
-    ) -> None:
+    def _take_unlabelled(self, entries: Sequence[str], group: str | None, white: int | None, on_bad_file: str) -> None:
         """Set records and content of images without labels, all of the split test."""
-        entries = [root] if isinstance(root, str) else list(root or [])
         if not entries or not all(isinstance(entry, str) and entry for entry in entries):
-            raise ValueError(f"root must name images, got {root!r}. {_ASK}")
-        paths = _paths_by_name(entries)
-        table = pd.DataFrame({"name": paths.keys(), "path": map(str, paths.values()), "number": None}, dtype=object)
-        table["group"] = _splits.groups_by_pattern(table["name"].tolist(), group)
-        self.take_files(table, "images without labels", on_bad_file, white=white)
+            raise ValueError(f"root must name images, got {entries!r}. {_ASK}")
+        roots = [Path(entry).expanduser() for entry in entries]
+        paths = [path for root in roots for path in listed_images(root)]
+        if not paths:
+            raise ValueError(f"root must hold at least one image, but {', '.join(entries)} has none. {_ASK}")
+        counts = Counter(path.name for path in paths)
+        path_of = {path.name if counts[path.name] == 1 else path.as_posix(): path.resolve() for path in sorted(paths)}
+        if len(set(path_of.values())) < len(paths):
+            raise ValueError(f"root must name each image once, got some twice among {len(paths)}. {_ASK}")
+        names = sorted(path_of)
+        table = pd.DataFrame({"name": names, "path": [str(path_of[name]) for name in names], "number": None})
+        table["group"] = _splits.groups_by_pattern(names, group)
+        self.take_files(table.astype(object), "images without labels", on_bad_file, white=white)
         self.rows = {"train": (), "val": (), "test": range(len(self.records))}
-        roots = [Path(entry).expanduser().resolve() for entry in entries]
-        self.files = tuple(roots if all(path.is_dir() for path in roots) else dict.fromkeys([*roots, *paths.values()]))
+        count = len(self.records)
+        self.labels = torch.full((count,), -1) if self._task is None else self._task.unknown(count)
+        roots = [root.resolve() for root in roots]
+        listed = [] if all(root.is_dir() for root in roots) else [path_of[name] for name in names]
+        self.files = tuple(dict.fromkeys([*roots, *listed]))
         named = zip(self.records["name"], self.records["group"], self.headers, strict=True)
         digests = [f"{name} {of}".encode() + header.digest for name, of, header in named]
         self.content = _checks.fingerprint((repr((self._task, self.shape, self.decoding)).encode(), *digests), {})
@@ -181,15 +186,8 @@ class ImageFolder(FileImages):
         return self._task
 
     def take_classes(self, task: Task) -> None:
-        self._task = self._task or task
-
-    @property
-    def labels(self) -> torch.Tensor:  # type: ignore[override]
-        """Labels of the records, unknown where there are none."""
-        if self.labelled:
-            return self._labels
-        count = len(self.records)
-        return torch.full((count,), -1) if self._task is None else self._task.unknown(count)
+        if self._task is None:
+            self._task, self.labels = task, task.unknown(len(self.records))
 
     def source(self, split: str) -> Source:
         if split != "test" and not self.labelled:
@@ -208,9 +206,8 @@ class ImageFolder(FileImages):
         if not (folder := Path(root).expanduser()).is_dir():
             return bool(root)  # the error about a folder that is missing says both
         inner, splits = [*folder.iterdir()], settings["split_folders"].values()
-        folders = [path for path in inner if path.is_dir() and not path.name.startswith(".")]
         has_images = any(path.suffix.lower() in _ENDINGS for path in inner)
-        return len(folders) > 1 or any((folder / name).is_dir() for name in splits if name) or not has_images
+        return len(_folders(folder)) > 1 or any((folder / name).is_dir() for name in splits if name) or not has_images
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str] | None:
@@ -235,6 +232,11 @@ def _folders_of(settings: Mapping[str, Any]) -> tuple[list[Path], dict[str, str]
     return folders, _class_folders(root, folders, settings["class_file"])
 
 
+def _folders(root: Path) -> list[Path]:
+    """Visible folders of a folder, by name."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
 def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Path]:
     """Folder of each existing split, or of everything, under the name FLAT.
 
@@ -247,15 +249,13 @@ def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Pat
         if name and not Path(os.path.normpath(root / name)).is_relative_to(root):
             raise ValueError(f"dataset.split_folders.{split} must be a folder in {root}, got {name}. Set dataset.root.")
     present = {split: root / name for split in SPLITS if (name := names.get(split)) and (root / name).is_dir()}
-    visible = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    others = [path.name for path in visible if path not in present.values()]
+    others = [path.name for path in _folders(root) if path not in present.values()]
     lacking = [split for split in SPLITS if names.get(split) and split not in present]
     meant = _splits.probable_splits(others, lacking)
     if meant and (present or len(meant) == len(others)):
         raise ValueError(
-            f"{root} must hold folders of splits by the names of dataset.split_folders, got {checks.listed(others)}. "
-            f"Set 'dataset.split_folders={_splits.as_setting(meant)}', or, to leave them out, "
-            f"'dataset.split_folders={_splits.as_setting(dict.fromkeys(meant))}'."
+            f"{root} must hold folders of splits by the names of dataset.split_folders, got {checks.listed(others)}."
+            f"{_splits.split_remedy('split_folders', meant)}"
         )
     if present and "test" not in present:
         missing = names.get("test") or "test"
@@ -284,8 +284,7 @@ def _class_folders(root: Path, parents: Iterable[Path], class_file: str | None) 
         FileNotFoundError: there is no such file.
         ValueError: there are fewer than 2 classes, or the file does not name a folder that there is.
     """
-    names = {path.name for parent in parents for path in parent.iterdir() if path.is_dir()}
-    folders = sorted(name for name in names if not name.startswith("."))
+    folders = sorted({path.name for parent in parents for path in _folders(parent)})
     if class_file is None:
         if len(folders) < 2:
             remedy = f"Name a folder of images without labels: dataset.root={root}/{folders[0]}." if folders else _ASK
@@ -308,35 +307,19 @@ def _class_folders(root: Path, parents: Iterable[Path], class_file: str | None) 
     return {folder: name if count[name] == 1 else f"{name} ({folder})" for folder, name in class_of.items()}
 
 
-def _paths_by_name(entries: Sequence[str]) -> dict[str, Path]:
-    """Path of each image, in alphabetical order of the names.
-
-    A name is that of the file, or its path as it was given where two are of one name.
-    """
-    listed = [path for entry in entries for path in listed_images(Path(entry).expanduser())]
-    if not listed:
-        raise ValueError(f"root must hold at least one image, but {', '.join(entries)} has none. {_ASK}")
-    counts = Counter(path.name for path in listed)
-    paths = {path.name if counts[path.name] == 1 else path.as_posix(): path.resolve() for path in listed}
-    if len(set(paths.values())) < len(listed):
-        raise ValueError(f"root must name each image once, got some twice among {len(listed)}. {_ASK}")
-    return dict(sorted(paths.items()))
-
-
 def listed_images(path: Path) -> list[Path]:
     """Expand an entry of a list to its images; other files of a folder are named in the log."""
     if path.is_dir():
         visible = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-        others = [file.name for file in visible if file.suffix.lower() not in _ENDINGS]
-        if others:
+        if others := [file.name for file in visible if file.suffix.lower() not in _ENDINGS]:
             text = "left out, since their endings are none of images that can be read: %s"
             log.warning(text, checks.listed(others, 5))
         return [file for file in visible if file.suffix.lower() in _ENDINGS]
     if not path.is_file():
         raise FileNotFoundError(f"root must be a folder or an image that exists, but there is no {path}. {_ASK}")
-    if path.suffix.lower() != _LIST:
+    if path.suffix.lower() != ".txt":
         return [path]
     lines = [line.strip() for line in files.read_text(path).splitlines() if line.strip()]
-    if lists := [line for line in lines if line.lower().endswith(_LIST)]:
+    if lists := [line for line in lines if line.lower().endswith(".txt")]:
         raise ValueError(f"{path} must list images and folders, got the list {lists[0]}. {_ASK}")
     return [image for line in lines for image in listed_images(path.parent / line)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
 from dovision.datasets.readers import table_rows
 from dovision.datasets.readers.file_images import FileImages
-from dovision.datasets.readers.manifest import Manifest, read_manifest, together
+from dovision.datasets.readers.manifest import IGNORED, Manifest, labels_from_names, read_manifest, together
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
@@ -27,7 +27,6 @@ from dovision.types import TASKS, Resize, Task
 log = logging.getLogger(__name__)
 _UNKNOWN = ("", "-1", "-1.0", "nan")
 _ZERO, _ONE = ("0", "0.0", "false"), ("1", "1.0", "true")  # the last ones in any case, as pandas writes them
-IGNORED = -1  # the label of a row that is left out
 
 
 class Table(FileImages):
@@ -53,15 +52,9 @@ class Table(FileImages):
             None: the boxes are in the manifest, if it has such columns.
         masks: files of masks, as of `mask_sources.MaskSettings`.
         window, plane: of DICOM, NIfTI and 16-bit files, as of `_image_io.Decoding`.
-        white_level: value that becomes 1 in grey files of more than 8 bits; None: as of `_image_io.white_level`.
-        val_fraction, test_fraction: shares of the images, where the table has no splits; the first also where it has
-            no val.
-        seed: of the cut.
+        val_fraction, test_fraction, seed, leaking: of the cut, as of `_splits.Cut`.
         check: pixels, which decodes each file once at start, or headers, which decodes some.
-        on_bad_file: error, or skip, which lists them in `bad_files`.
-        leaking: refuse, warn or drop, where patients or groups have rows in two splits; as of `_splits.Cut`.
-        copies: error, or warn, where files of two splits have the same bytes.
-        resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
+        white_level, on_bad_file, copies, resize: as of `ImageFolder`.
 
     Raises:
         FileNotFoundError: the root, or a table, is not there.
@@ -123,7 +116,7 @@ class Table(FileImages):
         listed = table_rows.rows_where(read_manifest(base / manifest, "manifest"), where)
         stated = _checks.group("columns", Columns, columns)
         used = table_rows.present_columns(listed, stated)
-        table_rows.warn_of_unread(listed, stated, used, self.task.classes, settings.folder is not None)
+        table_rows.warn_of_unread(listed, stated, used, settings.folder is not None)
         ignored = checks.names("ignored_labels", ignored_labels)
         listed, label, given = together(
             lambda: table_rows.named_rows(listed, used.path, used.slice, paths_from),
@@ -138,7 +131,6 @@ class Table(FileImages):
             lambda: table_rows.refuse_outside(listed, used.path, base, paths_from),
             lambda: table_rows.check_repeated_rows(listed, used.path),
         )
-        all_names = frozenset(listed.cells[NAME])
         unlabelled = (label.reshape(len(label), -1) == IGNORED).all(1).numpy()
         used_rows = ~listed.cells[NAME].duplicated().to_numpy() & ~unlabelled
         if unlabelled.any():
@@ -147,22 +139,23 @@ class Table(FileImages):
         if rows.cells.empty:
             raise ValueError(f"{rows.path} must have a row of a class that is not ignored, got none.")
         files = rows.cells[[NAME, FILE, NUMBER]].set_axis(["name", "path", "number"], axis=1).reset_index(drop=True)
-        names = files["name"].tolist()
-        patients = None if used.patient is None else rows.cells[used.patient].tolist()
-        files["group"] = _splits.groups_by_pattern(names, group) if patients is None else patients
+        if used.patient is None:
+            files["group"] = _splits.groups_by_pattern(files["name"].tolist(), group)
+        else:
+            files["group"] = rows.cells[used.patient].tolist()
         error = partial(_file_error, rows, used.path, paths_from)
         whole = self.take_files(files, "a table", on_bad_file, decode, error, white_level)
         rows = rows.chosen(whole)
         self.labels = label[used_rows][whole]
         if given is not None:
-            given = pd.Series(given)[used_rows][whole].tolist()
-        self.rows = _splits.split_rows(
-            given, self.records["group"].tolist(), self.labels, self.task.classes, cut, ("train",)
-        )
+            given = given[used_rows][whole].tolist()
+        groups = self.records["group"].tolist()
+        self.rows = _splits.split_rows(given, groups, self.labels, self.task.classes, cut, ("train",))
         self.check_copies(copies)
         if boxes is not None:
+            table, names = read_manifest(base / boxes, "boxes"), frozenset(listed.cells[NAME])
             self.boxes_in_files = table_rows.boxes_of_images(
-                base / boxes, paths_from, self.records, self.task.classes, used, all_names
+                table, paths_from, self.records, self.task.classes, used, names
             )
         elif box_tables.box_columns(listed) is not None:
             labels = pd.Series("", listed.cells.index) if used.label is None else listed.cells[used.label]
@@ -171,8 +164,7 @@ class Table(FileImages):
             )
         sources = mask_sources(rows, used.mask, settings, base)
         self.take_masks(sources, settings.missing, decode, rows.error)
-        tables = [base / table for table in (manifest, boxes) if table is not None]
-        self.identify(b"", tables, images_read=False)
+        self.identify(b"", [base / table for table in (manifest, boxes) if table is not None], images_read=False)
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
@@ -222,45 +214,8 @@ def _decoding(window: Sequence[float] | None, plane: str) -> _image_io.Decoding:
         return _image_io.Decoding(None, plane)
     if isinstance(window, str) or not isinstance(window, Sequence) or len(window) != 2:
         raise ValueError(f"window must be a centre and a width, such as [40, 400], got {window!r}.")
-    center = checks.number("window", window[0])
-    return _image_io.Decoding((center, checks.at_least("window", checks.number("window", window[1]), 1)), plane)
-
-
-def labels_from_names(manifest: Manifest, column: str, task: Task, separator: str, ignored: Collection[str]) -> Tensor:
-    """Read labels from a column of class names, shape (N,), or for multilabel (N, K), float.
-
-    Args:
-        manifest: the table.
-        column: its column.
-        task: one name a row for multiclass; for multilabel any number, joined by the separator, none in an empty cell.
-        separator: between names, such as "|".
-        ignored: names that stand for no class: a multiclass row of one gets IGNORED.
-
-    Raises:
-        ValueError: a name is unknown, or a multiclass row has none or several.
-    """
-    cells = manifest.column(column, "columns.label")
-    number = {name: index for index, name in enumerate(task.classes)} | dict.fromkeys(ignored, IGNORED)
-    if not task.multilabel:
-        manifest.refuse(column, cells == "", "the name of a class", "Leave the row out, or give its class.")
-    legal = checks.listed(task.classes)
-    named = {cell: [name.strip() for name in cell.split(separator) if name.strip()] for cell in cells.unique()}
-    whole = {cell: [cell] if cell in number else names for cell, names in named.items()}
-    refused: list[Callable[[], None]] = []
-    for cell, names in whole.items():
-        unknown = [name for name in names if name not in number]
-        if unknown:
-            near = checks.suggestion(unknown[0].removesuffix(".0"), task.classes)  # of numbers, as pandas writes them
-            remedy = f"{near.strip()} Name others in dataset.ignored_labels, or all in dataset.classes.".strip()
-            refused.append(partial(manifest.refuse, column, cells == cell, f"of the classes {legal}", remedy))
-        if not task.multilabel and len(names) > 1:
-            rule = "one class, since the task is multiclass"
-            refused.append(partial(manifest.refuse, column, cells == cell, rule, "Use dataset.task=multilabel."))
-    together(*refused)
-    if task.multilabel:
-        rows = {cell: [name in names for name in task.classes] for cell, names in whole.items()}
-        return torch.tensor([rows[cell] for cell in cells], dtype=torch.float32)
-    return torch.tensor([number[whole[cell][0]] for cell in cells], dtype=torch.int64)
+    center, width = (checks.number("window", value) for value in window)
+    return _image_io.Decoding((center, checks.at_least("window", width, 1)), plane)
 
 
 def labels_from_columns(manifest: Manifest, task: Task) -> Tensor:
@@ -279,8 +234,6 @@ def labels_from_columns(manifest: Manifest, task: Task) -> Tensor:
     label = np.stack(columns, axis=1)
     if task.multilabel:
         return torch.from_numpy(label.astype(np.float32))
-    wrong = label.sum(1) != 1
-    manifest.refuse(
-        task.classes[0], wrong, "such that one class of the row is 1", "Mend the row, or use dataset.task=multilabel."
-    )
+    remedy = "Mend the row, or use dataset.task=multilabel."
+    manifest.refuse(task.classes[0], label.sum(1) != 1, "such that one class of the row is 1", remedy)
     return torch.from_numpy(label.argmax(1))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 import torchvision
@@ -22,15 +21,14 @@ from torch.utils.data import Dataset
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits, as_images
-from dovision.datasets.readers.record_images import LibraryImages, labels_by_name
+from dovision.datasets.readers.manifest import Manifest, labels_from_names
+from dovision.datasets.readers.record_images import LibraryImages
 from dovision.functional.class_names import class_positions
 from dovision.functional.rng import generator
 from dovision.identity.digests import files_below
 from dovision.io import files
 from dovision.types import SPLITS, TASKS, Resize, Shape, Task
 
-_LABELS = ("targets", "labels")  # attributes with the label of each item
-_CLASSES = ("classes", "pathologies")  # attributes with the names of classes
 _MAX_BYTES = 1 << 31  # bytes of an IDX file, unzipped; MNIST's largest has 2 ** 26
 
 
@@ -91,9 +89,7 @@ class TorchDataset(LibraryImages):
         group: name of an attribute with the group of each item, such as csv.patientid; None: each is its own.
         values: numbers that become 0 and 1, such as [-1024, 1024]; None: images are of 8 bits, or in [0, 1].
         val_images: images of train that are drawn for val; None: `val_fraction`.
-        val_fraction, test_fraction: shares of the images, where there are no such splits.
-        seed: of the cut.
-        leaking: refuse, warn or drop, of groups with items in two splits; as of `_splits.Cut`.
+        val_fraction, test_fraction, seed, leaking: of the cut, as of `_splits.Cut`.
         white_level: value that becomes 1 in grey files of more than 8 bits; None: as of `_image_io.white_level`.
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
@@ -199,10 +195,8 @@ class MNIST(Dataset[tuple[Tensor, int]]):
         if download and not any(Path(root).rglob("t10k-labels-idx1-ubyte*")):
             torchvision.datasets.MNIST(root, download=True)
         stem = "train" if train else "t10k"
-        self.data, self.targets = (
-            torch.from_numpy(_idx(Path(root), f"{stem}-{name}-ubyte", axes).copy())
-            for name, axes in (("images-idx3", 3), ("labels-idx1", 1))
-        )
+        self.data = _idx(Path(root), f"{stem}-images-idx3-ubyte", 3)
+        self.targets = _idx(Path(root), f"{stem}-labels-idx1-ubyte", 1)
         if len(self.data) != len(self.targets):
             got = f"{len(self.targets):,} for {len(self.data):,}"
             raise ValueError(f"{stem}-labels-idx1-ubyte must have a label for each image, got {got}.")
@@ -214,8 +208,8 @@ class MNIST(Dataset[tuple[Tensor, int]]):
         return self.data[number, None], int(self.targets[number])
 
 
-def _idx(root: Path, name: str, axes: int) -> npt.NDArray[np.uint8]:
-    """Array of an IDX file of bytes."""
+def _idx(root: Path, name: str, axes: int) -> Tensor:
+    """Values of an IDX file of bytes."""
     path = next((path for ending in ("", ".gz") for path in sorted(root.rglob(name + ending))), None)
     if path is None:
         raise FileNotFoundError(
@@ -229,7 +223,7 @@ def _idx(root: Path, name: str, axes: int) -> npt.NDArray[np.uint8]:
         raise ValueError(
             f"{path} must be a whole IDX file of bytes with {axes} axes, got something else. Fetch it again."
         )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(lengths)
+    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(lengths).copy())
 
 
 def _of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,7 +272,7 @@ def _records(by_split: Mapping[str, Any], group: str | None) -> pd.DataFrame:
 
 def _all_labels(data: Any, label: str | None) -> Any:
     """Labels of all items, by an attribute or item by item."""
-    for name in _LABELS if label is None else [label]:
+    for name in ("targets", "labels") if label is None else [label]:
         labels = getattr(data, name, None)
         if labels is not None and len(labels) == len(data):
             return labels
@@ -302,16 +296,16 @@ def _labels(data: Any, label: str | None, task: Task) -> Tensor:
             raise ValueError(f"labels must be of shape (N, {len(task.classes)}) for multilabel, got {labels.shape}.")
         return torch.from_numpy(labels[:, columns].astype(np.float32))
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.dtype.kind in "iu" and not (names and None not in positions):
-        names = list(task.classes)  # numbers are those of the classes
     is_number = labels.dtype.kind in "iu"
-    rows = [[names[cell] if is_number and 0 <= cell < len(names) else str(cell)] for cell in labels.tolist()]
-    return labels_by_name(rows, task, [f"item {number}" for number in range(len(rows))])
+    if is_number and not (names and None not in positions):
+        names = list(task.classes)  # numbers are those of the classes
+    cells = [names[cell] if is_number and 0 <= cell < len(names) else str(cell) for cell in labels.tolist()]
+    return labels_from_names(Manifest(Path(type(data).__name__), pd.DataFrame({"label": cells})), "label", task)
 
 
 def _class_names(data: Any) -> list[str]:
     """Names of classes that the dataset has, in the order of its labels."""
-    names = next((getattr(data, name) for name in _CLASSES if hasattr(data, name)), ())
+    names = getattr(data, "classes", getattr(data, "pathologies", ()))
     return list(map(str, names)) if isinstance(names, (list, tuple)) else []
 
 

@@ -22,11 +22,6 @@ def read(path, channels=1, window=None, number=None):
     return _image_io.Decoding(window).pixels(path, channels, number)
 
 
-def test_without_a_window_the_range_of_the_bits_becomes_zero_to_one(tmp_path):
-    value = read(write_dicom(tmp_path / "a.dcm", STORED))
-    torch.testing.assert_close(value[0], torch.from_numpy(STORED / 4095).float())
-
-
 def test_monochrome1_is_inverted(tmp_path):
     value = read(write_dicom(tmp_path / "a.dcm", STORED, PhotometricInterpretation="MONOCHROME1"))
     torch.testing.assert_close(value[0], torch.from_numpy(1 - STORED / 4095).float())
@@ -57,21 +52,6 @@ def test_colours_and_palettes_are_read(tmp_path):
     value = read(write_dicom(tmp_path / "a.dcm", colours), channels=3)
     torch.testing.assert_close(value, torch.from_numpy(colours / 255).float().permute(2, 0, 1))
     assert read(tmp_path / "a.dcm").shape == (1, 2, 2)
-
-
-def test_a_frame_is_taken_by_its_number(tmp_path):
-    frames = np.stack([STORED, STORED[::-1]])
-    path = write_dicom(tmp_path / "a.dcm", frames)
-    torch.testing.assert_close(read(path, number=1)[0], torch.from_numpy(STORED[::-1] / 4095).float())
-    with pytest.raises(BadFile, match="of 2 frames, and an image has one: name it in a table's column slice"):
-        read(path)
-    with pytest.raises(BadFile, match="of 2 frames, 0 to 1, without frame 2"):
-        read(path, number=2)
-
-
-def test_a_header_has_the_size(tmp_path):
-    path = write_dicom(tmp_path / "a.dcm", np.zeros((3, 5), np.uint16))
-    assert _image_io.Decoding().header(path)[:2] == (3, 5)
 
 
 def test_a_file_that_no_decoder_is_there_for_names_the_packages(tmp_path):

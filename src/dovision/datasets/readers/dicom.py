@@ -16,16 +16,12 @@ from dovision.io.images import DECODED_BYTES, BadFile
 
 GreyWindow = tuple[float, float]  # centre and width
 GreyValues = npt.NDArray[np.float64]
-DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
-_REASON = 400  # characters
-_GREY_BYTES = 32  # while a grey pixel is rescaled and windowed, in four arrays of float64
-_COLOUR_BYTES = 48  # while a pixel of three colours is brought to [0, 1]
-_MAGIC = slice(128, 132), b"DICM"
+_PIXELS = DECODED_BYTES // 32  # of a frame: four arrays of float64 while it is rescaled and windowed
 
 
 def is_dicom(name: str, start: bytes) -> bool:
     """Return whether a file has one of DICOM's suffixes, or begins as DICOM files do."""
-    return name.lower().endswith(DICOM_SUFFIXES) or start[_MAGIC[0]] == _MAGIC[1]
+    return name.lower().endswith((".dcm", ".dicom", ".dic", ".ima")) or start[128:132] == b"DICM"
 
 
 def dicom_size(data: bytes, number: int | None) -> tuple[int, int]:
@@ -42,9 +38,8 @@ def dicom_size(data: bytes, number: int | None) -> tuple[int, int]:
     size = file.get("Rows"), file.get("Columns")
     if not all(isinstance(length, int) and length > 0 for length in size):
         raise BadFile("a DICOM file without pixels (Rows and Columns)")
-    most = DECODED_BYTES // (_GREY_BYTES if file.get("SamplesPerPixel", 1) == 1 else _COLOUR_BYTES)
-    if size[0] * size[1] > most:
-        raise BadFile(f"of {size[0]:,} x {size[1]:,} pixels, more than {most:,} in all: make it smaller")
+    if size[0] * size[1] > _PIXELS:
+        raise BadFile(f"of {size[0]:,} x {size[1]:,} pixels, more than {_PIXELS:,} in all: make it smaller")
     frames = int(file.get("NumberOfFrames", None) or 1)
     if number is None and frames > 1:
         raise BadFile(f"of {frames} frames, and an image has one: name it in a table's column slice")
@@ -79,24 +74,20 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
         if photometric == "PALETTE COLOR":
             coloured = pixels.apply_color_lut(stored, file)
             return coloured[..., :3] / float(np.iinfo(coloured.dtype).max)
-        grey = _windowed(file, pixels, stored, window)
+        values = np.asarray(pixels.apply_modality_lut(stored, file), dtype=np.float64)
+        if window is not None:
+            grey = window_values(values, *window)
+        elif file.get("VOILUTSequence"):
+            table = np.asarray(pixels.apply_voi(values.astype(np.int64), file), dtype=np.float64)
+            grey = np.clip(table / (2 ** int(file.VOILUTSequence[0].LUTDescriptor[2]) - 1), 0, 1)
+        else:
+            low, high = _range(file, pixels)
+            if not any(file.get(name) in (None, "", []) for name in ("WindowCenter", "WindowWidth")):
+                values = pixels.apply_windowing(values, file)  # to that range
+            else:
+                low, high = sorted((low, high))
+            grey = np.clip((values - low) / (high - low or 1e-9), 0, 1)
     return 1 - grey if photometric == "MONOCHROME1" else grey
-
-
-def dicom_labels(data: bytes, number: int | None) -> npt.NDArray[np.generic]:
-    """Read the stored numbers of a label map, shape (H, W); arguments as those of `dicom_image`.
-
-    Raises:
-        BadFile: the pixels cannot be decoded, or are of colours.
-    """
-    dicom_size(data, number)
-    pixels = checks.import_extra("pydicom.pixels", "dicom")
-    file = _read(data, header_only=False)
-    with decoding("a DICOM file whose pixels cannot be decoded"):
-        stored: npt.NDArray[np.generic] = pixels.pixel_array(file, index=number or 0)
-    if stored.ndim != 2:
-        raise BadFile("a DICOM file of colours, and a label map has one number a pixel")
-    return stored
 
 
 def window_values(values: GreyValues, center: float, width: float) -> GreyValues:
@@ -110,21 +101,6 @@ def window_values(values: GreyValues, center: float, width: float) -> GreyValues
     if width == 1:  # a threshold
         return (values > center - 0.5).astype(np.float64)
     return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
-
-
-def _windowed(file: Any, pixels: Any, stored: Any, window: GreyWindow | None) -> GreyValues:
-    rescaled = np.asarray(pixels.apply_modality_lut(stored, file), dtype=np.float64)
-    if window is not None:
-        return window_values(rescaled, *window)
-    if file.get("VOILUTSequence"):
-        table = np.asarray(pixels.apply_voi(rescaled.astype(np.int64), file), dtype=np.float64)
-        return np.clip(table / (2 ** int(file.VOILUTSequence[0].LUTDescriptor[2]) - 1), 0, 1)
-    low, high = _range(file, pixels)
-    if not any(file.get(name) in (None, "", []) for name in ("WindowCenter", "WindowWidth")):
-        rescaled = pixels.apply_windowing(rescaled, file)
-    else:
-        low, high = sorted((low, high))
-    return np.clip((rescaled - low) / (high - low or 1e-9), 0, 1)
 
 
 def _range(file: Any, pixels: Any) -> tuple[float, float]:
@@ -153,5 +129,5 @@ def decoding(failure: str) -> Iterator[None]:
     except (BadFile, FileNotFoundError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:_REASON].rstrip(".:")  # behind a colon: packages that would decode it
+        reason = " ".join(str(error).split())[:400].rstrip(".:")  # behind a colon: packages that would decode it
         raise BadFile(f"{failure} ({reason})") from error

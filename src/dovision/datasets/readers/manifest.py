@@ -8,7 +8,8 @@ import json
 import math
 import mimetypes
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor
 
 from dovision import checks
 from dovision.io import files
+from dovision.types import Task
 
+IGNORED = -1  # the label of a row that is left out
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")  # the first four may be gzipped
 MADE = "\0"  # the start of the names of columns that are made here, which no table has
 _SHOWN = 1000  # characters of a row, in an error
@@ -103,10 +108,10 @@ def read_manifest(path: Path, key: str) -> Manifest:
     if not path.is_file():
         raise FileNotFoundError(f"{key} must be a file, but there is no {path}. Set dataset.root and {key}.")
     if suffix == ".parquet":
-        cells = _as_text(path, _parquet(path))
+        cells = as_text(path, _parquet(path))
     else:
         text = _utf8(path, (files.unzipped if zipped else files.read_bytes)(path, files.TEXT))
-        cells = _csv(path, text, suffix) if suffix in (".csv", ".tsv") else _as_text(path, _json_lines(path, text))
+        cells = _csv(path, text, suffix) if suffix in (".csv", ".tsv") else as_text(path, _json_lines(path, text))
     if cells.empty:
         raise ValueError(f"{path} must have at least one row, got none.")
     return Manifest(path, cells)
@@ -149,6 +154,44 @@ def cell_numbers(manifest: Manifest, column: str, rule: str, whole: bool = False
     return values
 
 
+def labels_from_names(
+    manifest: Manifest, column: str, task: Task, separator: str = "|", ignored: Collection[str] = ()
+) -> Tensor:
+    """Read labels from a column of class names, shape (N,), or for multilabel (N, K), float.
+
+    Args:
+        manifest: the table.
+        column: its column.
+        task: one name a row for multiclass; for multilabel any number, joined by the separator, none in an empty cell.
+        separator: between names, such as "|".
+        ignored: names that stand for no class: a multiclass row of one gets IGNORED.
+
+    Raises:
+        ValueError: names are unknown, or multiclass rows have none or several; all of these are named.
+    """
+    cells = manifest.column(column, "columns.label")
+    number = {name: index for index, name in enumerate(task.classes)} | dict.fromkeys(ignored, IGNORED)
+    if not task.multilabel:
+        manifest.refuse(column, cells == "", "the name of a class", "Leave the row out, or give its class.")
+    names = {cell: [name.strip() for name in cell.split(separator) if name.strip()] for cell in cells.unique()}
+    names |= {cell: [cell] for cell in names if cell in number}
+    refused: list[Callable[[], None]] = []
+    for cell in names:
+        if unknown := [name for name in names[cell] if name not in number]:
+            near = checks.suggestion(unknown[0].removesuffix(".0"), task.classes)  # of numbers, as pandas writes them
+            remedy = f"{near.strip()} Name others in dataset.ignored_labels, or all in dataset.classes.".strip()
+            rule = f"of the classes {checks.listed(task.classes)}"
+            refused.append(partial(manifest.refuse, column, cells == cell, rule, remedy))
+        if not task.multilabel and len(names[cell]) > 1:
+            rule = "one class, since the task is multiclass"
+            refused.append(partial(manifest.refuse, column, cells == cell, rule, "Use dataset.task=multilabel."))
+    together(*refused)
+    if task.multilabel:
+        rows = {cell: [name in names[cell] for name in task.classes] for cell in names}
+        return torch.tensor([rows[cell] for cell in cells], dtype=torch.float32)
+    return torch.tensor([number[names[cell][0]] for cell in cells], dtype=torch.int64)
+
+
 def _csv(path: Path, text: str, suffix: str) -> pd.DataFrame:
     head = text.lstrip("\r\n ").partition("\n")[0]
     separator = "\t" if suffix == ".tsv" else max(_SEPARATORS, key=head.count)
@@ -169,7 +212,9 @@ def _csv(path: Path, text: str, suffix: str) -> pd.DataFrame:
             while len(cells) > len(header) and not cells[-1]:  # empty cells behind the columns that have a name
                 cells.pop()
             if not header:
-                names = cells[-1].split(separator)  # of several columns, as in "Bbox [x,y,w,h]",,, if quoted
+                names = [
+                    *map(str.strip, cells[-1].split(separator))
+                ]  # of several columns, as in "Bbox [x,y,w,h]",,, if quoted
                 header = [*cells[:-1], *names] if len(names) - 1 == len(record) - len(cells) else cells
             elif len(cells) == len(header):
                 rows[number] = cells
@@ -227,7 +272,7 @@ def _parquet(path: Path) -> pd.DataFrame:
     return pd.DataFrame(table.to_pydict(), index=range(1, len(table) + 1), dtype=object)
 
 
-def _as_text(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+def as_text(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Convert typed values to text; what an entry lacks is an empty cell."""
     for name, values in table.items():
         for number, value in values.items():

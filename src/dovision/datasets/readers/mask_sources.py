@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dovision import checks
-from dovision.datasets.readers import dicom, nifti
+from dovision.datasets.readers import nifti
 from dovision.datasets.readers.manifest import Manifest
 from dovision.datasets.readers.table_rows import NAME
 from dovision.functional import geometry
@@ -36,7 +36,7 @@ class MaskSource(NamedTuple):
     paths: Sequence[str]  # one an image; empty where it has none
     column: str  # that names them, for errors
     numbers: Mapping[str, int]  # of each mask in a label map, by name; see `io.mask_files.mask_numbers`
-    slices: Sequence[int | None] = ()  # of each image, that of its volume, or its frame, which is that of its mask, too
+    slices: Sequence[int | None] = ()  # of each image that of its NIfTI volume, which is that of its mask, too
     plane: str = "axial"  # of slices
 
     def read(self, row: int) -> dict[str, Mask]:
@@ -46,27 +46,25 @@ class MaskSource(NamedTuple):
             FileNotFoundError: there is no such file.
             ValueError: it is damaged, of another kind, or has no array of a name.
         """
-        labels = self.labels(row)
-        if labels is None:
-            return mask_files.read_mask_file(Path(self.paths[row]), self.numbers)
-        return mask_files.numbered_masks(labels, self.numbers)
+        path = Path(self.paths[row])
+        if not nifti.is_nifti(path.name):
+            return mask_files.read_mask_file(path, self.numbers)
+        return mask_files.numbered_masks(self.labels(row), self.numbers)
 
-    def labels(self, row: int) -> mask_files.MaskNumbers | None:
-        """Read an image's label map, shape (h, w); None for masks in arrays; errors as those of `read`."""
-        path, number = Path(self.paths[row]), self.slices[row] if self.slices else None
+    def labels(self, row: int) -> mask_files.MaskNumbers:
+        """Read an image's label map, shape (h, w); errors as those of `read`."""
+        path = Path(self.paths[row])
+        if not nifti.is_nifti(path.name):
+            return mask_files.label_map(path)
         try:
-            if nifti.is_nifti(path.name):
-                return nifti.slice_labels(path, number, self.plane)
-            if _is_medical(path):
-                return dicom.dicom_labels(files.read_bytes(path, images.MAX_FILE_BYTES), number)
+            return nifti.slice_labels(path, self.slices[row], self.plane)
         except images.BadFile as error:
             raise ValueError(f"{path} must be a label map, but is {error}.") from error
-        return None if path.suffix.lower() == mask_files.ARRAYS else mask_files.label_map(path)
 
     def size(self, row: int) -> tuple[int, int]:
         """Read height and width of an image's masks from the header of their file; errors as those of `read`."""
         path = Path(self.paths[row])
-        if path.suffix.lower() == mask_files.ARRAYS or _is_medical(path):
+        if path.suffix.lower() == mask_files.ARRAYS or nifti.is_nifti(path.name):
             return next(iter(self.read(row).values())).shape
         return images.upright_size(files.read_bytes(path, images.MAX_FILE_BYTES))
 
@@ -112,30 +110,24 @@ def masks_by_name(names: Sequence[str], settings: MaskSettings, root: Path, erro
     if settings.folder is None:
         return []
     folder = root / settings.folder
-    pattern = mask_files.mask_pattern(settings.files, (*nifti.NIFTI_SUFFIXES, *dicom.DICOM_SUFFIXES))
+    pattern = mask_files.mask_pattern(settings.files, nifti.NIFTI_SUFFIXES)
     if not folder.is_dir():
         raise FileNotFoundError(f"masks.folder must be a folder of masks, but {folder} is not one.")
     paths = [str(folder / mask_files.mask_file(pattern, name)) for name in names]
     numbers = mask_files.mask_numbers(settings.units, pattern.lower().endswith(mask_files.ARRAYS))
     source = _there(MaskSource(paths, _BY_NAME, numbers), settings.missing, root, folder, error)
-    mask_files.check_distinct(pattern, list(names), map(_distinct_file, names, source.paths))
+    files_of_slices = [  # of a volume of masks each slice is that of an image
+        f"{path}#{name.rpartition('#')[2]}" if nifti.is_nifti(path) and "#" in name else path or None
+        for name, path in zip(names, source.paths, strict=True)
+    ]
+    mask_files.check_distinct(pattern, list(names), files_of_slices)
     return [source]
-
-
-def _distinct_file(name: str, path: str) -> str | None:
-    """Key that no two images may share: the file or, of a volume of masks, its slice; None without a file."""
-    number = name.rpartition("#")[2]
-    return None if not path else f"{path}#{number}" if _is_medical(Path(path)) and number.isdigit() else path
 
 
 def error_by_name(names: Sequence[str]) -> ErrorText:
     """Format errors by the name of an image, if there are no rows."""
     listed = list(names)
     return lambda column, row, rule, remedy: f"{column} of {listed[row]} must be {rule}. {remedy}"
-
-
-def _is_medical(path: Path) -> bool:
-    return nifti.is_nifti(path.name) or path.name.lower().endswith(dicom.DICOM_SUFFIXES)
 
 
 def _there(source: MaskSource, missing: str, root: Path, folder: Path, error: ErrorText) -> MaskSource:
@@ -173,50 +165,33 @@ def check_masks(
         ValueError: masks are wrong, the message names the first rows; or all are empty.
     """
     for source in sources:
-        seen: set[str] = set()
+        names: set[str] = set()
         wrong: list[str] = []
-        looked_at = [row for row, path in enumerate(source.paths) if path]
-        for row in looked_at:
+        rows = [row for row, path in enumerate(source.paths) if path]
+        for row in rows:
+            path, (height, width) = source.paths[row], sizes[row]
             try:
-                seen |= _present(
-                    source, row, sizes[row], shape, skip or not decode, decode, partial(error_text, source.column, row)
-                )
+                masks = source.read(row) if decode else {}
+                size = next(iter(masks.values())).shape if decode else source.size(row)
             except ValueError as reason:
-                wrong.append(str(reason))
-        checks.none_wrong("files of masks", wrong, len(looked_at))
-        if decode and looked_at and not seen:
-            remedy = f"All are empty. {_numbers(source, looked_at[0])} Set dataset.masks.units."
-            raise ValueError(error_text(source.column, looked_at[0], _rule(source), remedy))
+                wrong.append(error_text(source.column, row, "a file of masks", str(reason)))
+                continue
+            present = {name for name, mask in masks.items() if mask.any()}
+            names |= present
+            if not geometry.mask_fits(size, (height, width), shape):
+                lies = geometry.mask_fits(size, (width, height), shape)
+                remedy = f", those of the image lying on its side: {_UPRIGHT}" if lies else f". {_WHOLE}"
+                rule = f"of its image's aspect, {height} x {width} pixels"
+                wrong.append(error_text(source.column, row, rule, f"{path} has {size[0]} x {size[1]}{remedy}"))
+            elif decode and not present and not skip:
+                wrong.append(error_text(source.column, row, _rule(source), f"{_numbers(source, row)} {_SKIP}"))
+        checks.none_wrong("files of masks", wrong, len(rows))
+        if decode and rows and not names:
+            remedy = f"All are empty. {_numbers(source, rows[0])} Set dataset.masks.units."
+            raise ValueError(error_text(source.column, rows[0], _rule(source), remedy))
         for name, number in source.numbers.items():
-            if decode and looked_at and name not in seen:
+            if decode and rows and name not in names:
                 log.warning("no file of masks has a pixel of %r, number %s: see dataset.masks.units", name, number)
-
-
-def _present(
-    source: MaskSource,
-    row: int,
-    image: tuple[int, int],
-    shape: Shape,
-    skip: bool,
-    decode: bool,
-    error: Callable[[str, str], str],
-) -> set[str]:
-    """Names of an image's non-empty masks, if they are decoded; errors as of `check_masks`."""
-    path, (height, width) = source.paths[row], image
-    try:
-        masks = source.read(row) if decode else {}
-        size = next(iter(masks.values())).shape if decode else source.size(row)
-    except ValueError as reason:
-        raise ValueError(error("a file of masks", str(reason))) from reason
-    if not geometry.mask_fits(size, image, shape):
-        lies = geometry.mask_fits(size, (width, height), shape)
-        remedy = f", those of the image lying on its side: {_UPRIGHT}" if lies else f". {_WHOLE}"
-        rule = f"of its image's aspect, {height} x {width} pixels"
-        raise ValueError(error(rule, f"{path} has {size[0]} x {size[1]}{remedy}"))
-    present = {name for name, mask in masks.items() if mask.any()}
-    if not present and not skip:
-        raise ValueError(error(_rule(source), f"{_numbers(source, row)} {_SKIP}"))
-    return present
 
 
 def check_volumes(source: MaskSource, images: Sequence[str], error_text: ErrorText) -> None:
@@ -241,7 +216,8 @@ def _rule(source: MaskSource) -> str:
 
 def _numbers(source: MaskSource, row: int) -> str:
     """Sentence with the numbers that the file of an image has in place of those configured."""
-    path, labels = source.paths[row], source.labels(row)
+    path = source.paths[row]
+    labels = None if path.lower().endswith(mask_files.ARRAYS) else source.labels(row)
     if labels is None or not labels.any():
         return f"{path} is empty."
     return f"{path} has the numbers {checks.listed([f'{number:g}' for number in np.unique(labels).tolist()])}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,21 +17,7 @@ from dovision.io.images import DECODED_BYTES, BadFile
 # A slice's normal is the patient's axis from left to right, back to front, feet to head.
 PLANES = ("sagittal", "coronal", "axial")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-_SLICE_BYTES = 32  # a pixel of a slice: four arrays of float64 while it is scaled and windowed
 _NOT_FINITE = "a NIfTI volume with values that are not finite"
-_UNREADABLE = "a NIfTI volume that cannot be read"
-
-
-class _Slice(NamedTuple):
-    """Slice of a volume by the volume's header; its numbers are not read yet."""
-
-    path: Path  # of the volume
-    image: Any  # of nibabel, whose numbers are read on request
-    orientation: npt.NDArray[np.float64]  # of the stored axes, as of nibabel.io_orientation
-    plane: int  # place in PLANES, the axis along which slices are counted once the volume is laid along the patient's
-    number: int
-    slices: int  # of the volume
-    size: tuple[int, int]  # height and width
 
 
 def is_nifti(name: str) -> bool:
@@ -40,8 +26,8 @@ def is_nifti(name: str) -> bool:
 
 
 def slice_size(path: Path, number: int | None, plane: str) -> tuple[int, int]:
-    """Read height and width of a slice; arguments and errors as those of `slice_image`."""
-    return _open(path, number, plane).size
+    """Read height and width of a slice from the header; arguments and errors as those of `slice_image`."""
+    return _size(_load(path), number, plane)
 
 
 def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow | None) -> npt.NDArray[np.float64]:
@@ -59,55 +45,44 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
     Raises:
         BadFile: it is no volume of three axes, or has no such slice, or values that are not finite.
     """
-    chosen = _open(path, number, plane)
-    volume = _volume(chosen)
-    values = _values(chosen, volume)
+    values, volume, header = _values(path, number, plane)
     if window is not None:
         return window_values(values, *window)
-    low, high = (float(chosen.image.header[name]) for name in ("cal_min", "cal_max"))
+    low, high = float(header["cal_min"]), float(header["cal_max"])
     if not low < high:
-        with decoding(_UNREADABLE):
-            scaled = np.asanyarray(volume)
-        low, high = float(scaled.min()), float(scaled.max())
+        low, high = float(volume.min()), float(volume.max())
     if not np.isfinite([low, high]).all():
         raise BadFile(_NOT_FINITE)
-    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(chosen.size)
+    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(values.shape)
 
 
 def slice_labels(path: Path, number: int | None, plane: str) -> npt.NDArray[np.float64]:
     """Read a slice of a label map, shape (H, W); orientation, arguments and errors are those of `slice_image`."""
-    chosen = _open(path, number, plane)
-    return _values(chosen, _volume(chosen))
+    return _values(path, number, plane)[0]
 
 
 def slice_count(path: Path, plane: str) -> int:
     """Number of slices of a volume; errors as those of `slice_image`."""
-    return _open(path, 0, plane).slices
+    return _lengths(_load(path))[PLANES.index(plane)]
 
 
-def _volume(chosen: _Slice) -> Any:
-    """Values of a volume, scaled as the header has it when they are read; of a zipped one to the end, its checksum."""
-    if not chosen.path.name.lower().endswith(".gz"):
-        return chosen.image.dataobj
-    with decoding(_UNREADABLE):
-        return type(chosen.image).from_bytes(files.unzipped(chosen.path, DECODED_BYTES)).dataobj
-
-
-def _values(chosen: _Slice, volume: Any) -> npt.NDArray[np.float64]:
-    """Values of a slice, laid out as a viewer shows them."""
-    axis = int(np.flatnonzero(chosen.orientation[:, 0] == chosen.plane)[0])
-    number = chosen.number if chosen.orientation[axis, 1] > 0 else chosen.slices - 1 - chosen.number
-    with decoding(_UNREADABLE):
-        slab = np.asarray(volume[(slice(None),) * axis + (slice(number, number + 1),)], dtype=np.float64)
-    laid = checks.import_extra("nibabel", "nifti").apply_orientation(slab.reshape(slab.shape[:3]), chosen.orientation)
-    values = laid.take(0, chosen.plane)
+def _values(path: Path, number: int | None, plane: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any], Any]:
+    """Values of a slice as a viewer shows them, those of its volume, and the header; of .gz with its checksum."""
+    image = _load(path)
+    _size(image, number, plane)
+    nibabel = checks.import_extra("nibabel", "nifti")
+    with decoding("a NIfTI volume that cannot be read"):
+        if path.name.lower().endswith(".gz"):
+            image = type(image).from_bytes(files.unzipped(path, DECODED_BYTES))
+        volume = np.asanyarray(nibabel.as_closest_canonical(image).dataobj)
+    values = volume.reshape(volume.shape[:3]).take(number, PLANES.index(plane)).astype(np.float64)
     if not np.isfinite(values).all():
         raise BadFile(_NOT_FINITE)
-    return values.T[::-1, ::-1]  # rows go down from the front or head, columns from the right side or the front
+    return values.T[::-1, ::-1], volume, image.header  # rows go down from the front or head, columns from the right
 
 
-def _open(path: Path, number: int | None, plane: str) -> _Slice:
-    """Locate the slice by the header, which is checked and gives the orientation of the stored array."""
+def _load(path: Path) -> Any:
+    """Volume of nibabel, whose numbers are read on request; its header is checked."""
     nibabel = checks.import_extra("nibabel", "nifti")
     with decoding("no readable NIfTI file"):
         image = nibabel.load(path)
@@ -116,18 +91,26 @@ def _open(path: Path, number: int | None, plane: str) -> _Slice:
         raise BadFile(f"a NIfTI file of shape {shape}, and a volume has three axes: split it")
     if dtype.kind not in "iuf":
         raise BadFile(f"a NIfTI volume of {dtype}, and a voxel has one real number: save a channel of it")
-    orientation = nibabel.io_orientation(image.affine)
+    needed = math.prod(shape) * dtype.itemsize + 32 * math.prod(sorted(shape)[-2:])  # of a slice four of float64
+    if needed > DECODED_BYTES:
+        raise BadFile(f"a NIfTI volume that takes {needed:,} bytes, more than {DECODED_BYTES:,}: crop it, or split it")
+    return image
+
+
+def _lengths(image: Any) -> list[int]:
+    """Voxels along each of the patient's axes."""
+    orientation = checks.import_extra("nibabel", "nifti").io_orientation(image.affine)
     if not np.isfinite(orientation).all():
         raise BadFile("a NIfTI volume whose header does not say how it lies in space")
-    lengths = [shape[axis] for axis in orientation[:, 0].argsort()]  # along the patient's axes
-    normal = PLANES.index(plane)
-    count = lengths.pop(normal)
-    size = lengths[1], lengths[0]
+    return [int(image.shape[axis]) for axis in orientation[:, 0].argsort()]
+
+
+def _size(image: Any, number: int | None, plane: str) -> tuple[int, int]:
+    """Height and width of a slice."""
+    lengths = _lengths(image)
+    count = lengths.pop(PLANES.index(plane))
     if number is None:
         raise BadFile(f"a volume of {count} {plane} slices, and an image has one: name it in a table's column slice")
     if not 0 <= number < count:
         raise BadFile(f"a volume of {count} {plane} slices, 0 to {count - 1}, without slice {number}")
-    needed = math.prod(shape) * dtype.itemsize + math.prod(size) * _SLICE_BYTES
-    if needed > DECODED_BYTES:
-        raise BadFile(f"a NIfTI volume that takes {needed:,} bytes, more than {DECODED_BYTES:,}: crop it, or split it")
-    return _Slice(path, image, orientation, normal, number, count, size)
+    return lengths[1], lengths[0]

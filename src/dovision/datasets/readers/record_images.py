@@ -12,10 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dovision import checks
 from dovision.datasets import _checks, _splits
 from dovision.interfaces import Images, Source
-from dovision.types import Task
 
 
 class RecordImages(Images):
@@ -101,29 +99,3 @@ class LibraryImages(RecordImages):
         )
         self.content = _checks.fingerprint((repr(value).encode() for value in content), self.rows)
         self.recorded = {**self.recorded, **_splits.split_facts(self.rows, self.labels, self.task.classes)}
-
-
-def labels_by_name(rows: Sequence[Sequence[str]], task: Task, names: Sequence[str]) -> Tensor:
-    """Labels as numbers, shape (N,), or for multilabel 0 and 1, shape (N, K), of rows of names of classes.
-
-    Raises:
-        ValueError: a label is no class, or a multiclass row has none or several; the message has the row's name.
-    """
-    index_of = {name: index for index, name in enumerate(task.classes)}
-    for name, row in zip(names, rows, strict=True):
-        if not task.multilabel and len(row) != 1:
-            raise ValueError(
-                f"each row must have one label, but {name} has {len(row)}. Name other splits (dataset.splits), or use "
-                "dataset.task=multilabel."
-            )
-        if unknown := [label for label in row if label not in index_of]:
-            raise ValueError(
-                f"each label must be one of the classes, but {name} has {unknown[0]!r}."
-                f"{checks.suggestion(unknown[0], index_of)} Name it in dataset.classes."
-            )
-    if not task.multilabel:
-        return torch.tensor([index_of[row[0]] for row in rows])
-    labels = torch.zeros(len(rows), len(index_of))
-    for number, row in enumerate(rows):
-        labels[number, [index_of[name] for name in row]] = 1
-    return labels

@@ -11,26 +11,26 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dovision import checks
 from dovision.datasets._splits import as_setting, probable_splits
 from dovision.datasets.readers.boxes import box_columns, file_boxes
-from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, read_manifest, together
+from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, together
 from dovision.io.paths import outside
 from dovision.types import SPLITS
 
 log = logging.getLogger(__name__)
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")
 NAME, FILE, NUMBER = f"{MADE}name", f"{MADE}file", f"{MADE}number"
-_OPTIONAL = {  # role of a column: usual names, without case and signs, and what is done without it
+_USUAL = {  # role of a column: usual names in small letters and digits, and what is done without it
     "patient": (
-        "patient patients patientid patientnumber patientname subject subjectid participantid personid pid",
+        "(patient|subject|participant|person)s?(id|number|name)?|pid",
         "each image counts as a patient of its own",
     ),
-    "split": ("split splits set subset partition phase fold datasplit dataset", "splits are cut by a seed"),
-    "mask": ("mask masks maskpath maskfile maskfilename segmentation segmentationpath", "images have no masks"),
-    "slice": ("", ""),
+    "split": ("(data)?splits?|(sub|data)?set|partition|phase|fold", "splits are cut by a seed"),
+    "mask": ("masks?(path|file|filename)?|segmentation(path)?", "images have no masks"),
 }
 
 
@@ -54,42 +54,34 @@ def present_columns(manifest: Manifest, columns: Columns) -> Columns:
     """
     numbers: dict[str, Any] = {role: str(name) for role, name in columns._asdict().items() if isinstance(name, int)}
     columns = columns._replace(**numbers)
-    unset = [role for role in _OPTIONAL if getattr(columns, role) == Columns._field_defaults[role]]
-    absent: dict[str, Any] = {role: None for role in unset if role not in manifest.cells}
+    optional = ("patient", "split", "slice", "mask")  # by these names, where the table has them
+    unset = [role for role in optional if getattr(columns, role) == role and role not in manifest.cells]
+    absent: dict[str, Any] = dict.fromkeys(unset)
     used = columns._replace(**absent)
-    for role in ("path", *_OPTIONAL):
+    for role in ("path", *optional):
         names = getattr(used, role)
         for name in names.values() if isinstance(names, Mapping) else [names] if names else []:
             manifest.column(str(name), f"columns.{role}")
     return used
 
 
-def warn_of_unread(
-    manifest: Manifest, stated: Columns, used: Columns, classes: Sequence[str], other_masks: bool
-) -> None:
+def warn_of_unread(manifest: Manifest, stated: Columns, used: Columns, other_masks: bool) -> None:
     """Log each role without a column for which one looks suitable.
 
     Args:
         manifest: the table.
         stated: names of its columns as they are set; None of one that is not to be used.
         used: those that are used.
-        classes: whose names columns may have.
         other_masks: whether masks come from elsewhere.
     """
     masks = used.mask.values() if isinstance(used.mask, Mapping) else [used.mask]
-    read = {used.path, used.label, used.patient, used.split, used.slice, *masks, *classes}
-    names = [name for name in manifest.cells if name not in read and not name.startswith(MADE)]
-    by_letters = {_letters(name): name for name in reversed(names)}
-    for role, (usual, instead) in _OPTIONAL.items():
-        alike = next((by_letters[letters] for letters in usual.split() if letters in by_letters), None)
+    names = manifest.cells.columns.difference([*filter(None, used[:5]), *filter(None, masks)], sort=False)
+    for role, (usual, instead) in _USUAL.items():
+        alike = [name for name in names if re.fullmatch(usual, re.sub(r"[^a-z0-9]", "", name.lower()))]
         absent = getattr(stated, role) is not None and getattr(used, role) is None
-        if alike is not None and absent and not (role == "mask" and other_masks):
+        if alike and absent and not (role == "mask" and other_masks):
             text = "%s has a column %r that is not read: %s. Set 'dataset.columns.%s=%s' if it is meant"
-            log.warning(text, manifest.path, alike, instead, role, alike)
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+            log.warning(text, manifest.path, alike[0], instead, role, alike[0])
 
 
 def rows_where(manifest: Manifest, where: Mapping[str, Any] | None) -> Manifest:
@@ -100,12 +92,10 @@ def rows_where(manifest: Manifest, where: Mapping[str, Any] | None) -> Manifest:
     """
     for column, values in (where or {}).items():
         cells = manifest.column(str(column), "where")
-        wanted = {str(value) for value in (values if isinstance(values, (list, tuple)) else [values])}
+        wanted = [str(value) for value in (values if isinstance(values, (list, tuple)) else [values])]
         if not cells.isin(wanted).any():
-            legal = checks.listed(sorted(set(cells)))
-            raise ValueError(
-                f"where.{column} must be a value of that column, {legal}, got {checks.listed(sorted(wanted))}."
-            )
+            legal, got = checks.listed(sorted(set(cells))), checks.listed(wanted)
+            raise ValueError(f"where.{column} must be a value of that column, {legal}, got {got}.")
         manifest = manifest.chosen(cells.isin(wanted).to_numpy())
     return manifest
 
@@ -124,11 +114,10 @@ def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) ->
         lambda: manifest.refuse(path, url, "the path of a file, not a URL", "Fetch the files first."),
         lambda: cell_numbers(manifest, number, "a whole number from 0 on", whole=True) if number else None,
     )
-    slices: list[int | None] = [None] * len(cells)
-    if numbers is not None:
-        slices = [None if np.isnan(value) else int(value) for value in numbers]
+    slices = [None if numbers is None or np.isnan(numbers[row]) else int(numbers[row]) for row in range(len(cells))]
     names = [
-        name if value is None else f"{name}#{value}" for name, value in zip(_names(cells, root), slices, strict=True)
+        f"{name}#{value}" if value is not None else name
+        for name, value in zip(_names(cells, root), slices, strict=True)
     ]
     files = [str(root / cell) for cell in cells]
     made = {NAME: names, FILE: files, NUMBER: pd.Series(slices, cells.index, dtype=object)}
@@ -200,7 +189,7 @@ def _refuse_equal_boxes(manifest: Manifest, path: str, edges: Sequence[str]) -> 
 
 
 def boxes_of_images(
-    path: Path,
+    table: Manifest,
     root: Path,
     records: pd.DataFrame,
     classes: Sequence[str],
@@ -210,7 +199,7 @@ def boxes_of_images(
     """Boxes of a table with a row per box, as of `file_boxes`.
 
     Args:
-        path: of the table.
+        table: the table.
         root: that paths in it are relative to.
         records: the images, as of `FileImages`.
         classes: those that a box may speak for.
@@ -218,33 +207,27 @@ def boxes_of_images(
         other_names: that a box may have, besides those of the records.
 
     Raises:
-        FileNotFoundError: there is no such table.
         ValueError: a row is wrong; the message has its number and its column.
     """
-    table = read_manifest(path, "boxes")
-    number = columns.slice if columns.slice in table.cells else None
-    table = named_rows(table, columns.path, number, root)
+    table = named_rows(table, columns.path, columns.slice if columns.slice in table.cells else None, root)
     names = table.cells[NAME]
     _refuse_equal_boxes(table, columns.path, box_columns(table) or ())
     wrong = ~names.isin(records["name"]) & ~names.isin(other_names)
     table.refuse(columns.path, wrong, "the path of an image of the dataset")
-    label = columns.label if columns.box_label is None else columns.box_label
     if columns.box_label is not None:
-        table.column(columns.box_label, "columns.box_label")
-    elif label not in table.cells:
-        log.warning(
-            "%s has no column %r: its boxes speak for no class. Name that of their labels in dataset.columns.box_label",
-            path,
-            label,
-        )
-        label = None
-    labels = pd.Series("", names.index) if label is None else table.cells[label]
+        labels = table.column(columns.box_label, "columns.box_label")
+    elif columns.label in table.cells:
+        labels = table.cells[columns.label]
+    else:
+        text = "%s has no column %r: its boxes speak for no class. Name that of their labels in %s"
+        log.warning(text, table.path, columns.label, "dataset.columns.box_label")
+        labels = pd.Series("", names.index)
     return file_boxes(table, records, names, labels, classes)
 
 
 def given_splits(
     manifest: Manifest, split: str | None, patient: str | None, names: Mapping[str, Any] | None
-) -> list[str] | None:
+) -> npt.NDArray[np.object_] | None:
     """Read the split of each row, train, val or test; None if the table has none.
 
     Args:
@@ -278,18 +261,12 @@ def given_splits(
             "dataset.columns.split=null to have them cut."
         )
     cells = manifest.cells[split]
+    manifest.refuse(split, cells == "", "a split", "Give it one, or leave such rows out with dataset.where.")
     wrong = ~cells.isin(split_of)
-    if wrong.any():
-        if (cells == "").any():
-            manifest.refuse(split, cells == "", "a split", "Give it one, or leave such rows out with dataset.where.")
-        legal, probable = [*split_of], probable_splits(cells[wrong].unique()) or {"val": "NAME"}
-        manifest.refuse(
-            split,
-            wrong,
-            " or ".join([*filter(None, [", ".join(legal[:-1])]), legal[-1]]),
-            f"Set 'dataset.splits={as_setting(probable)}', or dataset.columns.split=null to have them cut.",
-        )
-    return list(cells.map(split_of))
+    setting = as_setting(probable_splits(cells[wrong].unique()) or {"val": "NAME"})
+    remedy = f"Set 'dataset.splits={setting}', or dataset.columns.split=null to have them cut."
+    manifest.refuse(split, wrong, f"one of {', '.join(split_of)}", remedy)
+    return cells.map(split_of).to_numpy(object)
 
 
 def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
