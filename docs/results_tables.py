@@ -514,9 +514,30 @@ def map_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str, Any
                 yield {**names, "minus": "", **_interval([row["mean"], row["low"], row["high"]])}
             if row["explainer"] != rival:
                 yield {**names, "minus": rival, **_interval(_numbers(row, "difference"))}
-    for row in map_summary.reliability(parts).to_dict("records"):
+    for row in reliability(parts).to_dict("records"):
         names = {"explainer": row["explainer"], "metric": row["half"], "minus": ""}
         yield {**names, **_interval([row["mean"], row["low"], row["high"]])}
+
+
+def reliability(objects: pd.DataFrame) -> pd.DataFrame:
+    """Correlation with true effects over objects where averaged maps agree, and over the others.
+
+    Args:
+        objects: from `estimates`.
+
+    Returns:
+        A row per explainer with a spread, and half of its objects ("agree", "differ"), by the spread over a box divided
+        by the size of the map there: mean (the rank correlation over the objects), low, high, reason, clusters,
+        objects. Empty where no map has a spread.
+    """
+    rows = []
+    for explainer, rated in objects[objects["spread"].notna()].groupby("explainer", sort=False):
+        relative = rated["spread"] / rated["density"].abs()
+        agree = relative <= relative.median()
+        for half, chosen in (("agree", rated[agree]), ("differ", rated[~agree])):
+            columns = map_summary.correlation_columns(chosen)
+            rows.append({"explainer": explainer, "half": half, **columns, "objects": len(chosen)})
+    return pd.DataFrame(rows)
 
 
 def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

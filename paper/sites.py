@@ -15,7 +15,7 @@ from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import COLOURS, FAINT, INK, canvas, shortened, styled
 from dovision.results.display_names import component_text
 from dovision.results.finding import bracketed
-from dovision.results.object_effects import TAG, first_half, object_rows, true_effects
+from dovision.results.object_effects import TAG, first_half, true_effects, unit_object_rows
 from dovision.results.run_record import Run
 from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, has_all_rows, read_table, read_task
 from dovision.types import CODE, INPUT
@@ -152,7 +152,7 @@ def matched_effects(folder: Path, judge: Path) -> Iterator[tuple[str, str, pd.Se
     """
     effects, true = _effects(folder), true_effects(judge)
     true = true[true["condition"] == CLEAN]
-    of_objects = object_rows(folder)
+    of_objects = unit_object_rows(folder)
     of_objects = of_objects[(of_objects["condition"] == CLEAN) & ~of_objects["control"].astype(bool)]
     for (label, object_name), rows in true.groupby(["class", "kind"], sort=False):
         if label not in effects.columns.levels[0]:

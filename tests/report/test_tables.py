@@ -62,7 +62,7 @@ def test_the_tables_of_sweeps_and_maps_are_set_and_fit_the_page(sweep, map_run, 
     tables = {
         one.name: latex_table(one.table, one.caption, one.name) for one in report_figures if one.table is not None
     }
-    assert list(tables) == ["results", "map_scores", "map_scores_by_label", "map_similarity"]
+    assert list(tables) == ["results", "map_scores"]
     assert "Overfull" not in typeset(*tables.values())
 
 

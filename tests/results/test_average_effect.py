@@ -8,7 +8,7 @@ from scipy import stats
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval, mean_p_value
 from dovision.results import average_effect, tables
-from dovision.results.average_effect import LARGE_EFFECT, at_level, average_effects, beyond_elsewhere
+from dovision.results.average_effect import LARGE_EFFECT, at_level, average_effects
 from dovision.results.tables import read_effects, read_samples
 
 pytestmark = pytest.mark.usefixtures("few_images")
@@ -30,22 +30,6 @@ def test_means_are_those_of_the_means_of_patients_by_pandas(run):
     assert (found["images"] == 300).all()
     assert (found["clusters"] == 150).all()
     assert len(found) == 2 * 4 * 10
-
-
-def test_an_effect_goes_beyond_its_matched_control_by_what_units_of_its_size_have_elsewhere(run):
-    """By pandas, of the class 3; the fourth cell is widened, so that no unit is of its size, nor it of theirs."""
-    rows = read_effects(run, range(300)).merge(read_samples(run)[["sample", "condition", "group"]])
-    rows = rows[(rows["condition"] == "clean") & (rows["class"] == "3")].astype({"log_odds_effect": float})
-    units = rows.drop_duplicates("unit")[[*CELL, "top", "left", "bottom", "right"]].reset_index(drop=True)
-    units.loc[3, "right"] += 16
-    found = beyond_elsewhere(run, units)
-    effects = rows.pivot_table(index="group", columns="unit", values="log_odds_effect", observed=True)[units["unit"]]
-    for place, unit in enumerate(units["unit"][:3]):
-        others = effects[[name for name in units["unit"][:3] if name != unit]].abs().mean(axis=1)
-        beyond = effects[unit] * np.sign(effects[unit].mean()) - others
-        assert found["elsewhere"][place] == pytest.approx(beyond.mean())
-        assert found["elsewhere_p"][place] == pytest.approx(mean_p_value(beyond.to_numpy(), np.arange(len(beyond))))
-    assert found.loc[3].isna().all()
 
 
 def test_intervals_are_those_of_each_mean_by_itself(run):

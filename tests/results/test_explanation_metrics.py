@@ -4,17 +4,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from scipy import stats
 
 from dovision.results.explanation_metrics import (
     MAP_METRICS,
     agreements,
-    explainer_similarity,
     object_regions,
     object_scores,
     sanity,
 )
-from dovision.results.image_tables import MAPS_FILE, maps_schema, read_maps, write_boxes
+from dovision.results.image_tables import MAPS_FILE, maps_schema, write_boxes
 from dovision.results.tables import TableWriter
 from dovision.types import BOX_COLUMNS, Box
 
@@ -71,20 +69,6 @@ def test_a_class_without_a_box_is_not_scored_against_boxes(tmp_path, map_run):
     assert frame[["pointing", "energy", "iou"]].iloc[1].isna().all()
     assert frame["deletion"].tolist() == [0.5, 0.5]
     assert np.isnan(frame["stability"]).all()
-
-
-def test_two_explainers_are_compared_on_the_same_image_and_class(map_run):
-    frame = explainer_similarity(map_run).set_index(["explainer", "other"])
-    assert list(frame.index) == [("grad_cam", "effect_map"), ("grad_cam", "random_map"), ("effect_map", "random_map")]
-    assert frame["maps"].tolist() == [41, 41, 42]  # the zero map is left out
-    maps = read_maps(map_run)
-    cells = maps[(maps["variant"] == "as is") & (maps["state"] == "ok")].set_index(["explainer", "sample", "class"])
-    pairs = [key[1:] for key in cells.index if key[0] == "grad_cam"]
-    expected = [
-        stats.spearmanr(cells.loc[("grad_cam", *key), "cells"], cells.loc[("effect_map", *key), "cells"]).statistic
-        for key in pairs
-    ]
-    assert frame.loc[("grad_cam", "effect_map"), "similarity"] == pytest.approx(np.mean(expected))
 
 
 def test_a_map_that_knows_the_classifier_changes_with_it_and_a_random_one_does_not(map_run):

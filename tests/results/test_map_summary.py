@@ -15,7 +15,7 @@ from dovision.results.explanation_metrics import (
     control_estimates,
     estimates,
 )
-from dovision.results.map_summary import GIVEN_AREA, POOLED, label_scores, reliability
+from dovision.results.map_summary import GIVEN_AREA, POOLED
 from dovision.results.map_summary import scores as all_scores
 
 pytestmark = pytest.mark.usefixtures("few_images")
@@ -79,19 +79,6 @@ def test_the_difference_is_paired_and_leaves_out_what_one_side_lacks():
     assert row["p"] == mean_p_value(difference, groups)
 
 
-def test_p_values_are_adjusted_over_the_explainers_and_classes_of_one_metric():
-    random = np.random.default_rng(1)
-    frame = pd.concat(
-        frame_of(random.normal([[0], [shift], [0]], 1, (3, 30)), ("a", "b", "c"), label)
-        for label, shift in (("x", 0.0), ("y", 0.5), ("z", 2.0))
-    )
-    table = label_scores(frame, "a")
-    rows = table[(table["explainer"] != "a") & (table["metric"] == "iou") & (table["cases"] == "all")]
-    assert rows["label"].tolist() == ["x", "x", "y", "y", "z", "z"]
-    np.testing.assert_allclose(rows["p_holm"], holm(rows["p"].to_numpy()))
-    assert table.loc[table["explainer"] == "a", "p_holm"].isna().all()
-
-
 def test_p_values_of_a_table_are_adjusted_over_the_whole_of_it():
     table = scores(frame_of(np.random.default_rng(2).normal([[0], [1], [2]], 1, (3, 30)), ("a", "b", "c")))
     np.testing.assert_allclose(table["p_holm"], holm(table["p"].to_numpy()))
@@ -123,18 +110,3 @@ def test_controls_have_the_metrics_of_true_effects_alone(judged):
     assert set(controls["metric"]) == {"true_effects", POOLED, GIVEN_AREA}
     assert set(controls[controls["metric"] == GIVEN_AREA]["explainer"]) == {CENTRE_DISTANCE}
     assert row_of(judged, CENTRE_DISTANCE, POOLED)["pairs"] > 0
-
-
-def test_maps_that_agree_are_more_reliable_where_the_spread_is_the_error():
-    random = np.random.default_rng(0)
-    evidence, error = random.normal(size=400), np.repeat([0.1, 3.0], 200)
-    density = evidence + error * random.normal(size=400)
-    parts = pd.DataFrame({"explainer": "a", "sample": np.arange(400), "density": density, "evidence": evidence})
-    parts["group"] = parts["sample"] % 50
-    parts["spread"] = error * np.abs(density)
-    table = reliability(pd.concat([parts, parts.assign(explainer="b", spread=np.nan)])).set_index("half")
-    assert table["explainer"].tolist() == ["a", "a"]
-    assert table["objects"].tolist() == [200, 200]
-    expected = stats.spearmanr(density[:200], evidence[:200]).statistic
-    assert table.loc["agree", "mean"] == pytest.approx(expected)
-    assert table.loc["agree", "low"] > table.loc["differ", "high"]

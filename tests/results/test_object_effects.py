@@ -8,14 +8,12 @@ import pytest
 
 from dovision.functional.intervals import EFFECT_BOUNDS, holm, mean_interval
 from dovision.results.object_effects import (
-    _over,
     contrasts,
     object_effects,
     object_rows,
     paired,
 )
 from dovision.results.tables import read_effects
-from dovision.types import Box
 
 OBJECTS = {"nodule0": "nodule", "nodule1": "nodule", "tag": None, "rib": None}
 CLEAN = {"nodule0": -2.0, "nodule1": -1.0, "tag": -0.5, "rib": 0.0}
@@ -84,20 +82,3 @@ def test_a_labelled_object_is_judged_on_its_class_and_any_other_on_each(painted_
     assert by_kind.loc[("nodule", "nodule"), "log_odds_high"] < -0.2
     assert by_kind.loc[("rib", "nodule"), "p_holm"] > 0.05
     assert (by_kind["clusters"] == 12).all()
-
-
-def test_frames_controls_and_sets_are_neither_over_an_object_nor_its_control():
-    """A tag in the left one of two cells, -3, and of the right one, -1; the frames do nothing."""
-    left, right = Box(0, 0, 8, 4), Box(0, 4, 8, 8)
-    units = {"r0c0 frame": (left, 0), "r0c0": (left, -3), "r0c0 control 1": (right, 5), "r0c1": (right, -1)}
-    units |= {"r0c1 frame": (right, 0), "r0c0+r0c1": (Box(0, 0, 8, 8), -9)}
-    rows = pd.DataFrame(
-        [
-            {"unit": unit, "effect": effect / 10, "log_odds_effect": effect, **box._asdict()}
-            for unit, (box, effect) in units.items()
-        ]
-    )
-    tag = pd.DataFrame([{"sample": 0, "object": "tag", "label": None, **Box(1, 1, 3, 3)._asdict()}])
-    (over,) = _over(rows.assign(sample=0, condition="clean", **{"class": "sick"}), tag, "clean").to_dict("records")
-    assert (over["unit"], over["log_odds_effect"], over["elsewhere"]) == ("r0c0", -3, -1)
-    assert (over["effect"], over["effect_elsewhere"]) == (-0.3, -0.1)

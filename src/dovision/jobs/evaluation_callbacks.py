@@ -14,8 +14,10 @@ from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
+from dovision.functional.estimates import MIN_IMAGES
 from dovision.identity.samples import leading_samples
 from dovision.interfaces import Attack, Classifier, Explainer, Intervention
+from dovision.interventions.object_cells import object_cells
 from dovision.io.progress import DISPLAY
 from dovision.jobs.job import Job
 from dovision.measurement.adaptive_attack import (
@@ -77,6 +79,8 @@ def effect_evaluation(job: Job, classifier: Classifier, intervention: Interventi
         pictures=PictureChoice(evaluation.num_thumbnails, dict(enumerate(images.strata(split).tolist()))),
         all_images=ImageDataModule(images).batched_dataloader(split, one_by_one),
         resume=job.resume,
+        objects=object_cells(intervention, images, split),
+        ranked=() if len(job.samples) >= MIN_IMAGES and job.settings.has_labels else job.samples[:MIN_IMAGES],
     )
     make = job.settings.callbacks["effects"].make()
     callback: EffectEvaluation = make(intervention, job.folder, attack, classifier, options=options)
@@ -86,9 +90,9 @@ def effect_evaluation(job: Job, classifier: Classifier, intervention: Interventi
 def run_refuters(job: Job, classifier: Classifier, intervention: Intervention, loggers: Sequence[Logger]) -> None:
     """Measure the headline effects of the tables that a run has written once more, altered; see `RefuterEvaluation`."""
     settings, images = job.settings, job.images
-    one_by_one = [[sample] for sample in job.samples]
-    all_images = ImageDataModule(images).batched_dataloader(settings.evaluation.split, one_by_one)
-    options = RefuterOptions(settings.seed, all_images, job.resume)
+    split, one_by_one = settings.evaluation.split, [[sample] for sample in job.samples]
+    all_images = ImageDataModule(images).batched_dataloader(split, one_by_one)
+    options = RefuterOptions(settings.seed, all_images, job.resume, object_cells(intervention, images, split))
     callback = RefuterEvaluation(job.folder, intervention, classifier, options)
     trainer = trainer_of_tests(settings, [callback], loggers)
     data = evaluation_data(job, job.samples)

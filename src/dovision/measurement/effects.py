@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.interventions.interchange import SplitInterchange
+from dovision.interventions.object_cells import ObjectCells
 from dovision.measurement.by_name import one_component
 from dovision.measurement.callback import Evaluation, round_to_8_bits
 from dovision.measurement.condition import Condition
@@ -35,9 +36,10 @@ from dovision.measurement.gradient_health import (
     queries,
     warn_of_dead_gradients,
 )
+from dovision.measurement.sets import SetMeasurement
 from dovision.propagation import Outcome, Propagation
 from dovision.results.effect_sums import QUANTUM, SUMS, Cells, merged_sums, sums_columns, sums_schema
-from dovision.results.image_tables import write_masks, write_sources
+from dovision.results.image_tables import SETS_FILE, write_masks, write_sources
 from dovision.results.resumable_writer import NO_RESUME, Merge, Resume
 from dovision.results.tables import (
     CLEAN,
@@ -83,6 +85,7 @@ class EffectOptions:
             `Propagation.prepare`): else the last bits of rows could depend on where a range, or what is left of a
             stopped run, begins. None: the images of the test choose it.
         resume: finished rows of earlier starts.
+        objects, ranked: sets of units that are painted together, too, as of `SetMeasurement`.
 
     Example:
         >>> import dovision as dv
@@ -98,6 +101,8 @@ class EffectOptions:
     attacked: Callable[[float, Batch], object] | None = None
     all_images: Iterable[Batch] | None = None
     resume: Resume = NO_RESUME
+    objects: ObjectCells | None = None
+    ranked: Collection[int] = ()
 
     def __post_init__(self) -> None:
         checks.choice("reference", self.reference, REFERENCES)
@@ -194,16 +199,19 @@ class EffectEvaluation(Evaluation):
         return dict(zip(self.cells.condition, means.view(self.cells.shape), strict=True))
 
     def start(self, batch: Batch) -> None:
-        measured = self.intervention.network_of(self.classifier).to(self.device)
-        self.propagation = Propagation(measured, self.intervention, self.options.chunk)
+        network = self.intervention.network_of(self.classifier).to(self.device)
+        self.propagation = Propagation(network, self.intervention, self.options.chunk)
         self.choose_engine(self.propagation, self.options.all_images or ())
+        options = self.options
+        self.sets = SetMeasurement(network, self.intervention, options.objects, options.ranked, options.chunk)
         conditions = [CLEAN, *map(condition_name, self.attack.eps)]
         self.cells = Cells(tuple(conditions), tuple(self.propagation.units(batch)), tuple(self.classifier.task.classes))
         self.shape: Shape = tuple(batch.image.shape[1:])
 
     def tables(self) -> dict[RunTable, pa.Schema]:
         effects = {EFFECTS: effects_schema(self.options.rows), SUMS: sums_schema(self.cells)}
-        return {SAMPLES: samples_schema(self.classifier.task), **effects}
+        sets = {SETS_FILE: SETS_FILE.schema()} if self.sets.objects or self.sets.ranked else {}
+        return {SAMPLES: samples_schema(self.classifier.task), **effects, **sets}
 
     def state(self) -> dict[str, Any]:
         return {"chunk_limit": self.propagation.allowance.limit}
@@ -222,7 +230,7 @@ class EffectEvaluation(Evaluation):
         conditions = list(self.conditions(batch, logits))
         images = len(batch.image)
         count_passes(self.counters, "attack", self.attack.passes - before, images)
-        samples, effects, controls, done = [], [], [], []
+        samples, effects, controls, done, sets = [], [], [], [], [SETS_FILE.schema().empty_table().to_pandas()]
         for condition in conditions:
             outcome = self._outcome(condition)
             regions = self._regions(condition, len(outcome.units))
@@ -230,14 +238,20 @@ class EffectEvaluation(Evaluation):
             effects.append(self._effect_rows(condition, outcome, regions))
             controls.append(outcome.control)
             done.append(touched(regions))
+            if condition is conditions[0]:
+                sets += self.sets.ranked_rows(condition.name, condition.batch, outcome)
+        classes = self._classes(batch, controls)
+        sets += [self.sets.object_rows(condition.name, condition.batch, classes) for condition in conditions]
         pictured = {condition.name: condition.batch.image for condition in conditions}
         self.pictures.save(self.folder, batch.sample.tolist(), conditions[0].correct.tolist(), pictured)
         if self.options.attacked is not None:
             for condition in conditions[1:]:
                 self.options.attacked(condition.eps, condition.batch)
         every, mask = by_sample(effects, images), torch.stack(done, 1)  # rows of (B, C, U, K); (B, C, U)
-        chosen = mask.unsqueeze(-1) & self._classes(batch, controls)[:, None, None]
+        chosen = mask.unsqueeze(-1) & classes[:, None, None]
+        joint = SETS_FILE.from_frame(pd.concat(sets).sort_values("sample", kind="stable"))
         return {
+            **({SETS_FILE: joint} if self.sets.objects or self.sets.ranked else {}),
             SAMPLES: by_sample(samples, images),
             SUMS: sums_columns(self.cells, batch.group.cpu().numpy(), every, mask.numpy()),
             EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())),

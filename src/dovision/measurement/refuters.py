@@ -22,7 +22,7 @@ from dovision.interventions.edge_control import EdgeControl, Elsewhere, Repaint,
 from dovision.interventions.fills import Constant, Mean
 from dovision.measurement.callback import Evaluation
 from dovision.propagation import Propagation
-from dovision.results.headline_effects import Headline, headline_effects
+from dovision.results.headline_effects import OF_OBJECT, Headline, headline_effects
 from dovision.results.image_tables import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED, read_box_table
 from dovision.results.resumable_writer import NO_RESUME, Resume
 from dovision.results.tables import RunTable
@@ -47,11 +47,13 @@ class RefuterOptions:
         seed: of places and of random weights.
         all_images: as of `EffectOptions`.
         resume: finished rows of earlier starts.
+        objects: sets of units over objects, which are painted again where headlines are of these.
     """
 
     seed: int = 0
     all_images: Iterable[Batch] = ()
     resume: Resume = NO_RESUME
+    objects: Intervention | None = None
 
 
 class RefuterEvaluation(Evaluation):
@@ -79,7 +81,8 @@ class RefuterEvaluation(Evaluation):
         self.headlines = headline_effects(folder)
         if not self.headlines:
             log.warning("nothing to refute: refuters need an average effect of at least %d labelled images", MIN_IMAGES)
-        self.intervention = refutable(intervention)
+        of_sets = self.options.objects is not None and any(one.name.startswith(OF_OBJECT) for one in self.headlines)
+        self.intervention = refutable(self.options.objects if of_sets else intervention)
         self.only: dict[int, set[str]] = {}
         for headline in self.headlines:
             for sample, units in headline.units.items():

@@ -20,6 +20,7 @@ from dovision import checks
 from dovision.config.row_choices import ALL_ROWS
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.interventions.fills import Constant
+from dovision.interventions.object_cells import object_cells
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io.text_files import make_folder
 from dovision.measurement.by_name import named_components
@@ -27,7 +28,7 @@ from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.effects import EffectEvaluation, EffectOptions
 from dovision.measurement.explanation_config import MapSettings
 from dovision.measurement.maps import MapEvaluation
-from dovision.measurement.refuters import RefuterEvaluation, refutable
+from dovision.measurement.refuters import RefuterEvaluation, RefuterOptions, refutable
 from dovision.module_state import evaluating
 from dovision.notebook.image_data import ImageData
 from dovision.notebook.running import Running
@@ -129,8 +130,10 @@ def measured_run(
     config = {"intervention": component_settings(intervention), "attack": component_settings(attack)}
     if refute:
         refutable(intervention)
+    objects = None
     if isinstance(data.images, Images):
         intervention.bind(data.images, data.split)
+        objects = object_cells(intervention, data.images, data.split)
     elif (batch := data.batch(classifier)) is not None:
         intervention = intervention.for_images(batch)
     shape = data.shape(classifier)
@@ -147,6 +150,7 @@ def measured_run(
             names=data.names(),
             pictures=PictureChoice(pictures, data.classes_of_samples(classifier)),
             attacked=attacked,
+            objects=objects,
         ),
     )
     if maps is not None:
@@ -154,7 +158,8 @@ def measured_run(
     run_callbacks(classifier, [effects] if maps is None else [effects, maps], data.loader(classifier), running)
     write_boxes(folder.path, data.boxes())
     if refute:
-        altered = RefuterEvaluation(folder.path, intervention, classifier, mean=data.mean, std=data.std)
+        options = RefuterOptions(objects=objects)
+        altered = RefuterEvaluation(folder.path, intervention, classifier, options, data.mean, data.std)
         run_callbacks(classifier, [altered], data.loader(classifier), running)
     return Run(folder.path, folder.path.name, "completed", {}, config, write_summary(folder.path))
 

@@ -64,9 +64,8 @@ def _painted(run: Run, picture: Mapping[str, Any]) -> list[Panel]:
     rows = read_effects(run.folder, [sample])
     rows = rows[(rows["condition"] == CLEAN) & (rows["class"] == label)].dropna(subset=list(Box._fields))
     rows = rows[(rows["bottom"] > rows["top"]) & (rows["right"] > rows["left"])]
-    unit = rows[rows["unit"] == picture["unit"]]
     after = finer_text(picture["after"], ".2f")
-    if unit.empty:
+    if not picture["painted"]:
         return [before, Panel(Markup(), f"without {picture['unit']}", after, label)]
     evidence = -rows["effect"].to_numpy(float)
     limit = max(float(evidence.max()), 1e-9)
@@ -80,8 +79,9 @@ def _painted(run: Run, picture: Mapping[str, Any]) -> list[Panel]:
     grey = grey_level(run)
     paint = 'fill="none"' if grey is None else f'fill="rgb({grey} {grey} {grey})"'
     caption = f"{fill_of(run) or 'set'} in the outline"
-    frame = _rectangle(unit.iloc[0].to_dict(), f'{paint} class="cut"')
-    return [before, evident, Panel(_svg(link, shape, frame, caption), caption, after, label)]
+    boxes = (dict(zip(Box._fields, edges, strict=True)) for edges in picture["painted"])
+    frames = "".join(_rectangle(box, f'{paint} class="cut"') for box in boxes)
+    return [before, evident, Panel(_svg(link, shape, frames, caption), caption, after, label)]
 
 
 def _attacked(run: Run, picture: Mapping[str, Any]) -> list[Panel]:

@@ -26,7 +26,7 @@ from dovision.functional.intervals import (
 )
 from dovision.results.effect_sums import CELL, LOG_ODDS_QUANTUM, LOG_ODDS_SUM, QUANTUM, SUMS, SUMS_AT_ONCE, read_cells
 from dovision.results.tables import read_groups, row_groups
-from dovision.types import FRAME, MATCHED_CONTROL, SET_JOIN, Box
+from dovision.types import FRAME, MATCHED_CONTROL, SET_JOIN
 
 _Array = npt.NDArray[np.float64]
 _SUMMED = {"total": QUANTUM, LOG_ODDS_SUM: LOG_ODDS_QUANTUM, "images": 1}  # columns of sums, in what they count
@@ -78,39 +78,6 @@ def group_sums(folder: Path, cells: pd.MultiIndex) -> _Array:
         for of_cells, (column, quantum) in zip(sums, _SUMMED.items(), strict=True):
             of_cells[position] = table[column].to_numpy()[here] * quantum
     return sums.reshape(3, len(groups), -1)
-
-
-def beyond_elsewhere(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """How far a mean effect in log-odds goes beyond its matched control: units of like area that lie apart.
-
-    The mean over groups of the effect, with the sign of its mean, minus the mean size of effects of these units.
-
-    Args:
-        folder: of a run whose units have the same places in all images.
-        rows: condition, unit, class, and the unit's box: top, left, bottom, right.
-
-    Returns:
-        Columns elsewhere (above 0: beyond), elsewhere_low, elsewhere_high, elsewhere_reason,
-        elsewhere_p (two-sided, of "the mean is 0"), a row for each of `rows`; nan where no unit lies apart.
-    """
-    differences = []
-    for _, of_cell in rows.groupby(["condition", "class"], sort=False):
-        top, left, bottom, right = (of_cell[name].to_numpy(float) for name in Box._fields)
-        area = (bottom - top) * (right - left)
-        above = np.maximum.outer(top, top) >= np.minimum.outer(bottom, bottom)
-        apart = above | (np.maximum.outer(left, left) >= np.minimum.outer(right, right))
-        like = apart & (area[:, None] <= 1.25 * area) & (area <= 1.25 * area[:, None])
-        _, log_odds, counts = group_sums(folder, pd.MultiIndex.from_frame(of_cell[list(CELL)]))
-        with np.errstate(invalid="ignore"):
-            effect = log_odds / counts
-            present = np.isfinite(effect).astype(float)
-            size = np.abs(np.nan_to_num(effect)) @ like.T / (present @ like.T)
-        difference = effect * np.sign(np.nanmean(effect, axis=0)) - size
-        usable = np.isfinite(difference).astype(float)
-        tested = means(np.nan_to_num(difference), usable)
-        columns = pd.DataFrame(tested.columns("elsewhere"), of_cell.index)
-        differences.append(columns[tested.n > 0])
-    return pd.concat(differences).reindex(rows.index)
 
 
 def _frame(cells: pd.MultiIndex, sums: _Array, level: float) -> pd.DataFrame:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dovision.functional.estimates import MIN_IMAGES
-from dovision.functional.intervals import Number, level_of_selected, spread, withheld
+from dovision.functional.intervals import Number, spread, withheld
 from dovision.results.display_names import GREYS, component_name, component_text
 from dovision.results.finding import (
     Finding,
@@ -25,7 +24,6 @@ from dovision.results.finding import (
     spread_values,
 )
 from dovision.results.headline_effects import (
-    OBJECT_TABLES,
     OF_MASK,
     OF_OBJECT,
     OF_UNIT,
@@ -33,11 +31,23 @@ from dovision.results.headline_effects import (
     strongest_mask,
     strongest_objects,
 )
+from dovision.results.image_tables import PLACEBO, SETS_FILE, UNALTERED, read_box_table
 from dovision.results.mask_effects import INSIDE_MINUS, mask_sizes
-from dovision.results.object_effects import effects_over_objects, object_rows, paired, units_over_objects
-from dovision.results.refuter_findings import verdict
+from dovision.results.object_effects import object_rows, paired, touching
+from dovision.results.refuters import REFUTATIONS
 from dovision.results.run_record import Run
-from dovision.results.sentences import ATTACKED, GUESS, MOVES, NOT_SHOWN, SHOWN, UNMOVED, USES
+from dovision.results.sentences import (
+    ATTACKED,
+    FAILED,
+    GUESS,
+    MOVES,
+    NOT_SHOWN,
+    PASSED,
+    SHOWN,
+    UNDECIDED,
+    UNMOVED,
+    USES,
+)
 from dovision.results.tables import (
     CLEAN,
     SAMPLES,
@@ -58,8 +68,8 @@ from dovision.results.zone_effects import (
     units_by_zone,
     zone_rows,
 )
+from dovision.types import Box
 
-_KEY = ["condition", "kind", "class"]
 _PICTURES = 3  # that have a sentence, of images without labels
 _LEAST = 0.05  # of a probability, that the median effect of what is used exceeds
 _HALF = 0.5  # of the images, in which what is used must lower P; and of P, below which an answer is a guess
@@ -101,9 +111,9 @@ def use_findings(run: Run) -> Iterator[Finding]:
         yield from [_use(run, subject) for subject in subjects(run)] or [*_few_units(run)]
 
 
-def subjects(run: Run, conditions: Sequence[str] = (CLEAN,)) -> list[Subject]:
+def subjects(run: Run) -> list[Subject]:
     """Subjects of a run's findings, the strongest first."""
-    return [*_mask(run)] or [*_objects(run, conditions)] or [*_zone(run)]
+    return [*_mask(run)] or [*_objects(run)] or [*_zone(run)]
 
 
 def _use(run: Run, subject: Subject) -> Finding:
@@ -152,12 +162,23 @@ def _picture(run: Run, units: pd.DataFrame, value: float) -> dict[str, Any]:
     pictured = units[units["sample"].isin(samples_in_conditions(run.folder, [CLEAN]))]
     if pictured.empty:
         return {}
-    row = pictured.loc[(pictured["effect"] - value).abs().idxmin()]
-    effects = read_effects(run.folder, [row["sample"]])
-    of_unit = (effects["condition"] == CLEAN) & (effects["unit"] == row["unit"]) & (effects["class"] == row["class"])
-    (before, after), *_ = effects.loc[of_unit, ["control", "treated"]].to_numpy(float).tolist()
-    numbers = {"label": str(row["class"]), "before": before, "after": after}
-    return {"sample": int(row["sample"]), "condition": CLEAN, "unit": str(row["unit"]), **numbers}
+    sample, unit, label = pictured.loc[(pictured["effect"] - value).abs().idxmin(), ["sample", "unit", "class"]]
+    effects = read_effects(run.folder, [sample])
+    effects = effects[(effects["condition"] == CLEAN) & (effects["class"] == label)]
+    rows = boxes = effects[effects["unit"] == unit]
+    if rows.empty:  # a set of units
+        sets = SETS_FILE.read(run.folder, [sample])
+        rows = sets[(sets["condition"] == CLEAN) & (sets["set"] == unit) & (sets["class"] == label)]
+        boxes = touching(effects, read_box_table(run.folder).query("sample == @sample and object == @unit").iloc[0])
+    before, after = rows[["control", "treated"]].to_numpy(float)[0].tolist()
+    return _painted(sample, unit, label, boxes, before, after)
+
+
+def _painted(sample: int, unit: str, label: str, boxes: pd.DataFrame, before: float, after: float) -> dict[str, Any]:
+    """The picture of an image with these boxes painted, of units with a place; P before and after."""
+    painted = boxes[[*Box._fields]].dropna().to_numpy(int).tolist()
+    numbers = {"label": str(label), "before": before, "after": after, "painted": painted}
+    return {"sample": int(sample), "condition": CLEAN, "unit": str(unit), **numbers}
 
 
 def _mask(run: Run) -> Iterator[Subject]:
@@ -177,32 +198,27 @@ def _mask(run: Run) -> Iterator[Subject]:
     yield Subject("object", *words, rows, rows, beyond, mean, level, refuters, sizes=True)
 
 
-def _objects(run: Run, conditions: Sequence[str]) -> Iterator[Subject]:
-    """True or painted objects, or units that cover objects; none of a kind with too few images for an interval."""
-    table, strongest, candidates = strongest_objects(run.folder, run.summary)
+def _objects(run: Run) -> Iterator[Subject]:
+    """True or painted objects; none of a kind with too few images for an interval."""
+    table, strongest, level = strongest_objects(run.folder)
     if not strongest:
         return
-    level = level_of_selected(len(strongest), candidates)
-    wide = OBJECT_TABLES.get(table, effects_over_objects)(run.folder, level).to_dict("records")
-    row_by_key = {itemgetter(*_KEY)(row): row for row in wide}
-    if table:
-        rows = object_rows(run.folder)
-        rows = rows.rename(columns={"object": "unit"}) if table == "object_effects" else _box_rows(rows)
-    else:
-        rows = pd.concat([units_over_objects(run.folder, condition) for condition in conditions])
-    done = {"object_effects": "without it", "contrasts": f"{_over(run)} its box", "": f"{_over(run)} it"}[table]
-    for key in map(itemgetter(*_KEY), strongest):
-        row = row_by_key[key]
-        _, name, label = key
+    rows = object_rows(run.folder)
+    of_cells = "covered" in rows
+    rows = rows.rename(columns={"object": "unit"}) if table == "object_effects" else _box_rows(rows)
+    done = "without it" if table == "object_effects" else f"{_over(run)} {'it' if of_cells else 'its box'}"
+    for row in strongest:
+        name, label = row["kind"], row["class"]
         of_object = rows[(rows["kind"] == name) & (rows["class"] == label)]
         if "effect_elsewhere" not in of_object:
             of_object = of_object.assign(effect_elsewhere=np.nan)
-        beyond = {"beyond the control": Number.of(row, "log_odds")} if table else {}
-        beyond |= {} if table else {"beyond units that touch no object": Number.of(row, "log_odds_beyond")}
+        beyond = {"beyond the control": Number.of(row, "log_odds")}
         mean = [("mean change of P", in_brackets(row, "difference" if table == "contrasts" else "mean"))]
-        mean += [("log-odds", in_brackets(row, "log_odds"))]
         refuters = [verdict(run, f"{OF_OBJECT}{name}", name, label)]
         clean = of_object[of_object["condition"] == CLEAN]
+        if of_cells:
+            cells = f"{clean['cells'].median():.3g} {_unit(run)}s in one do(), on median"
+            mean += [("painted of it", f"{clean['covered'].mean():.0%}, by {cells}")]
         yield Subject("object", name, label, done, of_object, clean, beyond, mean, level, refuters)
 
 
@@ -279,8 +295,8 @@ def _each_picture(run: Run) -> Iterator[Finding]:
             (f"{_unit(run)}s that take more than {_CLEAR}", f"{strong.sum():,} of {len(rows):,}, each alone"),
             ("fill", fill_of(run) or "none"),
         ]
-        picture = {"sample": int(sample), "condition": CLEAN, "unit": str(row["unit"]), "label": str(row["class"])}
-        yield result._replace(picture=picture | {"before": before, "after": after}, detail=detail)
+        picture = _painted(sample, row["unit"], row["class"], rows.iloc[:1], before, after)
+        yield result._replace(picture=picture, detail=detail)
 
 
 def _label(run: Run, of: str) -> str:
@@ -295,7 +311,7 @@ def attack_findings(run: Run) -> Iterator[Finding]:
     if (largest := _largest_epsilon(run)) is None or not (has_rows(run.folder) and run.summary["labels"]):
         return
     condition, _ = largest
-    for subject in subjects(run, [CLEAN, condition])[:1]:
+    for subject in subjects(run)[:1]:
         if "log_odds_effect" in subject.rows:
             yield from change_finding(subject, condition)
 
@@ -418,3 +434,20 @@ def _painting(run: Run) -> Mapping[str, Any]:
     intervention: Mapping[str, Any] = run.config.get("intervention", {})
     controlled = str(intervention.get("_target_", "")).endswith(".EdgeControl")
     return intervention["first"] if controlled else intervention
+
+
+def verdict(run: Run, headline: str, subject: str, label: str) -> tuple[bool, str]:
+    """Whether a headline fails a refuter, and what each of its refuters says; empty where none were measured."""
+    frame = pd.DataFrame(run.summary.get("refutations", []), columns=REFUTATIONS)
+    of_headline = (frame["headline"] == headline) & (frame["subject"] == subject) & (frame["class"] == label)
+    frame = frame[of_headline & (frame["refuter"] != UNALTERED)]
+    words = frame["passed"].map({True: PASSED, False: FAILED}).fillna(UNDECIDED)
+    rows = zip(frame.to_dict("records"), words, strict=True)
+    texts = [f"{row['refuter']} {word} ({in_brackets(row, 'estimate')}{_share(row)})" for row, word in rows]
+    return bool((frame["passed"] == False).any()), "; ".join(texts)  # noqa: E712, where None is not decided
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    """What is left of the headline in a placebo region, which should be at most half of it, such as ", 12% left"."""
+    vanishes = row["refuter"] == PLACEBO and not pd.isna(row["share"])
+    return f", {row['share']:.0%} left" if vanishes else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 
 from dovision.functional import agreement
 from dovision.functional.estimates import of_images
-from dovision.functional.intervals import mean_interval, withheld
+from dovision.functional.intervals import mean_interval
 from dovision.results.image_tables import (
     AS_IS,
     CONTENT,
@@ -190,23 +189,6 @@ def variant_similarity(maps: pd.DataFrame, variant: str) -> pd.DataFrame:
     """
     both = _sound(maps).merge(_sound(maps, variant)[[*_KEY, "cells"]], on=_KEY, suffixes=("", "_other"))
     return both[[*_KEY, "group"]].assign(similarity=_spearman(both))
-
-
-def explainer_similarity(folder: Path) -> pd.DataFrame:
-    """Mean rank correlation of maps for each pair of explainers, over the same images and classes.
-
-    Returns:
-        explainer, other, similarity, maps; each two stand there once, in the order of the table.
-    """
-    maps = read_maps(folder)
-    of = {name: _sound(maps[maps["explainer"] == name])[[*_PAIR, "cells"]] for name in maps["explainer"].unique()}
-    rows = []
-    for first, second in combinations(of, 2):
-        both = of[first].merge(of[second], on=_PAIR, suffixes=("", "_other"))
-        similar = both.assign(similarity=_spearman(both)).dropna(subset="similarity")
-        mean = of_images(withheld(similar["similarity"].mean(), 0, ""), similar["sample"].nunique()).value
-        rows.append([first, second, mean, len(similar)])
-    return pd.DataFrame(rows, columns=["explainer", "other", "similarity", "maps"])
 
 
 def sanity(folder: Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +12,15 @@ import pandas as pd
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import LEVEL, level_of_selected
 from dovision.results.effect_sums import read_cells
+from dovision.results.image_tables import SETS_FILE
 from dovision.results.mask_effects import INSIDE_MINUS, mask_contrasts
 from dovision.results.object_effects import (
     TAG,
     contrasts,
-    effects_over_objects,
     object_effects,
     object_rows,
-    units_over_objects,
 )
-from dovision.results.tables import CLEAN, read_groups, read_samples, read_task
+from dovision.results.tables import CLEAN, read_groups, read_samples, read_table, read_task
 from dovision.results.zone_effects import (
     TRUE_CLASS,
     explained,
@@ -32,6 +32,7 @@ from dovision.results.zone_effects import (
 from dovision.types import MATCHED_CONTROL, OUTSIDE
 
 OBJECT_TABLES = {"object_effects": object_effects, "contrasts": contrasts}  # by their names in the summary
+_KEY = ("condition", "kind", "class")
 KINDS = 2  # of objects that have a finding
 OF_ZONE, OF_UNIT, OF_MASK, OF_OBJECT = "zone_effect", "unit_effect", "mask_", "effect_of_"  # of findings, or the start
 
@@ -76,28 +77,21 @@ def _measured_masks(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[(frame["condition"] == CLEAN) & frame["inside"].notna()]
 
 
-def strongest_objects(
-    folder: Path, summary: Mapping[str, Any] | None = None
-) -> tuple[str, list[Mapping[str, Any]], int]:
+def strongest_objects(folder: Path) -> tuple[str, list[dict[str, Any]], float]:
     """Objects with the largest effects on clean images, of kinds with an interval.
 
-    Args:
-        folder: of the run.
-        summary: of the run, in place of its tables.
-
     Returns:
-        The name of their table, "" where units cover them; its rows, the strongest kind first; of how many candidates.
+        The name of their table; its rows, the strongest kind first, at the level of the largest of so many; this level.
     """
-    tables = (
-        (name, summary.get(name, []) if summary is not None else table(folder).to_dict("records"))
-        for name, table in OBJECT_TABLES.items()
-    )
-    name, rows = next((item for item in tables if item[1]), ("", []))
-    rows = rows if name else effects_over_objects(folder).to_dict("records")
-    low = "difference_low" if name == "contrasts" else "low"
-    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row[low])]
-    shown, clean = largest_of_kinds(clean, read_task(folder).opposite) if clean else ([], clean)
-    return name, shown, len(clean)
+    for name, table in OBJECT_TABLES.items():
+        frame = table(folder)
+        is_known = frame["difference_low" if name == "contrasts" else "low"].notna()
+        if clean := frame[(frame["condition"] == CLEAN) & is_known].to_dict("records"):
+            shown, clean = largest_of_kinds(clean, read_task(folder).opposite)
+            level = level_of_selected(len(shown), len(clean))
+            rows = table(folder, level).set_index([*_KEY], drop=False)
+            return name, [rows.loc[itemgetter(*_KEY)(row)].to_dict() for row in shown], level
+    return "", [], LEVEL
 
 
 def largest_of_kinds(
@@ -152,18 +146,15 @@ def _of_masks(folder: Path) -> Iterator[Headline]:
 
 
 def _of_objects(folder: Path) -> Iterator[Headline]:
-    name, shown, candidates = strongest_objects(folder)
-    if not shown:
-        return
-    rows = object_rows(folder) if name else units_over_objects(folder)
-    rows = rows[(rows["condition"] == CLEAN) & ~rows["control"].astype(bool)] if name else rows
+    name, shown, level = strongest_objects(folder)
+    rows = object_rows(folder)
+    rows = rows[(rows["condition"] == CLEAN) & ~rows["control"].astype(bool)]
     if name == "contrasts":
         rows = rows[rows["label"].isna() | (rows["label"] == rows["class"])]
     for row in shown:
         chosen = rows[(rows["kind"] == row["kind"]) & (rows["class"] == row["class"])]
-        units = chosen.groupby("sample")["object" if name else "unit"].unique()
+        units = chosen.groupby("sample")["object"].unique()
         named = {int(sample): tuple(map(str, names)) for sample, names in units.items()}
-        level = level_of_selected(len(shown), candidates)
         objects = {unit for of_sample in named.values() for unit in of_sample} if name == "contrasts" else ()
         controls = {unit: _controls(folder, unit) for unit in objects}
         yield Headline(f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"], named, level, controls)
@@ -171,4 +162,8 @@ def _of_objects(folder: Path) -> Iterator[Headline]:
 
 def _controls(folder: Path, unit: str) -> list[str]:
     """Names of a unit's matched controls."""
-    return [name for name in read_cells(folder).unit if name.partition(MATCHED_CONTROL)[0] == unit != name]
+    names = read_cells(folder).unit
+    if (folder / SETS_FILE).is_file():
+        draws = read_table(folder / SETS_FILE, ["draw"])["draw"].unique().to_pylist()
+        names = (*names, *(f"{unit}{MATCHED_CONTROL}{draw - 1}" for draw in sorted(draws) if draw))
+    return [name for name in names if name.partition(MATCHED_CONTROL)[0] == unit != name]

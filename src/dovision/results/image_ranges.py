@@ -16,14 +16,21 @@ from dovision.io.atomic import publish
 from dovision.io.text_files import read_json, write_json
 from dovision.results.effect_sums import SUMS, merged_sums
 from dovision.results.factors import natural
-from dovision.results.image_tables import BOXES_FILE, MAPS_FILE, MASKS_FILE, OBJECT_MASKS_FILE, SOURCES_FILE
+from dovision.results.image_tables import (
+    BOXES_FILE,
+    MAPS_FILE,
+    MASKS_FILE,
+    OBJECT_MASKS_FILE,
+    SETS_FILE,
+    SOURCES_FILE,
+)
 from dovision.results.run_record import Run, labelled, survey
 from dovision.results.schemas import DIGESTS, read_summary
 from dovision.results.summary import write_summary
 from dovision.results.tables import EFFECTS, SAMPLES, read_schema, row_groups, write_table
 from dovision.results.thumbnails import copy_pictures
 
-TABLES = (SAMPLES, EFFECTS, SUMS, MAPS_FILE, BOXES_FILE, SOURCES_FILE, MASKS_FILE, OBJECT_MASKS_FILE)
+TABLES = (SAMPLES, EFFECTS, SUMS, SETS_FILE, MAPS_FILE, BOXES_FILE, SOURCES_FILE, MASKS_FILE, OBJECT_MASKS_FILE)
 _ORIGIN = ("dataset_fingerprint", "checkpoints", "measurement", "torch", "components", "files")  # of joined runs
 _COUNTS = ("images", "images_without_units", "forward_passes", "skipped_edits", "wall_seconds")
 _OF_EACH = (DIGESTS, "queries", "dead_gradients", "seconds_per_map", "passes_per_map")  # entries of no joined run

@@ -83,6 +83,21 @@ SOURCES_FILE = RunTable(
         "label": (NAME, "the class of the source"),
     },
 )
+MOST, LEAST, RANDOM = "most", "least", "random"  # sets of ranked units: of most and least evidence, and a permutation
+SETS_FILE = RunTable(
+    "sets.parquet",
+    "of cells, windows or segments: a row per set of them that was painted at once, in one do(): all that touch an "
+    "object; and, of a few images, those of most and of least evidence, and random ones",
+    keys=("sample", "condition", "set", "cells", "draw", "class"),
+    columns={
+        "sample": (INTEGER, "as in samples.parquet"),
+        "condition set class": (NAME, f'names; a set is that of an object, or "{MOST}", "{LEAST}" or "{RANDOM}"'),
+        "cells": (INTEGER, "units that are painted, or the area of as many"),
+        "draw": (INTEGER, "0, or the number of the place or of the permutation that was drawn as a control"),
+        "covered": (NUMBER, "the share of the object's box that is painted; null of controls and of ranked units"),
+        "control treated effect log_odds_effect": (NUMBER, "as in effects.parquet"),
+    },
+)
 _MASK = {
     "height width": (pa.int32(), "of the box of the unit, or of the image of the object, in pixels"),
     "pixels": (pa.binary(), "whether a pixel belongs to it, row by row, a bit each, the highest bit of a byte first"),

@@ -51,13 +51,6 @@ def whole_scores(summary: Mapping[str, Any]) -> pd.DataFrame:
     return table[(table["cases"] == ALL) & table["mean"].notna()] if len(table) else table
 
 
-def label_scores(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
-    """Mean scores per class, with p_holm adjusted over a metric's explainers and classes."""
-    table = _table(frame.assign(label=frame["class"]), compared)
-    p = table.groupby(["metric", "cases"])["p"]
-    return table.assign(p_holm=p.transform(lambda values: holm(values.to_numpy(float))))
-
-
 def _truth(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, compared: str) -> pd.DataFrame:
     """Rows of metrics that need true effects: per image for the controls, pooled for all explainers."""
     if objects.empty:
@@ -106,30 +99,9 @@ def _difference(rows: pd.DataFrame, metric: str, level: float = LEVEL) -> Paired
     return paired_difference(difference, rows["group"].to_numpy(), rows["sample"].to_numpy(), level)
 
 
-def reliability(objects: pd.DataFrame) -> pd.DataFrame:
-    """Correlation with true effects over objects where averaged maps agree, and over the others.
-
-    Args:
-        objects: from `estimates`.
-
-    Returns:
-        A row per explainer with a spread, and half of its objects ("agree", "differ"), by the spread over a box divided
-        by the size of the map there: mean (the rank correlation over the objects), low, high, reason, clusters,
-        objects. Empty where no map has a spread.
-    """
-    rows = []
-    for explainer, rated in objects[objects["spread"].notna()].groupby("explainer", sort=False):
-        relative = rated["spread"] / rated["density"].abs()
-        agree = relative <= relative.median()
-        for half, chosen in (("agree", rated[agree]), ("differ", rated[~agree])):
-            columns = _correlation_columns(chosen)
-            rows.append({"explainer": explainer, "half": half, **columns, "objects": len(chosen)})
-    return pd.DataFrame(rows)
-
-
 def _pooled(objects: pd.DataFrame, itself: bool, given: str | None) -> dict[str, Any]:
     """Correlation over all objects, and its difference from the reference over common objects."""
-    correlation = {**_correlation_columns(objects, given), "scored": objects["density"].count()}
+    correlation = {**correlation_columns(objects, given), "scored": objects["density"].count()}
     common = objects.dropna(subset="density_reference")
     if itself or common.empty:
         return {**correlation, **WITHOUT_DIFFERENCE, "p": np.nan}
@@ -140,7 +112,7 @@ def _pooled(objects: pd.DataFrame, itself: bool, given: str | None) -> dict[str,
     return {**correlation, **PairedDifference(interval, len(common), p).columns(), "p": p}
 
 
-def _correlation_columns(objects: pd.DataFrame, given: str | None = None) -> dict[str, Any]:
+def correlation_columns(objects: pd.DataFrame, given: str | None = None) -> dict[str, Any]:
     """The rank correlation of density and evidence over objects, with its interval over groups."""
     of_groups = _correlation(objects, "density", given)
     interval = mean_interval(of_groups, np.arange(len(of_groups))).within(*CORRELATION)

@@ -1,8 +1,9 @@
-"""Effects of the objects of images: true ones, painted boxes against control boxes, and units over objects."""
+"""Effects of the objects of images: true ones, and those of painting over them, against painting elsewhere."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,13 @@ import pandas as pd
 from dovision.functional.estimates import without_few
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SPREAD, holm, mean_p_value
 from dovision.results.average_effect import grouped_means
-from dovision.results.image_tables import read_box_table
-from dovision.results.tables import CLEAN, EFFECTS, has_all_rows, read_groups, row_groups
-from dovision.types import FRAME, MATCHED_CONTROL, OUTSIDE, SET_JOIN, Box, object_kind
+from dovision.results.image_tables import SETS_FILE, read_box_table
+from dovision.results.tables import EFFECTS, has_all_rows, read_groups, row_groups
+from dovision.types import FRAME, MATCHED_CONTROL, OUTSIDE, SET_JOIN, object_kind
 
 TAG = "tag"  # the kind of object that is only correlated with the class
 _KEY = ["sample", "condition", "class", "object"]
+_COLUMNS = [*_KEY, "group", "kind", "label", "control", "effect", "log_odds_effect"]
 _CELL = ["condition", "kind", "class"]
 _ENDS = ("", "_low", "_high", "_reason")
 _LOG_ODDS = [f"log_odds{end}" for end in _ENDS]
@@ -25,14 +27,26 @@ CONTRASTS += [f"{name}{end}" for name in ("box", "control", "difference") for en
 
 
 def object_rows(folder: Path) -> pd.DataFrame:
-    """Rows of effects.parquet whose unit is an object or a control box of one.
+    """Effects of objects and of their controls: of units that are objects, or of all units that touch one together.
 
     Returns:
-        sample, group, condition, class, object, kind, label, control (the unit is a control box), effect,
-        log_odds_effect; no rows where the run measured something else, knows no boxes, or has not the rows of all
-        classes.
+        sample, group, condition, class, object, kind, label, control (it is one), effect, log_odds_effect; no rows
+        where the run measured neither, knows no boxes, or has not the rows of all classes. Of units together
+        also cells and covered, as in sets.parquet.
     """
-    columns = [*_KEY, "group", "kind", "label", "control", "effect", "log_odds_effect"]
+    rows = unit_object_rows(folder)
+    if len(rows) or not (folder / SETS_FILE).is_file() or not has_all_rows(folder):
+        return rows
+    sets = SETS_FILE.read(folder).rename(columns={"set": "object"})
+    sets = sets.merge(read_box_table(folder)[["sample", "object", "label"]], on=["sample", "object"])
+    kinds, groups = sets["object"].map(object_kind), sets["sample"].map(read_groups(folder))
+    sets = sets.assign(kind=kinds, group=groups, control=sets["draw"] > 0)
+    return sets[[*_COLUMNS, "cells", "covered"]]
+
+
+def unit_object_rows(folder: Path) -> pd.DataFrame:
+    """Rows of `object_rows` from effects.parquet alone, whose units are objects or control boxes of some."""
+    columns = _COLUMNS
     boxes = read_box_table(folder)[["sample", "object", "label"]]
     if boxes.empty or not has_all_rows(folder):
         return pd.DataFrame(columns=columns)
@@ -50,11 +64,11 @@ def object_rows(folder: Path) -> pd.DataFrame:
 
 
 def true_effects(folder: Path) -> pd.DataFrame:
-    """Rows of `object_rows` from images rendered without the object; empty if boxes were painted over.
+    """Rows of `unit_object_rows` from images rendered without the object; empty if boxes were painted over.
 
     Painting has control boxes, for it is off the data; a true counterfactual needs none.
     """
-    rows = object_rows(folder)
+    rows = unit_object_rows(folder)
     return rows if not rows["control"].any() else rows.iloc[:0]
 
 
@@ -97,7 +111,7 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
-    """Effect of painting over an object's box against control boxes of equal size.
+    """Effect of painting over an object, its box or all units that touch it, against controls of equal size.
 
     An object that speaks for a class is judged by its effect on that class, any other by its effect on each. The
     effects of an object's controls are averaged first; then objects are paired with their controls.
@@ -126,54 +140,11 @@ def first_half(folder: Path) -> pd.Series[bool]:
     return groups.isin(order[: len(order) // 2]).sort_index()
 
 
-def effects_over_objects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
-    """Mean clean effect of the unit that covers most of each object's box.
-
-    Returns:
-        As `object_effects.object_effects`, by condition, kind and class, with log_odds_beyond, that beyond the mean of
-        the image's units that touch no object; no row where no object is known, where units have no place in the image,
-        or where they are objects, or where not all classes have rows.
-    """
-    rows = units_over_objects(folder)
-    if rows.empty:
-        return pd.DataFrame(columns=TRUE)
-    beyond = rows.assign(log_odds_effect=rows["log_odds_effect"] - rows["elsewhere"])
-    columns = {f"log_odds{end}": f"log_odds_beyond{end}" for end in ("", "_low", "_high", "_reason")}
-    of_beyond = mean_object_effects(beyond, level).rename(columns=columns)[[*columns.values()]]
-    return pd.concat([mean_object_effects(rows, level), of_beyond], axis=1)
-
-
-def units_over_objects(folder: Path, condition: str = CLEAN) -> pd.DataFrame:
-    """Effects of the unit that covers most of each object's box: the rows behind `effects_over_objects`.
-
-    With `elsewhere` and `effect_elsewhere`, the mean effects, in log-odds and on P, of units that touch no object.
-    """
-    columns = ["sample", "condition", "unit", "class", "effect", "log_odds_effect", *Box._fields]
-    boxes = read_box_table(folder)
-    if boxes.empty or not has_all_rows(folder) or len(object_rows(folder)):
-        return pd.DataFrame(columns=columns)
-    rows = pd.concat([_over(table.to_pandas(), boxes, condition) for table in row_groups(folder / EFFECTS, columns)])
-    rows = rows.assign(kind=rows["object"].map(object_kind), group=rows["sample"].map(read_groups(folder)))
-    spoken = rows["label"].dropna().unique()
-    return rows[rows["class"].isin(spoken) & (rows["label"].isna() | (rows["label"] == rows["class"]))]
-
-
-def _over(effects: pd.DataFrame, boxes: pd.DataFrame, condition: str) -> pd.DataFrame:
-    """Effects in a condition, by object, of the unit that covers most of its box, and of those that touch none."""
-    rows = effects[effects["condition"] == condition].dropna(subset=["top"])
-    rows = rows.astype({"condition": str, "unit": str, "class": str})
-    rows = rows[single_units(rows["unit"])]
-    both = rows.merge(boxes[["sample", "object", "label", *Box._fields]], on="sample", suffixes=("", "_object"))
-    sides = [
-        np.minimum(both[end], both[f"{end}_object"]) - np.maximum(both[start], both[f"{start}_object"])
-        for start, end in (("top", "bottom"), ("left", "right"))
-    ]
-    both = both.assign(covered=sides[0].clip(lower=0) * sides[1].clip(lower=0))
-    names = {"log_odds_effect": "elsewhere", "effect": "effect_elsewhere"}
-    covered = both.groupby(["sample", "unit", "class"], as_index=False)[["covered", *names]].max()
-    free = covered[covered["covered"] == 0].groupby(["sample", "class"])[[*names]].mean().rename(columns=names)
-    both = both[both["covered"] > 0].sort_values("covered", ascending=False, kind="stable")
-    return both.drop_duplicates(["sample", "object", "class"]).join(free, on=["sample", "class"])
+def touching(effects: pd.DataFrame, box: pd.Series[Any]) -> pd.DataFrame:
+    """Rows of single units whose box overlaps another one, which has top, left, bottom and right."""
+    rows = effects[single_units(effects["unit"])]
+    down = (rows["top"] < box["bottom"]) & (rows["bottom"] > box["top"])
+    return rows[down & (rows["left"] < box["right"]) & (rows["right"] > box["left"])]
 
 
 def single_units(names: pd.Series[str]) -> pd.Series[bool]:

@@ -21,6 +21,7 @@ from dovision.results.image_tables import (
     MASKS_FILE,
     OBJECT_MASKS_FILE,
     REFUTERS_FILE,
+    SETS_FILE,
     SOURCES_FILE,
 )
 from dovision.results.resumable_writer import CHUNKS_FOLDER
@@ -46,6 +47,7 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
     BOXES_FILE,
     REFUTERS_FILE,
     SOURCES_FILE,
+    SETS_FILE,
     MASKS_FILE,
     OBJECT_MASKS_FILE,
     ATTACKS,

@@ -1,13 +1,8 @@
 """What the figures of maps say, draw, and keep as numbers."""
 
-import shutil
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
 from dovision.report.figures import maps
@@ -23,7 +18,7 @@ from dovision.results.run_record import Run, read_sweep
 from dovision.results.tables import TableWriter, read_samples
 from dovision.types import BOX_COLUMNS
 
-NAMES = ("map_scores", "map_estimates", "map_scores_by_label", "map_sanity", "map_similarity")
+NAMES = ("map_scores", "map_estimates", "map_sanity")
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +33,6 @@ def shown(map_run):
 def test_a_run_with_maps_has_all_figures_and_one_without_has_none(shown, sweep):
     assert tuple(shown) == NAMES
     assert list(Maps(0).of_run(read_sweep(sweep)[0])) == []
-
-
-def test_a_single_explainer_is_compared_with_no_other(map_run, tmp_path):
-    (run,) = read_sweep(map_run)
-    folder = shutil.copytree(run.folder, tmp_path / "run")
-    maps = pq.read_table(folder / MAPS_FILE)
-    pq.write_table(maps.filter(pc.equal(maps["explainer"].cast("string"), "effect_map")), folder / MAPS_FILE)
-    names = [report_figure.name for report_figure in Maps(0).of_run(replace(run, folder=folder))]
-    assert "map_scores" in names
-    assert not {"map_scores_by_label", "map_similarity"} & set(names)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,10 +65,9 @@ def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
 def test_of_a_classifier_at_chance_nothing_is_starred(map_run):
     (run,) = read_sweep(map_run)
     drawn = {report_figure.name: report_figure for report_figure in Maps(0).of_run(run)}
-    for name in ("map_scores", "map_scores_by_label"):
-        assert not any("*" in cell for row in drawn[name].table.to_numpy() for cell in row)
-        assert maps.at_chance(run).text in drawn[name].caption
-        assert "star" not in drawn[name].caption
+    assert not any("*" in cell for row in drawn["map_scores"].table.to_numpy() for cell in row)
+    assert maps.at_chance(run).text in drawn["map_scores"].caption
+    assert "star" not in drawn["map_scores"].caption
 
 
 def test_estimates_stand_against_the_true_evidence_of_each_object(shown, map_run):
@@ -109,14 +93,6 @@ def test_the_sanity_figure_starts_at_the_map_as_it_is(shown):
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["as is", "1 of 3", "2 of 3", "3 of 3"]
     line = next(line for line in axes.lines if len(line.get_xdata()) == 4)
     assert (line.get_xdata()[0], line.get_ydata()[0]) == (0, 1)
-
-
-def test_stars_by_label_are_holm_adjusted(shown):
-    report_figure = shown["map_scores_by_label"]
-    data = report_figure.data
-    firm = data[(data["cases"] == "all") & data["metric"].isin(["pointing", "energy", "iou"]) & (data["p_holm"] < 0.05)]
-    assert sum("*" in cell for row in report_figure.table.to_numpy() for cell in row) == len(firm)
-    assert "Holm-adjusted" in report_figure.caption
 
 
 @pytest.mark.parametrize("width", WIDTHS)

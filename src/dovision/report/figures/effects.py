@@ -14,10 +14,9 @@ from dovision.functional.intervals import (
     LEVEL,
     MEAN_INTERVALS,
     SHARE_INTERVALS,
-    holm,
     level_of_selected,
 )
-from dovision.report.image_overlay import MARK, ON_MARK, PANEL, OverlayPanel, overlay, unit_values
+from dovision.report.image_overlay import PANEL, OverlayPanel, overlay, unit_values
 from dovision.report.plots import average_effects_plot, strongest
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected
 from dovision.report.style import (
@@ -37,7 +36,6 @@ from dovision.results.tables import read_effects, read_samples, read_task
 from dovision.results.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.types import BOX_COLUMNS, Box
 
-ELSEWHERE = "elsewhere"  # column of `beyond_elsewhere`
 LARGEST = "largest effects, in log-odds where they were recorded,"
 IN_THE_NUMBERS = f"In the numbers: {EFFECT_INTERVALS}; in log-odds, Student's t, widened for skew."
 
@@ -145,12 +143,10 @@ def average_effect_maps(
     classes = [name for name in size.index if name in {*size.nlargest(most, keep="first").index}]
     height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
     shown = frame[frame["class"].isin(classes)].join(places, on="unit")
-    shown = shown.join(average_effect.beyond_elsewhere(run.folder, shown))
-    shown = shown.assign(p_holm=holm(shown["elsewhere_p"].to_numpy(float)))
     drawn = f"the {len(classes)} of {len(size):,} classes with the {LARGEST}" if len(classes) < len(size) else "all"
     text = (
         f"Mean over images of the effect of each unit on each class{opposite_note(opposite)}; {SIGN}"
-        f"{dots_text(shown)}. Of {len(frame):,} units, classes and conditions, {drawn} are drawn, without "
+        f". Of {len(frame):,} units, classes and conditions, {drawn} are drawn, without "
         "attack and at the last epsilon."
     )
     words = caption(text, [run], images(shown["images"]), IN_THE_NUMBERS, shown)
@@ -161,24 +157,6 @@ def average_effect_maps(
 def opposite_note(opposite: str | None) -> str:
     """Note on the omitted class, whose effects are the other's with opposite sign; empty if none."""
     return f" ({opposite}: the opposite)" if opposite else ""
-
-
-def has_dot(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Return whether a cell has a dot: its log-odds effect differs from 0, or is beyond that of like units elsewhere.
-
-    It has the sign of `mean`, and p_holm is of the one or, where there is a column of it, of the other.
-    """
-    beyond = frame[ELSEWHERE] > 0 if ELSEWHERE in frame else True
-    return (frame["p_holm"] < 1 - LEVEL) & (frame["log_odds"] * frame["mean"] > 0) & beyond
-
-
-def dots_text(frame: pd.DataFrame) -> str:
-    """Explanation of the dots; empty if nothing could be tested."""
-    what = "exceed those of units of its size elsewhere" if ELSEWHERE in frame else "differ from 0"
-    how = "in log-odds, with the same sign (p < .05, two-sided, Holm-adjusted)"
-    if has_dot(frame).any():
-        return f"; a dot: the effect is shown to {what} {how}"
-    return f"; no effect is shown to {what} {how}" if frame["p_holm"].notna().any() else ""
 
 
 def _places(run: Run, pictured: Sequence[int]) -> pd.DataFrame:
@@ -197,7 +175,7 @@ def average_maps(
     """Draw maps, a row per condition and a column per class, on one colour scale.
 
     Args:
-        frame: a row per (condition, unit, class): mean, log_odds, elsewhere with p_holm, and the box in pixels.
+        frame: a row per (condition, unit, class): mean, and the box in pixels.
         conditions: rows.
         classes: columns.
         size: height and width of the images, in pixels.
@@ -214,9 +192,4 @@ def average_maps(
         for head, cell in zip(heads, cells, strict=True)
     ]
     largest = float(frame["mean"].abs().max()) or 1.0
-    figure = overlay(panels, largest, columns=len(classes), rows=[*map(display_name, conditions)])
-    for axes, cell in zip(figure.axes, cells, strict=False):
-        sure = cell[has_dot(cell)]
-        middles = (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2
-        axes.scatter(*middles, s=6, color=MARK, edgecolors=ON_MARK, linewidths=0.7)  # seen on any colour
-    return figure
+    return overlay(panels, largest, columns=len(classes), rows=[*map(display_name, conditions)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -53,9 +52,7 @@ class Maps(FigureComponent):
         if scores["mean"].notna().any():  # there are enough images
             yield _table(run, scores)
         yield from _estimates(run, scores)
-        yield from _labels(run, frame)
         yield from _sanity(run)
-        yield from _similarity(run)
 
 
 def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: pd.DataFrame | None = None) -> Caption:
@@ -160,27 +157,6 @@ def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     return with_legend(figure, panels[:1])
 
 
-def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
-    compared, chance = read_reference(run.folder), at_chance(run)
-    scores = map_summary.label_scores(frame, compared)
-    chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
-    scored = chosen[chosen["metric"].isin(LOCALISATION)].dropna(subset="difference")
-    if scored["label"].nunique() < 2:
-        return
-    scored = scored.assign(text=_cells(scored, chance is None, "difference"))
-    table = scored.pivot(index=["metric", "label"], columns="explainer", values="text").fillna("-")
-    table = table.reindex(list(LOCALISATION), level=0)[scored["explainer"].unique()].rename(columns=display_name)
-    table = table.reset_index("label").rename(index=LOCALISATION, columns={"label": "class"}).rename_axis(columns=None)
-    compared = display_name(compared)
-    star = "A star: p < .05, two-sided, Holm-adjusted over the explainers and classes of a metric."
-    text = (
-        f"Score minus that of {compared} on the same images and classes, class by class. "
-        f"{chance.text if chance else star}"
-    )
-    words = _map_caption(run, text, f"n = {span(chosen['pairs'])} pairs.", f"In brackets: {MEAN_INTERVALS}.", scored)
-    yield ReportFigure.of_table("map_scores_by_label", "Explainers, class by class", words, scores, table)
-
-
 def _sanity(run: Run) -> Iterator[ReportFigure]:
     frame = explanation_metrics.sanity(run.folder)
     if frame.empty:
@@ -217,21 +193,3 @@ def _sanity_lines(frame: pd.DataFrame) -> Figure:
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.grid(axis="y")
     return with_legend(figure)
-
-
-def _similarity(run: Run) -> Iterator[ReportFigure]:
-    frame = explanation_metrics.explainer_similarity(run.folder)
-    if len(frame) < 2:
-        return
-    both = pd.concat([frame, frame.rename(columns={"explainer": "other", "other": "explainer"})])
-    names = both["explainer"].unique()
-    table = both.pivot(index="explainer", columns="other", values="similarity").loc[names, names]
-    table = table.mask(np.eye(len(names), dtype=bool), 1.0).rename(index=display_name, columns=display_name)
-    texts = table.map(lambda value: "" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("0.", "."))
-    texts = texts.rename_axis("explainer")
-    text = (
-        "Mean rank correlation of the cells of two explainers' maps of the same image and class; between effect maps "
-        "of several fills it shows how much depends on the fill."
-    )
-    words = _map_caption(run, text, f"n = {span(frame['maps'])} pairs of maps.")
-    yield ReportFigure.of_table("map_similarity", "Which explainers agree", words, frame, texts)

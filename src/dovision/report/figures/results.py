@@ -10,14 +10,12 @@ import numpy as np
 import pandas as pd
 
 from dovision.functional.estimates import FEW_IMAGES, share_of_images
-from dovision.functional.intervals import BOTH_INTERVALS, MEAN_INTERVALS, PAIRED_INTERVALS, SHARE_INTERVALS
+from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, sample_size
 from dovision.results.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.results.display_names import METRIC_HEADS, display_name
 from dovision.results.finding import HEADLINE_METRICS, bracketed
 from dovision.results.headline_numbers import intervals_of, result_texts, results_frame
-from dovision.results.refuter_findings import verdict_table
-from dovision.results.refuters import refutations
 from dovision.results.run_record import Run
 from dovision.results.schemas import QUALITY
 from dovision.results.tables import CLEAN, read_samples, read_task
@@ -33,12 +31,6 @@ CLASS_HEADS = {  # of the metrics of a class
     if name in ("images", "prevalence", *QUALITY)
 }
 BRACKETS = f"In brackets: {SHARE_INTERVALS}."
-_VERDICTS = (
-    "Effects in log-odds, first the headline as it is, then with each refuter. Placebo region: passed if the headline "
-    "is shown to be more than twice as large, and what is left of it is given. Unseen fill: passed if the effect lies "
-    "on the headline's side of 0. Random weights: a sanity check that does not count. Intervals are of the level at "
-    "which the headline itself was chosen."
-)
 
 
 class Results(FigureComponent):
@@ -165,15 +157,3 @@ def _labels(run: Run, frame: pd.DataFrame) -> ReportFigure:
     columns |= {"success": bracketed(frame, "success"), "robust accuracy": bracketed(frame, "robust_accuracy")}
     table = pd.DataFrame(columns).set_axis(frame["class"])
     return ReportFigure.of_table("label_success", "Attack success, label by label", words, frame, table)
-
-
-class Refuters(FigureComponent):
-    """Table of the verdicts of refuters; none without refuters.parquet."""
-
-    def of_run(self, run: Run) -> Iterator[ReportFigure]:
-        frame = refutations(run.folder)
-        if frame.empty:
-            return
-        intervals = f"In brackets: {MEAN_INTERVALS}; of differences, {PAIRED_INTERVALS}."
-        words = caption(_VERDICTS, [run], images(frame["images"]), intervals, frame)
-        yield ReportFigure.of_table("refuters", "Do the headline effects stand?", words, frame, verdict_table(frame))
