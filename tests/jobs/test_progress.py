@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from dovision.io.progress import OfSweep
 from dovision.jobs import sweep as module
 from dovision.jobs.jobs import Job
 from dovision.jobs.sweep import Progress
@@ -33,13 +34,15 @@ def fail(run):
     run.fail(ValueError("no"))
 
 
-def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, runs, caplog):
+def test_each_job_that_fails_is_a_line_with_what_is_left(jobs, runs, caplog):
     caplog.set_level(logging.INFO)
     with Progress(jobs, [jobs[0].folder]):
         fail(runs[1])
+        runs[2].start({}, [], {})
+        runs[2].complete({})
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1
-    assert re.fullmatch(r"sweep: 2/3 jobs, 1 failed in 0:00:0\d, 0:00:0\d left: failed seed=1", lines[0])
+    assert re.fullmatch(r"sweep: [23]/3 jobs, 1 failed in 0:00:0\d(, 0:00:0\d left)?: failed seed=1", lines[0])
 
 
 def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
@@ -73,6 +76,23 @@ def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_fail
             end.wait_for("2/3 jobs, 1 failed")
         assert set(end.screen().text()) == {""}
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("bars", "shown"), [(True, ["a warning", "progress"]), (False, ["a word", "a warning", "progress"])]
+)
+def test_what_the_jobs_of_a_sweep_in_this_process_say_is_for_their_own_logs(jobs, bars, shown):
+    records = [
+        logging.LogRecord(name, level, "", 0, text, (), None)
+        for name, level, text in (
+            ("dovision.jobs.session", logging.INFO, "a word"),
+            ("dovision.jobs.session", logging.WARNING, "a warning"),
+            ("dovision.io.progress", logging.INFO, "progress"),
+        )
+    ]
+    with Progress(jobs, [], bars=bars):
+        assert [record.msg for record in filter(OfSweep().filter, records)] == shown
+    assert all(map(OfSweep().filter, records))
 
 
 def test_a_sweep_with_workers_has_lines_alone(jobs, runs, monkeypatch, caplog):

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
 log = logging.getLogger(__name__)
-PERIOD, LONG = 5.0, 600.0  # seconds between lines without a terminal; six times that, and a tenth in a notebook
+PERIOD, DRAWING = 30.0, 0.5  # seconds between lines without a terminal, and between pictures in a notebook
 
 
 class Stage:
@@ -47,8 +47,13 @@ class Display:
     """Rows of nested or simultaneous stages, such as a sweep, its job, and what is measured; outermost first.
 
     On a terminal they are bars below the log. Elsewhere, in workers of a launcher and in the command that waits for
-    them, they are a line of the log every 5 s, after ten minutes every 30 s.
+    them, they are a line of the log every 30 s.
+
+    Attributes:
+        in_sweep: what its jobs say stands in their own logs, and `OfSweep` leaves it out.
     """
+
+    in_sweep = False
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -172,8 +177,7 @@ class Display:
                 thread.join()
 
     def _log(self, progress: Progress, end: Event) -> None:
-        began = self._clock()
-        while not end.wait(PERIOD if self._clock() - began < LONG else 6 * PERIOD):
+        while not end.wait(PERIOD):
             if line := self.line():
                 log.info("%s", line)
 
@@ -181,7 +185,7 @@ class Display:
     def _draw(progress: Progress, end: Event) -> None:
         handle = importlib.import_module("IPython.display").DisplayHandle()
         handle.display(progress)
-        while not end.wait(PERIOD / 10):
+        while not end.wait(DRAWING):
             handle.update(progress)
         handle.update({"text/plain": ""}, raw=True)
 
@@ -212,3 +216,11 @@ def count_text(task: Task) -> str:
 
 
 DISPLAY = Display()
+
+
+class OfSweep(logging.Filter):
+    """What the log of a command shows: of the jobs of a sweep in this process, progress and warnings alone."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a message is shown."""
+        return not DISPLAY.in_sweep or record.levelno >= logging.WARNING or record.name == __name__

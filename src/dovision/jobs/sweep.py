@@ -115,7 +115,7 @@ class Sweep:
 class Progress:
     """Context that reports ended and failed jobs, and the remaining time.
 
-    A row of the display, and a line for each job that ends. `completed` are the folders of jobs that are not done
+    A row of the display, and a line for each job that fails. `completed` are the folders of jobs that are not done
     again; where jobs run in other processes, whose lines would run into bars, `bars` is false.
     """
 
@@ -134,6 +134,7 @@ class Progress:
             done = self._total - len(self._pending)
             self._shown.enter_context(nullcontext() if self._bars else DISPLAY.silenced(lines=True))
             self._jobs = self._shown.enter_context(DISPLAY.stage("sweep", "jobs", self._total, done))
+            DISPLAY.in_sweep = self._bars
         self._thread.start()
         return self
 
@@ -142,6 +143,7 @@ class Progress:
         self._thread.join()
         self._look()
         self._shown.close()
+        DISPLAY.in_sweep = False
 
     def _watch(self) -> None:
         while not self._over.wait(_PERIOD):
@@ -170,7 +172,8 @@ class Progress:
         self._failed += state == "failed"
         self._jobs.update(failed=self._failed)
         self._jobs.advance()
-        log.info("sweep: %s: %s %s", self._jobs.text(), state, job.name)
+        if state == "failed":
+            log.warning("sweep: %s: failed %s", self._jobs.text(), job.name)
 
 
 def _version(path: Path) -> tuple[int, int] | None:
