@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader
 
 from dovision.attacks.gradient_ascent import PGD
 from dovision.interventions.pixel_grid import PixelGrid
+from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.effects import EffectEvaluation, EffectOptions
 from dovision.propagation import Propagation
 from dovision.results.resumable_writer import Resume
-from dovision.training.image_classifier import ImageClassifier
 from peers import batch_of, classifier_of
 
 
@@ -62,5 +62,5 @@ def share(images: int) -> float:
         )
         trainer.callbacks.append(evaluation)  # type: ignore[attr-defined]
         started = time.perf_counter()
-        trainer.test(ImageClassifier(classifier), DataLoader(items, batch_size=4), verbose=False)
+        trainer.test(ClassifierUnderTest(classifier), DataLoader(items, batch_size=4), verbose=False)
         return watch.seconds / (time.perf_counter() - started)

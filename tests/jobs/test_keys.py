@@ -235,8 +235,8 @@ def test_a_job_has_nothing_of_the_components_that_are_not_chosen(experiment, gro
 @pytest.mark.parametrize(
     ("name", "override"),
     [
-        ("feature_squeezing", "detector.feature_squeezing.bits=[3]"),
-        ("feature_squeezing", "++detector={feature_squeezing: {bits: [3]}}"),
+        ("feature_squeezing", "detector.feature_squeezing.squeezers.bits.bits=3"),
+        ("feature_squeezing", "++detector={feature_squeezing: {squeezers: {bits: {bits: 3}}}}"),
         ("feature_squeezin", "++detector.feature_squeezin.bits=[3]"),
         ("margn", "++detector={margn: {x: 3}}"),
         ("beyond", "+transform@detector.beyond.intervention.transforms.jpeg=jpeg"),
@@ -264,7 +264,7 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
         (["++detector.mine.temperature=3"], "detector.mine has no _target_, so that nothing reads it."),
         (["explainer=[grad_cam]", "++explainer.edge_map.sigma=3"], "remove it: '~explainer.edge_map'"),
         (
-            ["experiment=phantom_detection", "detector=[entropy]", "detector.feature_squeezing.bits=[3]"],
+            ["experiment=phantom_detection", "detector=[entropy]", "detector.feature_squeezing.squeezers.bits.bits=3"],
             "remove it: '~detector.feature_squeezing'",
         ),
         (["~model.shape"], "model.shape must be given, got nothing."),

@@ -18,6 +18,7 @@ from dovision.functional.detection import threshold
 from dovision.functional.norms import size
 from dovision.functional.rng import uniform
 from dovision.interfaces import Classifier, Detector
+from dovision.interventions.transforms import BitDepth, MedianFilter
 from dovision.measurement import adaptive_attack
 from dovision.measurement.adaptive_attack import (
     OTHER_DRAWS,
@@ -310,7 +311,11 @@ def digits() -> tuple[Classifier, Tensor, Batch]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("detector", [MaxSoftmax(), FeatureSqueezing([1], [2])], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "detector",
+    [MaxSoftmax(), FeatureSqueezing({"bits": BitDepth(1), "median": MedianFilter(2)})],
+    ids=lambda each: type(each).__name__,
+)
 def test_confidence_and_feature_squeezing_are_evaded(detector, digits):
     classifier, clean, batch = digits
     with torch.no_grad():

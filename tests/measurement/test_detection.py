@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.measurement import detection as module
+from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.detection import Detection, DetectionOptions
 from dovision.measurement.detector_fits import Fitted, fit_detectors, for_thresholds, shown
 from dovision.measurement.fit_protocol import fit_protocol
@@ -28,7 +29,6 @@ from dovision.results.detection_tables import (
     read_scores,
 )
 from dovision.results.resumable_writer import Resume
-from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
 from tests.measurement.conftest import Brightness, quiet_trainer
 
@@ -127,7 +127,9 @@ def run(
     detection = Detection(folder, conditions, detectors, classifier, options=options)
     trainer = quiet_trainer(detection)
     loaders = [DataLoader(split(val, 0), 3), DataLoader(split(TEST, first_group), 3)]
-    detection.logged = trainer.test(ImageClassifier(classifier), loaders, verbose=False)
+    module = ClassifierUnderTest(classifier)
+    trainer.test(module, loaders, verbose=False)
+    detection.logged = module.numbers
     return detection
 
 
@@ -141,7 +143,7 @@ def folder(tmp_path_factory) -> Path:
 def test_the_areas_of_the_table_are_logged(tmp_path):
     detection = run(tmp_path, {"noise": Noise(0.01), "shift": Shift([0.2, 0.3])})
     table = read_detection(tmp_path)
-    logged = {name: value for name, value in detection.logged[-1].items() if name.startswith("detection_auroc/")}
+    logged = {name: value for name, value in detection.logged.items() if name.startswith("detection_auroc/")}
     chosen = table[table["variant"].isin(["as is", "clean and noise", "supervised, hardened"])]
     chosen = chosen[chosen["attack"] != WHOLE_FAMILY]  # there is one family alone
     plain = chosen[chosen["detector"] == "plain"].set_index(["attack", "eps"])["auroc"]

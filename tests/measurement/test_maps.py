@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from dovision.interfaces import Classifier, Explainer
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
+from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.effects import EffectEvaluation
 from dovision.measurement.explanation_config import MapSettings
 from dovision.measurement.maps import MapEvaluation, MapOptions
@@ -21,7 +22,6 @@ from dovision.results.explanation_metrics import agreements
 from dovision.results.image_tables import read_maps, write_boxes
 from dovision.results.resumable_writer import Resume
 from dovision.results.summary import summarise
-from dovision.training.image_classifier import ImageClassifier
 from dovision.types import BOX_COLUMNS, Batch, Task
 from tests.measurement.conftest import quiet_trainer
 
@@ -99,7 +99,9 @@ def logged_of(
     callback = MapEvaluation(explainers, folder, settings, classifier, options=given)
     trainer = quiet_trainer(callback, *more)
     loader = DataLoader(Subset(items(), samples), batch_size)
-    return trainer.test(ImageClassifier(classifier), loader, verbose=False)[0]
+    module = ClassifierUnderTest(classifier)
+    trainer.test(module, loader, verbose=False)
+    return module.numbers
 
 
 @pytest.fixture(scope="module")

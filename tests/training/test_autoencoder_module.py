@@ -17,7 +17,7 @@ from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.topk_sae import TopkSae
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import read_effects
-from dovision.training.autoencoder_loss import AutoencoderLoss, variation_mismatch
+from dovision.training.autoencoder_loss import AutoencoderLoss
 from dovision.training.autoencoder_module import CausalAutoencoder, SparseAutoencoder, logged_metrics
 from dovision.types import Batch, Task
 from paper.loss_as_coded import AutoencoderLossAsCoded
@@ -110,7 +110,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(classifier):
     expected = (
         3.0 * (back - hidden).abs().mean()
         + 2.0 * divergence(classifier(image), logits, THREE).sum(-1).mean()
-        + 5.0 * variation_mismatch(autoencoder.encoder[0](hidden), autoencoder.decoder[0](code))
+        + 5.0 * module.loss.variation(autoencoder.encoder[0](hidden), autoencoder.decoder[0](code))
     )
     zeros = torch.zeros(4, dtype=torch.int64)
     module.log = lambda *args, **kwargs: None
@@ -209,8 +209,9 @@ def test_effects_of_the_most_active_latents_are_measured_with_the_fitted_one(und
 
 def test_the_mismatch_is_zero_for_maps_that_differ_by_a_constant_and_known_by_hand_otherwise():
     ramp = torch.arange(4.0).reshape(1, 1, 2, 2)  # 1 to the right, 2 downwards
-    assert variation_mismatch(ramp, ramp + 7) == 0
-    assert variation_mismatch(ramp, torch.zeros_like(ramp)) == 3
+    variation = AutoencoderLoss(1.0, 1.0, 1.0).variation
+    assert variation(ramp, ramp + 7) == 0
+    assert variation(ramp, torch.zeros_like(ramp)) == 3
 
 
 def test_as_coded_the_weight_of_the_deep_term_is_added_to_that_of_interpretability():

@@ -91,7 +91,7 @@ def test_normalised_images_are_refused_with_the_remedy():
     module = ImageClassifier(classifier)
     zeros = torch.zeros(1, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"image must lie in \[0, 1\], got \[-2.00, 2.00\]. Normalise inside"):
-        module.test_step(Batch(torch.tensor([-2.0, 2.0]).reshape(1, 1, 1, 2), zeros, zeros, zeros), 0)
+        module.validation_step(Batch(torch.tensor([-2.0, 2.0]).reshape(1, 1, 1, 2), zeros, zeros, zeros), 0)
 
 
 class Remembering(PGD):

@@ -100,17 +100,16 @@ def upright_size(data: bytes) -> tuple[int, int]:
         raise BadFile("empty")
     try:
         image = _opened(data)
-        turned = _may_be_turned(image, data) and _orientation(image) in TURNED
+        # Pillow turns TIFF by itself, and would decode all of a PNG to look for EXIF data
+        may_be_turned = image.format not in ("TIFF", "PNG") or (
+            image.format == "PNG" and any(m in data for m in _PNG_EXIF)
+        )
+        turned = may_be_turned and image.getexif().get(ORIENTATION, 1) in TURNED
     except BadFile:
         raise
     except Exception as error:  # as in `decode`
         raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
     return (image.width, image.height) if turned else (image.height, image.width)
-
-
-def _orientation(image: Image.Image) -> int:
-    orientation: int = image.getexif().get(ORIENTATION, 1)
-    return orientation if orientation in range(1, 9) else 1
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -125,11 +124,6 @@ def _opened(data: bytes) -> Image.Image:
     if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") * image.width * image.height > _SCANNED:
         raise BadFile("a JPEG of too many scans: save it again")
     return image
-
-
-def _may_be_turned(image: Image.Image, data: bytes) -> bool:
-    """False for TIFF, which Pillow turns by itself, and for PNG without EXIF data, for which it would decode it all."""
-    return image.format != "TIFF" and (image.format != "PNG" or any(mark in data for mark in _PNG_EXIF))
 
 
 def _check(image: Image.Image) -> None:

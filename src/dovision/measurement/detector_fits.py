@@ -154,7 +154,11 @@ def write_scores(
     who needs the fits, come last. The tables of what was read lie in `reads`, or in the same folder.
     """
     of_reads = reads or folder
-    tuned = {fitted[:3]: tuned_text(fitted.detector.tuned) for fitted in fits if fitted.detector.tuned}
+    tuned = {  # such as "step=0.002, layers=[0, 2]"
+        fitted[:3]: ", ".join(f"{name}={f'{x:g}' if isinstance(x, float) else x}" for name, x in values.items())
+        for fitted in fits
+        if (values := fitted.detector.tuned)
+    }
     with TableWriter(folder / SCORES, scores_schema(protocol.family, tuned, protocol.norms)) as table:
         names = list(dict.fromkeys(fitted.name for fitted in fits))
         for name in names:
@@ -182,11 +186,6 @@ def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) ->
         return True
     family = attack.map(protocol.family)
     return family.isna() | (family.map(all_but, na_action="ignore") == fitted_on)
-
-
-def tuned_text(tuned: Mapping[str, object]) -> str:
-    """Format the settings that a fit has selected, such as "step=0.002, layers=[0, 2]"."""
-    return ", ".join(f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in tuned.items())
 
 
 def _variants(folder: Path, name: str, detector: Detector, protocol: FitProtocol) -> Iterator[Fitted]:

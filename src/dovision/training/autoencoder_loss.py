@@ -33,16 +33,12 @@ class AutoencoderLoss:
         return (output - activation).abs().mean()
 
     def variation(self, encoded: Tensor, decoded: Tensor) -> Tensor:
-        """The interpretability term, a scalar, of e and d, shape (B, C, H, W)."""
-        return variation_mismatch(encoded, decoded)
+        """Mean absolute mismatch of differences of neighbours in e and d, shape (B, C, H, W); a scalar."""
+        across, down = ((encoded.diff(dim=axis) - decoded.diff(dim=axis)).abs().mean() for axis in (-1, -2))
+        return across + down
 
     def checked(self, weights: dict[str, float]) -> dict[str, float]:
         """Weights of the terms that are trained."""
         if not any(weights.values()):
             raise ValueError("the weights of the autoencoder's loss must not all be 0, since nothing would be fitted.")
         return weights
-
-
-def variation_mismatch(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of the horizontal and of the vertical differences of two maps, shape (B, C, H, W)."""
-    return (a.diff(dim=-1) - b.diff(dim=-1)).abs().mean() + (a.diff(dim=-2) - b.diff(dim=-2)).abs().mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,8 @@ class Epochs(Checkpoint):
         self._added, self._stopped = epoch, trainer.should_stop
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.scores.append(scores)
-        if not self.best_scores or self._is_better(scores, self.best_scores):
+        best = self.best_scores.get(self.monitor, math.nan)
+        if math.isnan(best) or self.sign * scores[self.monitor] > self.sign * best:
             self.best_scores = {**scores, "epoch": epoch}
             self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
 
@@ -143,10 +145,6 @@ class Epochs(Checkpoint):
             due = config.reduce_on_plateau and len(self.scores) % config.frequency == 0
             if due and config.monitor in self.scores[-1]:
                 pl_module.lr_scheduler_step(config.scheduler, torch.tensor(self.scores[-1][config.monitor]))
-
-    def _is_better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
-        is_number = old[self.monitor] == old[self.monitor]
-        return not is_number or self.sign * new[self.monitor] > self.sign * old[self.monitor]
 
 
 class SealedIO(TorchCheckpointIO):

@@ -24,11 +24,6 @@ def check_fit(images: Images) -> None:
     check_split(images, "train", "a fit", "Choose pretrained weights with training=none, or checkpoint=FILE.")
 
 
-def check_detection(images: Images) -> None:
-    """Raise for a dataset without validation images; see `check_split`."""
-    check_split(images, "val", "detection", "Choose another dataset, or leave the detector out.")
-
-
 def check_share(batches: int, size: int, devices: int) -> None:
     """Raise ValueError if there are fewer batches of `size` images than devices."""
     if batches < devices:
@@ -119,7 +114,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def detection_dataloaders(self, val_images: int | None, test_images: int | None) -> list[DataLoader[Batch]]:
         """First images of val and of test, up to given numbers (None: all), in batches of `test_batch_size`."""
-        check_detection(self.images)
+        check_split(self.images, "val", "detection", "Choose another dataset, or leave the detector out.")
         return [self.first_dataloader("val", val_images), self.first_dataloader("test", test_images)]
 
     def first_dataloader(self, split: str, most: int | None) -> DataLoader[Batch]:

@@ -70,7 +70,6 @@ class ImageClassifier(FittedModule):
         self.backbone = FrozenBackbone(classifier) if frozen_epochs else None
         self._validation = EpochMeans()
         self.val_score = score(classifier.task)
-        self.test_score = score(classifier.task)
         self.val_metrics = ValidationMetrics(classifier.task, metrics or {})
         labels = len(classifier.task.classes) if classifier.task.multilabel else 0
         self.register_buffer("thresholds", torch.full((labels,), 0.5))
@@ -124,8 +123,11 @@ class ImageClassifier(FittedModule):
             self.backbone.release()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits = self._evaluate(batch, self.val_score)
-        self.val_metrics.update(self.classifier.task.probability(logits), batch.label)
+        checks.image_batch(batch.image)
+        logits = self(batch.image)
+        probability = self.classifier.task.probability(logits)
+        self.val_score.update(probability, batch.label)
+        self.val_metrics.update(probability, batch.label)
         self._validation.add(len(batch.image), self.loss(logits, batch.label), {})
 
     def on_validation_epoch_start(self) -> None:
@@ -147,17 +149,6 @@ class ImageClassifier(FittedModule):
                 f"got one value alone for each of {', '.join(area)}. Use more validation images."
             )
         self.log_dict({f"val_auroc/{name}": value for name, value in finite.items()})
-
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        logits = self._evaluate(batch, self.test_score)
-        self.log("test_score", self.test_score, batch_size=len(batch.image))
-        return logits
-
-    def _evaluate(self, batch: Batch, metric: Metric) -> Tensor:
-        checks.image_batch(batch.image)
-        logits = self(batch.image)
-        metric.update(self.classifier.task.probability(logits), batch.label)
-        return logits
 
 
 def score(task: Task) -> Metric:

@@ -45,7 +45,10 @@ def make_trainer(
 
 def limits(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a trainer that limit a fit or test to fewer batches, by full name."""
-    limiting = {key: trainer[key] for key in LIMITS if key in trainer and not _is_whole(trainer[key])}
+    shares = {key: trainer[key] for key in LIMITS if key in trainer}
+    limiting = {
+        key: share for key, share in shares.items() if not (isinstance(share, float) and share == 1)
+    }  # 1 is one
     limiting |= {key: trainer[key] for key in OFF_AT_ZERO if trainer.get(key)}
     return {f"trainer.{key}": value for key, value in limiting.items()}
 
@@ -87,11 +90,6 @@ class ProfileReport(Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         log.info("%s", trainer.profiler.summary())  # type: ignore[attr-defined]
-
-
-def _is_whole(share: object) -> bool:
-    """Return whether a limit means all batches: 1.0 does, 1 is a single batch."""
-    return isinstance(share, float) and share == 1
 
 
 def _check_limits(trainer: Mapping[str, Any]) -> None:
