@@ -107,9 +107,10 @@ def test_a_choice_far_from_all_gets_no_suggestion():
         checks.choice("norm", "xyz", ("linf", "l2"))
 
 
-def test_an_unknown_key_names_the_nearest_and_all_that_there_are():
+def test_an_unknown_key_names_the_nearest_or_all_that_there_are():
+    assert checks.unknown_key("mask", "z", ["rows", "columns"]) == "mask has no key 'z'. Its keys are: rows, columns."
     message = checks.unknown_key("mask", "colums", ["rows", "columns"])
-    assert message == "mask has no key 'colums'. Did you mean columns? Its keys are: rows, columns."
+    assert message == "mask has no key 'colums'. Did you mean columns?"
 
 
 def test_the_nearest_are_at_most_three_the_closest_first():

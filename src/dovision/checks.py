@@ -210,11 +210,11 @@ def suggestion(name: str, options: Iterable[str]) -> str:
 
 
 def unknown_key(where: str, key: str, legal: Iterable[str], elsewhere: Sequence[str] = ()) -> str:
-    """Suggest replacements for an unknown key: the nearest one, those of `elsewhere`, and all legal keys."""
+    """Suggest a replacement for an unknown key: the nearest one, those of `elsewhere`, or else all legal keys."""
     legal = list(legal)
     near = nearest(key, legal) or elsewhere
-    meant = f" Did you mean {' or '.join(near)}?" if near else ""
-    return f"{where} has no key {key!r}.{meant} Its keys are: {', '.join(legal) or 'none'}."
+    meant = f"Did you mean {' or '.join(near)}?" if near else f"Its keys are: {', '.join(legal) or 'none'}."
+    return f"{where} has no key {key!r}. {meant}"
 
 
 def same_shape(**tensors: Tensor) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,11 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import torch
 import yaml
-from hydra import compose, initialize_config_dir
 
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import digests
 from dovision.jobs.evaluate import main
 from dovision.results.run_record import read_sweep
@@ -138,20 +134,6 @@ def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(co
 
 
 @pytest.mark.slow
-def test_a_failed_job_keeps_its_reason_and_the_exit_code_is_1(copy, dovision_evaluate, capsys, monkeypatch):
-    def fail(*_: object) -> None:
-        raise ValueError("a layer returned nothing. Look at it.")
-
-    monkeypatch.setattr("dovision.measurement.effects.EffectEvaluation.rows", fail)
-    assert dovision_evaluate(f"output_root={copy}") == 1
-    assert "failed: a layer returned nothing. Look at it." in capsys.readouterr().err
-    (run,) = read_sweep(copy / "evaluate")
-    assert run.state == "failed"
-    assert run.failure.endswith("a layer returned nothing. Look at it.")
-    assert "Traceback" in run.record["exception"]["traceback"]
-
-
-@pytest.mark.slow
 def test_of_a_sweep_from_which_a_run_is_deleted_that_run_alone_is_measured_again(copy, dovision_evaluate):
     command = (f"output_root={copy}", "intervention.columns=1,2", "-m")
     assert dovision_evaluate(*command) == 0
@@ -164,78 +146,12 @@ def test_of_a_sweep_from_which_a_run_is_deleted_that_run_alone_is_measured_again
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["attack=fgsm", "attack.eps=-1"], "eps must be in [0, 1] pixel units, got -1"),
-        (["intervention.rows=0"], "rows must be a whole number of at least 1, got 0"),
-        (["intervention.rows=33"], "at most 32 rows and 32 columns on a 32 x 32 image, got 33 x 2"),
-        (["checkpoint=nowhere.ckpt"], "there is no checkpoint nowhere.ckpt"),
-        (["dataset=mnist", "dataset.root=nowhere"], "train-images-idx3-ubyte"),
-    ],
-)
-def test_a_wrong_value_is_answered_in_one_line(copy, dovision_evaluate, capsys, overrides, message):
-    assert dovision_evaluate(f"output_root={copy}", *overrides) == 1
-    assert message in " ".join(capsys.readouterr().err.split())
-
-
-def test_a_checkpoint_of_other_classes_is_refused(fitted, copy, dovision_evaluate, capsys):
-    (checkpoint,) = fitted.glob("checkpoints/*/classifier.ckpt")
-    three = ["dataset=phantom", "dataset.label=kind", "dataset.classes=[healthy,nodule,opacity,both]"]
-    small = ["dataset.shape=[1,64,64]", "dataset.train_images=20", "dataset.val_images=10", "dataset.test_images=10"]
-    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={checkpoint}", *three, *small) == 1
-    assert (
-        "must have the dataset's 4 classes (multiclass: healthy, nodule, opacity, both), got 10"
-        in capsys.readouterr().err
-    )
-
-
-def test_a_checkpoint_of_another_image_shape_is_refused(fitted, copy, dovision_evaluate, capsys):
-    (checkpoint,) = fitted.glob("checkpoints/*/classifier.ckpt")
-    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={checkpoint}", "dataset.shape=[1,40,40]") == 1
-    assert "dataset's image shape [1, 40, 40], got [1, 32, 32]. Set dataset.shape" in capsys.readouterr().err
-
-
-def test_a_checkpoint_with_code_in_it_is_refused(copy, dovision_evaluate, capsys, tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "run"),)
-
-    torch.save({"format": 1, "state": Evil()}, tmp_path / "evil.ckpt")
-    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={tmp_path / 'evil.ckpt'}") == 1
-    assert re.search("evil.ckpt .* Save ", capsys.readouterr().err)
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
 def test_an_output_folder_that_cannot_be_written_is_named(dovision_evaluate, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert dovision_evaluate(f"output_root={tmp_path / 'file'}") == 1
     error = capsys.readouterr().err
     assert re.search(f"{tmp_path / 'file'}.* cannot be used: Not a directory. .* output_root=", error)
     assert "Traceback" not in error
-
-
-CONF = configuration_folder()
-OF_PAPER = CONF.parent / "paper" / "conf"
-EXPERIMENTS = sorted(path for folder in (CONF, OF_PAPER) for path in (folder / "experiment").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_every_experiment_composes_to_what_it_chooses(path):
-    written = [choice for choice in yaml.safe_load(path.read_text())["defaults"] if isinstance(choice, dict)]
-    wanted = {
-        group.removeprefix("override /"): part
-        for choice in written
-        for group, part in choice.items()
-        if group.startswith("override /") and isinstance(part, str)
-    }
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        words = [f"hydra.searchpath=[{OF_PAPER}]", f"experiment={path.stem}"]
-        composed = compose("evaluate", words, return_hydra_config=True)
-    assert composed.name == path.stem
-    chosen = composed.hydra.runtime.choices
-    assert {group: chosen[group] for group in wanted} == wanted
 
 
 @pytest.mark.long

@@ -124,16 +124,6 @@ def test_masks_in_files_are_painted_and_a_change_of_them_is_measured_again(fitte
     assert json.loads((other.folder / "run.json").read_text())["started"] != began
 
 
-def test_masks_of_another_aspect_end_a_job_with_a_sentence(fitted, dovision_evaluate, tmp_path, capsys):
-    (tmp_path / "checkpoints").symlink_to(fitted / "checkpoints")
-    masks = write_masks_of_digits(tmp_path / "masks")
-    for path in masks.iterdir():
-        Image.open(path).resize((32, 20)).save(path)
-    command = (f"output_root={tmp_path}", "intervention=mask_files", f"intervention.root={masks}")
-    assert dovision_evaluate(*command) == 1
-    assert "a mask must have the aspect of its image, 32 x 32 pixels, got 20 x 32" in capsys.readouterr().err
-
-
 def test_wrong_masks_of_a_sweep_are_named_once_and_before_its_first_job(fitted, dovision_evaluate, tmp_path, capsys):
     (tmp_path / "checkpoints").symlink_to(fitted / "checkpoints")
     masks = write_masks_of_digits(tmp_path / "masks")

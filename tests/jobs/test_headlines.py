@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dovision.jobs.headlines import condition_tables
+from dovision.jobs.closing import condition_tables
 from dovision.results.finding import HEADLINE_METRICS
 
 

@@ -15,7 +15,6 @@ from dovision.config import settings
 from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.jobs import jobs
 from dovision.jobs.command import Command
 from dovision.jobs.keys import check_target, drop_unselected
 
@@ -103,17 +102,6 @@ def test_a_group_of_hydras_own_takes_one_value_in_a_sweep(refused):
     assert line == "hydra/job_logging takes one value for all jobs, got hydra/job_logging=console,consol."
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_name_that_does_not_exist_is_refused_in_a_list_and_in_a_sweep(command):
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        sweep = compose(command, return_hydra_config=True)
-        for name in groups(command):
-            for value in ("[xyzzy]", "xyzzy") if name != "local" else ():  # an optional entry, see below
-                with pytest.raises(ValueError) as raised:
-                    jobs.compose(sweep, 0, [f"{name}={value}"])
-                assert f"{name.partition('@')[0]} has no component 'xyzzy'. It has: " in str(raised.value)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("main", "words"),
@@ -173,23 +161,6 @@ def test_a_key_that_nothing_reads_is_refused_in_every_node_of_every_command(comm
             with open_dict(node):
                 del node["nonsense"]
     check_keys(command, config)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_key_that_is_removed_is_missed(command, known):
-    components = tuple(f"{where}." for where, node in nodes(own(known[command])) if "_target_" in node)
-    for where, node in nodes(own(known[command])):
-        parts = [part for _, part in nodes(node) if part is not node]
-        of_the_user = where and len(parts) >= len(node) and all("_target_" in part for part in parts)
-        if "_target_" in node or of_the_user or where.startswith(components):  # whose constructor has defaults
-            continue
-        for key in node:
-            config = own(known[command])
-            parent = OmegaConf.select(config, where) if where else config
-            with open_dict(parent):
-                del parent[key]
-            with pytest.raises((ValueError, OmegaConfBaseException), match=rf"{key}( must be there|[.\w]*' not found)"):
-                settings.read(command, config)
 
 
 def refusal_of(command: str, overrides: list[str]) -> str:
@@ -303,18 +274,6 @@ def test_what_is_wrong_with_a_command_line_is_said_in_a_sentence(overrides, mess
     sentence = refusal_of("evaluate", ["dataset=digits", *overrides])
     assert message in sentence
     assert len(sentence.splitlines()) == 1
-
-
-def test_keys_of_an_experiment_in_a_folder_of_the_user_are_looked_at_as_well(run_command, capsys, tmp_path):
-    from dovision.jobs.evaluate import main
-
-    (tmp_path / "experiment").mkdir()
-    text = "# @package _global_\ntraining: {classifier: {epoch: 3}}\n"
-    (tmp_path / "experiment" / "mine.yaml").write_text(text)
-    assert run_command(main, "--config-dir", str(tmp_path), "dry_run=true", "experiment=mine") == 1
-    assert "training.classifier has no key 'epoch'. Did you mean epochs?" in capsys.readouterr().err
-    assert run_command(main, "--config-dir", str(tmp_path), "dry_run=true", "experiment=mein") == 1
-    assert "experiment has no component 'mein'. Did you mean mine" in capsys.readouterr().err
 
 
 @pytest.fixture

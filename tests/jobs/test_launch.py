@@ -13,9 +13,8 @@ import time
 import pytest
 
 from dovision.config.errors import error_text
-from dovision.jobs import launch as module
-from dovision.jobs.launch import chdir_to, this_process, watched
-from dovision.jobs.task import JobTask
+from dovision.jobs import task as module
+from dovision.jobs.task import JobTask, chdir_to, this_process, watched
 
 
 def test_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):

@@ -111,29 +111,6 @@ def test_a_training_returns_its_score(tmp_path, run_command, monkeypatch):
     assert 0 <= returned[0] <= 1
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (
-            ["optimized_metric=val_scores"],
-            "must be one of train_loss, val_loss, val_score, val_accuracy, val_auroc, .*epoch, got 'val_scores'[.] Did "
-            "you mean val_score",
-        ),
-        (["optimized_metric=train_loss", "training.classifier.epochs=0"], "must be one of val_loss, val_score, val_"),
-        (["optimized_metric=autoencoder/val_loss"], "epoch, got 'autoencoder/val_loss'."),
-        (["optimized_metric=autoencoder/val_shallow", "autoencoder=conv_1x1"], "autoencoder/val_loss, autoencoder/val"),
-    ],
-)  # fmt: skip
-def test_a_score_that_no_training_ends_with_is_refused_before_anything_starts(
-    tmp_path, run_command, capsys, overrides, message
-):
-    assert run_command(train, "dataset=digits", *overrides, f"output_root={tmp_path}") == 1
-    error = capsys.readouterr().err
-    assert error.startswith("dovision-train: optimized_metric must be one of ")
-    assert re.search(message, error)
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_the_scores_of_a_training_are_those_that_can_be_named(tmp_path, run_command, capsys, epochs):

@@ -64,15 +64,6 @@ def test_a_limited_run_is_partial_and_the_same_command_measures_the_rest(
 
 
 @pytest.mark.slow
-def test_a_limited_job_of_a_sweep_is_partial_and_the_sweep_ends_with_an_error(copy, dovision_evaluate, limited, capsys):
-    limited()
-    assert dovision_evaluate(f"output_root={copy}", "intervention.rows=1", *BATCHES, "-m") == 1
-    printed = capsys.readouterr().err
-    assert "1 jobs: 1 partial." in printed
-    assert "job 0 partial: 4 of 12 test images were measured; the same command measures the rest" in printed
-
-
-@pytest.mark.slow
 def test_maps_that_are_lost_beside_resumed_effects_make_a_run_partial(
     copy, dovision_evaluate, limited, monkeypatch, capsys
 ):

@@ -1,8 +1,6 @@
 import logging
-import os
 import re
 import sys
-import time
 
 import pytest
 
@@ -53,16 +51,6 @@ def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("hours", [-1, 1])
-def test_a_job_that_ends_is_told_by_whatever_clock_its_file_system_has(jobs, runs, caplog, hours):
-    caplog.set_level(logging.INFO)
-    now = time.time() + 3600 * hours
-    with Progress(jobs, [jobs[0].folder]):
-        fail(runs[1])
-        os.utime(jobs[1].folder / "run.json", (now, now))
-    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["failed seed=1"]
-
-
 def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_failures(jobs, runs, monkeypatch, caplog):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
@@ -106,13 +94,3 @@ def test_a_sweep_with_workers_has_lines_alone(jobs, runs, monkeypatch, caplog):
         end.read()
         assert end.received == ""
     assert len(caplog.records) == 1
-
-
-def test_a_sweep_whose_jobs_are_chosen_as_it_goes_has_no_bar(monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    with terminal() as end:
-        monkeypatch.setattr(sys, "stderr", end.stream)
-        with Progress([], completed=[]):
-            time.sleep(0.2)
-        end.screen()
-        assert end.received == ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import shutil
 import sys
@@ -19,8 +18,7 @@ from PIL import Image
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import code as code_of
-from dovision.identity import digests, shared
-from dovision.identity.shared import Shared
+from dovision.identity import digests
 from dovision.io import sealed
 from dovision.jobs import evaluation_callbacks
 from dovision.jobs.evaluate import main
@@ -99,15 +97,6 @@ def full_disk(folder: Path) -> None:
     raise OSError("no space left")
 
 
-def nothing(root: Path, context: pytest.MonkeyPatch) -> None:
-    pass
-
-
-def only_times(root: Path, context: pytest.MonkeyPatch) -> None:
-    for path in root.rglob("*"):
-        os.utime(path)
-
-
 def weights(root: Path, context: pytest.MonkeyPatch) -> None:
     """The same network with another number in it, saved as the other one was."""
     content = checkpoint.read_checkpoint(root / "given.ckpt")
@@ -120,58 +109,8 @@ def an_image(root: Path, context: pytest.MonkeyPatch) -> None:
     exchange(root / "data" / "test" / "dark" / "0.bmp", (root / "other" / "test" / "dark" / "0.bmp").read_bytes())
 
 
-def two_images(root: Path, context: pytest.MonkeyPatch) -> None:
-    """Each in the other's place, with its own time."""
-    one, other = (root / "data" / "test" / "dark" / f"{number}.bmp" for number in (0, 1))
-    one.rename(root / "one")
-    other.rename(one)
-    (root / "one").rename(other)
-
-
-def an_image_of_another_class(root: Path, context: pytest.MonkeyPatch) -> None:
-    (root / "data" / "test" / "dark" / "0.bmp").rename(root / "data" / "test" / "light" / "3.bmp")
-
-
-def one_image_more(root: Path, context: pytest.MonkeyPatch) -> None:
-    shutil.copy(root / "other" / "test" / "dark" / "0.bmp", root / "data" / "test" / "dark" / "3.bmp")
-
-
 def measurement(root: Path, context: pytest.MonkeyPatch) -> None:
     context.setattr(code_of, "MEASUREMENT", 99)
-
-
-def torch(root: Path, context: pytest.MonkeyPatch) -> None:
-    context.setattr(code_of, "version", lambda name: "99.0")
-
-
-SAME = (nothing, only_times)
-OTHER = {
-    weights: r"other weights of the classifier \(\w{12}, now \w{12}\) in given.ckpt",
-    an_image: r"other data \(\w{12}, now \w{12}\)",
-    two_images: r"other data",
-    an_image_of_another_class: r"other data",
-    one_image_more: r"other data",
-    measurement: r"other measurement \(\d+, now 99\)",
-    torch: r"other torch \([\w.+]+, now 99.0\)",
-}
-
-
-@pytest.mark.parametrize("change", SAME)
-def test_an_equal_origin_stands(condition, monkeypatch, change):
-    assert condition.differs() == ""
-    change(condition.root, monkeypatch)
-    assert condition.differs() == ""
-
-
-@pytest.mark.parametrize(("change", "told"), OTHER.items(), ids=[change.__name__ for change in OTHER])
-@pytest.mark.parametrize("known", [False, True], ids=["at first", "remembered"])
-def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, change, told, known):
-    monkeypatch.setattr(digests, "SETTLED", -60.0)
-    if known:
-        assert condition.differs() == ""
-    change(condition.root, monkeypatch)
-    assert re.match(told, condition.differs())
-    assert re.match(told, condition.differs())
 
 
 @pytest.mark.parametrize(
@@ -188,21 +127,6 @@ def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, chan
 def test_rerun_chooses_jobs_by_their_state(tmp_path, state, rerun, skip):
     job = Job(tmp_path, (), composed(*SMALL, *HERE, f"rerun={rerun}"), shared=None)  # of which no plan is made
     assert job.reason_to_skip(types.SimpleNamespace(look=lambda: Run(tmp_path, state=state))) == skip
-
-
-def test_data_may_be_moved_and_are_compared_by_content(condition):
-    assert re.match("other data", condition.differs("dataset.root=other"))
-    (condition.root / "data").rename(condition.root / "moved")
-    assert condition.differs("dataset.root=moved") == ""
-
-
-def test_a_link_to_the_data_that_leads_elsewhere_is_another_origin(condition, monkeypatch):
-    monkeypatch.setattr(digests, "SETTLED", -60.0)
-    link = condition.root / "link"
-    for folder, unlike in (("data", ""), ("other", "other data"), ("data", "")):
-        link.unlink(missing_ok=True)
-        link.symlink_to(folder)
-        assert condition.differs("dataset.root=link").partition(" (")[0] == unlike
 
 
 def test_a_run_of_other_settings_does_not_stand_wherever_it_lies(condition):
@@ -344,19 +268,6 @@ def test_a_job_is_measured_again_if_a_table_differs_and_into_another_folder_with
 def test_jobs_of_one_run_directory_with_other_data_are_refused(condition, run_command, capsys):
     assert run_command(main, *SMALL, *HERE[1:], "dataset.root=data,other", "-m") == 1
     assert "jobs 0 and 1 must not write to one run, got dataset.root=data and other" in capsys.readouterr().err
-
-
-def test_later_jobs_share_a_dataset_as_long_as_its_files_stay_as_they_are(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shared, "SETTLED", -60.0)  # take files for old
-    pictures(tmp_path / "data", 0)
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        job = settings.read("evaluate", compose("evaluate", [*SMALL, "dataset.root=data", "output_root=outputs"]))
-    jobs = Shared()
-    first = jobs.images(job.dataset)
-    assert jobs.images(job.dataset) is first
-    pictures(tmp_path / "data", 1)
-    assert jobs.images(job.dataset).fingerprint != first.fingerprint
 
 
 def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(condition, run_command, monkeypatch):

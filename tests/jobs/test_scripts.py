@@ -97,7 +97,7 @@ def test_a_mistaken_value_is_told_in_one_line(run_command, capsys):
 
 @pytest.mark.slow
 def test_libraries_that_are_imported_later_are_quiet():
-    script = "import logging; from dovision.jobs.launch import quieten; quieten(); import pydicom, pytorch_lightning; "
+    script = "import logging; from dovision.jobs.task import quieten; quieten(); import pydicom, pytorch_lightning; "
     script += "names = ('pydicom', 'pytorch_lightning.utilities.rank_zero', 'lightning_fabric.utilities.rank_zero'); "
     script += "print([logging.getLogger(name).isEnabledFor(logging.WARNING) for name in names])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

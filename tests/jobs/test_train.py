@@ -155,14 +155,6 @@ def test_a_network_has_the_same_few_batches_by_heart(tmp_path, run_command):
 
 
 @pytest.mark.slow
-def test_the_logs_go_to_the_folder_of_the_name(tmp_path, run_command):
-    assert run_command(train, *SMALL, "name=first_try", f"output_root={tmp_path}") == 0
-    assert run_command(train, *SMALL, f"output_root={tmp_path}") == 0
-    assert len(fitted(tmp_path)) == 1
-    assert len(list(tmp_path.glob("first_try/*/csv/metrics.csv"))) == 1
-
-
-@pytest.mark.slow
 def test_a_linear_probe_changes_the_last_layer_and_nothing_else(tmp_path, run_command):
     torch.manual_seed(0)
     network = torchvision.models.resnet18(num_classes=10)

@@ -13,14 +13,12 @@ from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity.relevance import register_resolvers
 from dovision.jobs.command import Command, warn_of_unused
-from dovision.jobs.evaluate import main
 from dovision.jobs.unused_keys import CONSUMERS, unused
 
 CODE = ["intervention=activation"]
 READS_CODE = ["detector=effect_profile", "intervention@detector.effect_profile.interventions.grid=activation"]
 ADAPTIVE = ["detector=[entropy]", "detection.adaptive.detectors=[entropy]"]
 CHECKPOINT = "checkpoint=weights.ckpt"
-KEYS = ("cells", "steps")
 # by section: overrides of jobs that leave it unused, and of jobs that use it
 SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "autoencoder": ([[]], [CODE, READS_CODE]),
@@ -146,14 +144,3 @@ def test_noise_that_is_not_measured_is_named_once_for_all_jobs(caplog):
             begun.check(begun.job(config, config.hydra))
     (record,) = [record for record in caplog.records if record.name.startswith("dovision")]
     assert record.getMessage().startswith("no noise of the norm and epsilon of fgsm at 0.3: ")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
-def test_a_command_names_it_in_one_line(sweep, run_command, tmp_path, capfd):
-    words = [*sweep, "dataset=digits", "evaluation.images=2", "training.classifier.epochs=0", "dry_run=true"]
-    assert run_command(main, *words, f"output_root={tmp_path}", *(f"explanation.{key}=4" for key in KEYS)) == 0
-    (line,) = [line for line in capfd.readouterr().err.splitlines() if "no effect" in line]
-    assert line.partition("] ")[2] == "; ".join(
-        f"explanation.{key} has no effect without explainer=[NAME,...]" for key in ("cells", "steps")
-    )

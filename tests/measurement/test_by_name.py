@@ -20,7 +20,7 @@ REFUSED = {
     "group": (("attacks", "pgd"), "group must be one of attack, dataset, "),
     "name": (("attack", "pdg"), "got 'pdg'. Did you mean pgd?"),
     "settings": (("attack", "pgd", ["eps"]), "settings must be a mapping, such as {'eps': 0.1}, got ['eps']."),
-    "setting": (("attack", "pgd", {"epsilon": 0.1}), "attack pgd has no key 'epsilon'. Did you mean eps? Its keys are"),
+    "setting": (("attack", "pgd", {"epsilon": 0.1}), "attack pgd has no key 'epsilon'. Did you mean eps?"),
     "target": (("attack", "pgd", {"_target_": "os.system"}), "attack pgd has no key '_target_'"),
     "seed": (("attack", "pgd", {}, -1), "seed must be a whole number of at least 0, got -1."),
     "value": (("attack", "pgd", {"eps": "8/256/1"}), 'eps must be a number or a fraction such as "8/255"'),

@@ -51,7 +51,7 @@ def test_a_parameter_that_is_no_key_is_refused(known, name):
     if name in ALLOWED:
         check_target("trainer", node)
         return
-    with pytest.raises(ValueError, match=rf"^trainer has no key '{name}'\..* Its keys are: "):
+    with pytest.raises(ValueError, match=rf"^trainer has no key '{name}'\. (Its keys are: |Did you mean )"):
         check_target("trainer", node)
 
 

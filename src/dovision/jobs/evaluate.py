@@ -15,7 +15,7 @@ from dovision.io.outcomes import PartialRun
 from dovision.io.progress import DISPLAY
 from dovision.jobs import evaluation_callbacks as callbacks
 from dovision.jobs import session
-from dovision.jobs.headlines import print_headlines
+from dovision.jobs.closing import print_headlines
 from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job, open_run
 from dovision.jobs.train import fitted_network

@@ -20,10 +20,9 @@ from dovision.io.allocator import keep_freed_memory
 from dovision.io.outcomes import JobFailed
 from dovision.io.signals import Stop, Stopped
 from dovision.jobs.command import Command, begin
-from dovision.jobs.launch import quieten
 from dovision.jobs.scripts import multirun_first
 from dovision.jobs.sweep import Sweep
-from dovision.jobs.task import JobTask, Story
+from dovision.jobs.task import JobTask, Story, quieten
 
 log = logging.getLogger(__name__)
 OF_COMPOSITION = (AssertionError, AttributeError, LookupError, TypeError, ValueError)  # such as of a key below a list

@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import Logger
 from dovision import checks
 from dovision.config.settings import TrainSettings, to_dict
 from dovision.identity.code import software
-from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER, callbacks_of_fit
+from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder
 from dovision.jobs import session
@@ -114,8 +114,7 @@ def _fit(job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequen
         checkpointing.check_resumable(start, module, fit.epochs)
 
     loggers = loggers if of_classifier else [NamedLogger(name, logger) for logger in loggers]
-    configured = callbacks_of_fit(settings.callbacks, monitors=of_classifier)
-    callbacks = fit_callbacks.make_callbacks(configured, folder, has_loggers=bool(loggers))
+    callbacks = fit_callbacks.make_callbacks(settings.callbacks, folder, bool(loggers), monitors=of_classifier)
     best_by = fit_callbacks.best_by(callbacks, module.best_by)
     epochs = checkpointing.Epochs(folder, *best_by, software())
 

@@ -23,9 +23,11 @@ def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
     return [callback for callback in made if not isinstance(callback, Checkpoint)]
 
 
-def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers: bool) -> list[pl.Callback]:
-    """Make the callbacks of a fit; without loggers, those that only log are dropped."""
-    made = make_each(callbacks)
+def make_callbacks(
+    callbacks: Mapping[str, Component], folder: Path, has_loggers: bool, monitors: bool = True
+) -> list[pl.Callback]:
+    """Make the configured callbacks that a fit has; without loggers, those that only log are dropped."""
+    made = make_each(callbacks_of_fit(callbacks, monitors))
     for name in [name for name, callback in made.items() if isinstance(callback, ModelCheckpoint)]:
         made[name] = callbacks[name].make(dirpath=folder, enable_version_counter=False)
     for name in [name for name, callback in made.items() if isinstance(callback, NEED_LOGGERS) and not has_loggers]:
