@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from dovision.training.label_auroc import LabelAUROC, label_auroc, thresholds
+from dovision.training.label_auroc import LabelAUROC
 
 
 @st.composite
@@ -24,8 +24,11 @@ def told_labels(draw):
     return np.float32(probability), np.float32([0.0, 1.0, *label[2:]])
 
 
-def column(values):
-    return torch.from_numpy(values)[:, None]
+def measured(probability, label):
+    """The metric of probabilities and labels, shape (B, K), or (B,) of one label."""
+    metric = LabelAUROC()
+    metric.update(*(torch.as_tensor(values).reshape(len(values), -1) for values in (probability, label)))
+    return metric
 
 
 @settings(max_examples=60, deadline=None)
@@ -34,7 +37,7 @@ def test_the_area_is_sklearns_over_the_known_labels(pair):
     probability, label = pair
     known = np.isfinite(label)
     expected = roc_auc_score(label[known], probability[known])
-    assert label_auroc(column(probability), column(label)).item() == pytest.approx(expected, abs=1e-6)
+    assert measured(probability, label).by_label().item() == pytest.approx(expected, abs=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
@@ -44,7 +47,7 @@ def test_a_threshold_has_the_largest_youden_index_of_sklearns_curve(pair):
     known = np.isfinite(label)
     false_positive, true_positive, cuts = roc_curve(label[known], probability[known], drop_intermediate=False)
     youden = true_positive - false_positive
-    chosen = thresholds(column(probability), column(label)).item()
+    chosen = measured(probability, label).thresholds().item()
     if youden.max() <= 1e-7:
         assert chosen == 0.5
     else:
@@ -55,7 +58,7 @@ def test_a_threshold_has_the_largest_youden_index_of_sklearns_curve(pair):
 def test_the_threshold_of_a_label_is_the_lowest_probability_that_is_to_be_said():
     probability = torch.tensor([[0.1, 0.9], [0.2, 0.6], [0.3, 0.7], [0.4, 0.2]])
     label = torch.tensor([[0.0, 1.0], [0.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
-    torch.testing.assert_close(thresholds(probability, label), torch.tensor([0.3, 0.7]))
+    torch.testing.assert_close(measured(probability, label).thresholds(), torch.tensor([0.3, 0.7]))
 
 
 def test_a_label_of_one_known_value_has_no_area_and_a_threshold_of_a_half():
@@ -63,8 +66,8 @@ def test_a_label_of_one_known_value_has_no_area_and_a_threshold_of_a_half():
     label = torch.tensor([[0.0, 1.0, torch.nan], [1.0, 1.0, 0.0]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert label_auroc(probability, label).tolist() == pytest.approx([1.0, np.nan, np.nan], nan_ok=True)
-        assert thresholds(probability, label)[1:].tolist() == [0.5, 0.5]
+        assert measured(probability, label).by_label().tolist() == pytest.approx([1.0, np.nan, np.nan], nan_ok=True)
+        assert measured(probability, label).thresholds()[1:].tolist() == [0.5, 0.5]
 
 
 def test_labels_without_an_area_are_left_out_of_the_mean():

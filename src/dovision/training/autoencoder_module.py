@@ -164,15 +164,7 @@ class SparseAutoencoder(AutoencoderModule):
 
     best_by = ("val_explained_variance", "max")
 
-    def __init__(
-        self,
-        reference_classifier: Classifier,
-        with_autoencoder: Classifier,
-        optimizer: MakeOptimizer,
-        schedule: Schedule | None = None,
-        warmup_steps: int = 0,
-    ) -> None:
-        super().__init__(reference_classifier, with_autoencoder, optimizer, schedule, warmup_steps)
+    def setup(self, stage: str) -> None:
         self.quality = ReconstructionQuality(self.autoencoder.width, self.autoencoder.code_channels)
 
     @property

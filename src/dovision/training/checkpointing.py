@@ -161,10 +161,8 @@ class SealedIO(TorchCheckpointIO):
 
 def read_epoch(path: Path) -> dict[str, Any]:
     """Read a Lightning checkpoint of tensors and plain types, with or without dovision's digest."""
-    with sealed.require(path).open("rb") as file:
-        file.seek(max(file.seek(0, 2) - sealed.MARK_LENGTH, 0))
-        has_digest = sealed.MARK.fullmatch(file.read()) is not None
-    return sealed.read_sealed(path) if has_digest else sealed.read_plain(path, "Name a file that Lightning wrote.")
+    is_foreign = sealed.is_foreign(sealed.require(path))
+    return sealed.read_plain(path, "Name a file that Lightning wrote.") if is_foreign else sealed.read_sealed(path)
 
 
 def check_resumable(path: Path, module: pl.LightningModule, epochs: int) -> None:

@@ -12,49 +12,6 @@ from torchmetrics.functional.classification import binary_auroc, binary_roc
 from torchmetrics.utilities import dim_zero_cat
 
 
-def label_auroc(probability: Tensor, label: Tensor) -> Tensor:
-    """Area under the ROC curve per label, shape (K,); nan where only one value is known.
-
-    Args:
-        probability: P(y | x), shape (B, K).
-        label: zeros and ones, nan where not known, shape (B, K).
-    """
-    area = torch.full(label.shape[1:], torch.nan, device=label.device)
-    for k, score, true in _known_labels(probability, label):
-        area[k] = binary_auroc(score, true)
-    return area
-
-
-def thresholds(probability: Tensor, label: Tensor) -> Tensor:
-    """Decision threshold per label, shape (K,), by the largest Youden index, TPR - FPR.
-
-    The largest of these if there are several; a half where one value alone of the label is known, or no threshold does
-    better than chance.
-
-    Args:
-        probability: P(y | x), shape (B, K).
-        label: zeros and ones, nan where not known, shape (B, K).
-
-    Source: Youden, Index for rating diagnostic tests, Cancer 3, 1950.
-    """
-    cuts = torch.full(label.shape[1:], 0.5, device=label.device)
-    for k, score, true in _known_labels(probability, label):
-        false_positive, true_positive, cut = binary_roc(score, true)
-        best = (true_positive - false_positive).argmax()
-        if best > 0:  # the first says no label at all
-            cuts[k] = cut[best]
-    return cuts
-
-
-def _known_labels(probability: Tensor, label: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Iterate over labels with both values known: number, probabilities and values."""
-    for k in range(label.shape[1]):
-        is_known = label[:, k].isfinite()
-        true = label[is_known, k].long()
-        if 0 < true.sum() < len(true):
-            yield k, probability[is_known, k], true
-
-
 class LabelAUROC(Metric):
     """AUROC of each label, or of each class against the others, over all images.
 
@@ -80,8 +37,34 @@ class LabelAUROC(Metric):
 
     def by_label(self) -> Tensor:
         """AUROC per label, shape (K,); nan where only one value was seen."""
-        return label_auroc(dim_zero_cat(self.probability), dim_zero_cat(self.label))
+        probability, label = dim_zero_cat(self.probability), dim_zero_cat(self.label)
+        area = torch.full(label.shape[1:], torch.nan, device=label.device)
+        for k, score, true in _known_labels(probability, label):
+            area[k] = binary_auroc(score, true)
+        return area
 
     def thresholds(self) -> Tensor:
-        """Decision threshold per label, shape (K,)."""
-        return thresholds(dim_zero_cat(self.probability), dim_zero_cat(self.label))
+        """Decision threshold per label, shape (K,), by the largest Youden index, TPR - FPR.
+
+        The largest of these if there are several; a half where one value alone of the label is known, or no threshold
+        does better than chance.
+
+        Source: Youden, Index for rating diagnostic tests, Cancer 3, 1950.
+        """
+        probability, label = dim_zero_cat(self.probability), dim_zero_cat(self.label)
+        cuts = torch.full(label.shape[1:], 0.5, device=label.device)
+        for k, score, true in _known_labels(probability, label):
+            false_positive, true_positive, cut = binary_roc(score, true)
+            best = (true_positive - false_positive).argmax()
+            if best > 0:  # the first says no label at all
+                cuts[k] = cut[best]
+        return cuts
+
+
+def _known_labels(probability: Tensor, label: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Iterate over labels with both values known: number, probabilities and values."""
+    for k in range(label.shape[1]):
+        is_known = label[:, k].isfinite()
+        true = label[is_known, k].long()
+        if 0 < true.sum() < len(true):
+            yield k, probability[is_known, k], true
