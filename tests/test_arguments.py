@@ -85,7 +85,7 @@ COMBINATIONS = [  # of arguments that have the right types
         "at most the window.s 2 pixels",
     ),
     (lambda: dv.FeatureSqueezing({}), "squeezers must be at least one, got none"),
-    (lambda: dv.EffectProfile({}, "log_odds", False, 0.01), "needs an intervention, got none"),
+    (lambda: dv.EffectProfile({}, "log_odds", False, 0.01), "interventions must be at least one, got none"),
     (lambda: dv.PytorchOOD("KNN", {"neighbours": 3}), "settings of KNN must be one of"),
     (lambda: dv.ConvAutoencoder("conv", [32, 16, 64], 1, 1), "must begin and end with the channels of the layer"),
     (lambda: dv.TopkSae("conv", 32, 4, 129, 100), "autoencoder.k must be a whole number from 1 to 128, got 129"),

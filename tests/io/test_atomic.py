@@ -7,13 +7,9 @@ import stat
 from collections import defaultdict
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
-from dovision.io import sealed
 from dovision.io.atomic import PARTIAL, publish, remove_partial, replacing
-from dovision.report import style
 
 LOGS = {
     "run.log",
@@ -106,10 +102,3 @@ def test_each_file_that_a_run_leaves_was_on_the_disk_before_it_had_its_name(copy
     assert names >= {"run.json", "summary.json", "samples.parquet", "maps.parquet", "scores.parquet"}
     assert names >= {"metrics.csv", "config.yaml", "sweep_summary.md"}
     assert written - safe == set()
-
-
-def test_so_were_those_of_a_checkpoint_and_of_a_figure(tmp_path, safe):
-    sealed.write_sealed(tmp_path / "classifier.ckpt", {"state": {}})
-    style.save_figure(Figure(), pd.DataFrame({"x": [1]}), tmp_path, "figure")
-    assert safe == set(tmp_path.iterdir())
-    assert {path.suffix for path in safe} == {".ckpt", ".svg", ".pdf", ".png", ".csv"}

@@ -20,13 +20,6 @@ def test_a_file_is_read_up_to_its_budget(tmp_path):
         files.read_bytes(tmp_path / "a", 9)
 
 
-def test_a_hole_of_a_hundred_gigabytes_costs_nothing(tmp_path):
-    with (tmp_path / "hole").open("wb") as file:
-        file.truncate(100 << 30)
-    with pytest.raises(ValueError, match="must have at most"):
-        files.read_text(tmp_path / "hole")
-
-
 def test_a_text_is_read_without_its_byte_order_mark_and_in_utf_8_alone(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_text("Käfer\n", "utf-8-sig")

@@ -7,18 +7,13 @@ from unittest.mock import patch
 import pandas as pd
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from dovision.attacks.lp_ball import unit
-from dovision.detectors.confidence import MaxSoftmax
-from dovision.detectors.feature_squeezing import FeatureSqueezing
 from dovision.functional import filters
-from dovision.functional.detection import threshold
 from dovision.functional.norms import size
 from dovision.functional.rng import uniform
 from dovision.interfaces import Classifier, Detector
-from dovision.interventions.transforms import BitDepth, MedianFilter
 from dovision.measurement import adaptive_attack
 from dovision.measurement.adaptive_attack import (
     OTHER_DRAWS,
@@ -289,39 +284,3 @@ class Falling(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return image.mean((1, 2, 3)).unsqueeze(1) * torch.tensor([4.0, 3.0, 2.0, 1.0])
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[Classifier, Tensor, Batch]:
-    """A small network that reads handwritten digits, clean images, and others to attack."""
-    pixels, label = (torch.tensor(column) for column in load_digits(return_X_y=True))
-    image = (pixels.float() / 16).view(-1, 1, 8, 8)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-        classifier = Classifier(network, Task("multiclass", tuple("0123456789")), (0.3,), (0.4,))
-        optimizer = torch.optim.Adam(network.parameters(), 5e-3)
-        for _ in range(20):
-            for rows in torch.randperm(1400).split(64):
-                optimizer.zero_grad()
-                classifier.task.loss(classifier(image[rows]), label[rows]).mean().backward()
-                optimizer.step()
-    number = torch.arange(40)
-    return classifier.eval(), image[1400:1700], Batch(image[-40:], label[-40:], number, number)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "detector",
-    [MaxSoftmax(), FeatureSqueezing({"bits": BitDepth(1), "median": MedianFilter(2)})],
-    ids=lambda each: type(each).__name__,
-)
-def test_confidence_and_feature_squeezing_are_evaded(detector, digits):
-    classifier, clean, batch = digits
-    with torch.no_grad():
-        known = batch._replace(image=clean, sample=torch.arange(300))
-        limit = threshold(detector.score(detector.read(known, classifier)).numpy(), 0.05)
-    attack = Adaptive(0.3, Opponent(detector, limit), Budget(50, 2))
-    (rows,) = adaptive_rows(Fitted("one", "as is", "", detector), attack, [batch], classifier)
-    found = rows.scores.to_pandas()
-    assert ((found["success"] == True) & (found["score"] <= limit)).mean() > 0.8  # noqa: E712

@@ -275,16 +275,6 @@ def test_epochs_of_other_code_are_not_taken_up(tmp_path, undisturbed, caplog):
     assert "written by other code or another torch" in caplog.text
 
 
-@pytest.mark.parametrize(("way", "is_best"), [("plain", True), ("early", False)])
-def test_the_weights_of_an_epoch_that_is_the_best_so_far_are_written_once(tmp_path, way, is_best):
-    done = fit(tmp_path, way=way)
-    assert (done.best["epoch"] == len(done.scores)) == is_best
-    content = sealed.read_sealed(tmp_path / EPOCH_FILE)
-    (best,) = (state["best_weights"] for state in content["callbacks"].values() if "best_weights" in state)
-    weights = {name: value for name, value in content["state_dict"].items() if value.numel()}
-    assert {value.data_ptr() == best[name].data_ptr() for name, value in weights.items()} == {is_best}
-
-
 def test_a_signal_that_ends_a_training_knows_the_epoch(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "Killed", lambda _: Stopped(signal.SIGINT))
     with pytest.raises(Stopped, match="stopped by SIGINT in epoch 2 of 4"):

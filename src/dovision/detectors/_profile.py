@@ -37,9 +37,7 @@ class Profile:
     """
 
     def __init__(self, interventions: Mapping[str, Intervention], scale: str) -> None:
-        self.interventions = dict(interventions)
-        if not self.interventions:
-            raise ValueError("an effect profile needs an intervention, got none. Name one or several.")
+        self.interventions = dict(checks.nonempty("interventions", interventions))
         self.scale = checks.choice("scale", scale, SCALES)
         self.reads_code = any(intervention.on_code for intervention in self.interventions.values())
         self.passes = 0  # forward passes an image, known after the first
