@@ -112,18 +112,6 @@ def test_a_run_directory_that_is_none_is_refused_in_a_sentence(tmp_path, config,
 
 
 @pytest.mark.parametrize(
-    "text", ["!!python/object/apply:os.mkdir [canary]", "a: &a [*a]", "a: !!python/name:os.mkdir", "[" * 5000]
-)
-def test_yaml_makes_plain_types_alone(tmp_path, monkeypatch, text):
-    monkeypatch.chdir(tmp_path)
-    write_run(tmp_path, {})
-    (tmp_path / ".hydra" / "config.yaml").write_text(text)
-    with pytest.raises(ValueError, match=r"config.yaml must hold the run's config"):
-        recorded_runs.of_run(tmp_path)
-    assert not (tmp_path / "canary").exists()
-
-
-@pytest.mark.parametrize(
     "text",
     [
         "${oc.env:SECRET}",
