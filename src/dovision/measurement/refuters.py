@@ -81,8 +81,8 @@ class RefuterEvaluation(Evaluation):
         self.headlines = headline_effects(folder)
         if not self.headlines:
             log.warning("nothing to refute: refuters need an average effect of at least %d labelled images", MIN_IMAGES)
-        of_sets = self.options.objects is not None and any(one.name.startswith(OF_OBJECT) for one in self.headlines)
-        self.intervention = refutable(self.options.objects if of_sets else intervention)
+        of_sets = any(one.name.startswith(OF_OBJECT) for one in self.headlines)
+        self.intervention = refutable((self.options.objects if of_sets else None) or intervention)
         self.only: dict[int, set[str]] = {}
         for headline in self.headlines:
             for sample, units in headline.units.items():

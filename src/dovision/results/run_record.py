@@ -206,7 +206,7 @@ class Run:
     def _write(self, entries: Mapping[str, Any]) -> None:
         record = {str(key): checks.plain_value(f"fact {key}", value) for key, value in entries.items()}
         write_json(self.folder / RUN, with_digest(record))
-        self.record, self.state = record, record["state"]
+        self.record, self.state = record, str(record["state"])
 
 
 def read_sweep(folder: str | Path) -> list[Run]:
