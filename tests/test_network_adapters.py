@@ -178,3 +178,19 @@ def test_a_file_that_is_no_onnx_is_refused_at_once(tmp_path):
     (tmp_path / "net.pt").write_bytes(b"no network")
     with pytest.raises(ValueError, match=r"net\.pt must be an ONNX file with its weights inside, but: "):
         dv.wrap(tmp_path / "net.pt", 3)
+
+
+@pytest.mark.parametrize("method", ["program", "module"])
+def test_an_exported_program_gives_the_effects_of_its_network(method):
+    made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval()
+    program = torch.export.export(made, (BATCH.image,), dynamic_shapes=({0: torch.export.Dim("images", min=1)},))
+    classifier = dv.wrap(program if method == "program" else program.module(), 3, 0.5, 0.5)
+    expected = dv.effect_map(dv.wrap(made, 3, 0.5, 0.5), BATCH.image, GRID)
+    torch.testing.assert_close(dv.effect_map(classifier, BATCH.image, GRID).effect, expected.effect, rtol=0, atol=1e-6)
+    assert method == "module" or "3" in dv.sites(classifier, (3, 8, 8))["site"].tolist()
+
+
+def test_a_backbone_without_a_head_is_refused_with_the_reason():
+    timm = pytest.importorskip("timm", reason="the extra timm is not installed")
+    with pytest.raises(ValueError, match="got one of timm that outputs 512 features, not classes"):
+        dv.wrap(timm.create_model("resnet10t", num_classes=0), 10)

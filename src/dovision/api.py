@@ -51,7 +51,7 @@ def wrap(
     Args:
         network: shape (B, C, H, W) to shape (B, K), or, of two classes, to the logit of the second alone; a module is
             in eval mode while it is measured, and then in its own again; a function takes float32, and returns a tensor
-            or an array; or the path of an ONNX file.
+            or an array; or a program of torch.export, or the path of an ONNX file.
         classes: names of the K outputs, or K; None: those of the weights, or of an ONNX file the number. One name is a
             label by itself (sigmoid); 1 is a single output, of two classes.
         mean, std: one number, or one a channel, in pixel units; the network sees (image - mean) / std. None: those of
@@ -79,6 +79,8 @@ def wrap(
     """
     if isinstance(network, Classifier):
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
+    if isinstance(network, torch.export.ExportedProgram):
+        network = torch.export.unflatten(network)
     if isinstance(network, (str, Path)):
         network = of_file(str(network), classes, output)
         classes, output = network.outputs if classes is None else classes, network.outer_reading
@@ -196,6 +198,6 @@ def checked_logits(classifier: Classifier, image: Tensor) -> Tensor:
                 warnings.warn(
                     f"the network's outputs look like probabilities, as if it ended in a {last}, and the classifier's "
                     "own follows: effects are measured behind both. Set output='probability', or ignore it for logits.",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
     return logits

@@ -47,7 +47,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             yield
             return
         try:
-            module.eval()
+            for child in modes:
+                child.training = False  # and no call of train, which torch's exported modules refuse
             yield
         finally:
             for child, training in modes.items():

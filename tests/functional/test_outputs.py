@@ -188,6 +188,14 @@ def test_the_score_of_a_box_is_that_of_its_best_detection():
         torch.testing.assert_close(found.effect[:, unit, 0], change, rtol=0, atol=1e-6)
 
 
+def test_the_score_of_a_label_anywhere_is_that_of_its_best_detection():
+    found = dv.wrap(Bright(), ["one", "two", "none"], task="multilabel", output=dv.BoxScore(None, [1, 2, 3]))(IMAGE)
+    left, right = IMAGE[..., :6].mean((1, 2, 3)), IMAGE[..., 6:].mean((1, 2, 3))
+    torch.testing.assert_close(
+        found.sigmoid(), torch.stack([left, right, torch.full((2,), 1e-6)], 1), rtol=0, atol=1e-6
+    )
+
+
 def test_overlap_is_that_of_torchvision():
     random = torch.Generator().manual_seed(3)
     corner, size = torch.rand(40, 2, generator=random) * 8, torch.rand(40, 2, generator=random) * 4 + 0.5
@@ -216,7 +224,7 @@ REFUSED = {
     "unnamed boxes": (
         Bright(),
         None,
-        "must return one tensor of logits, .* Take the scores of known boxes: output=Box",
+        "must return one tensor of logits, .* Take the best scores of labels: output=Box",
     ),
     "training": (nn.Linear(12, 2), dv.ClassShare(output="aux"), "'aux' is looked for in a tensor"),
 }
@@ -236,7 +244,7 @@ def test_networks_that_return_something_else_are_refused_in_a_sentence(network, 
         (lambda: dv.ClassShare(region=(0, 0, 3)), "region must be a Box of at least a pixel, a mask or None"),
         (lambda: dv.MeanLogit(output="a b"), "output must be a function .*got 'a b'"),
         (lambda: dv.BoxScore([], []), "boxes must be at least one Box"),
-        (lambda: dv.BoxScore(None, [1]), "boxes must be at least one Box"),
+        (lambda: dv.BoxScore(None, []), "boxes must be at least one Box"),
         (lambda: dv.BoxScore([(0, 0, 4)], [1]), "boxes must be at least one Box"),
         (lambda: dv.BoxScore([BOX], [1, 2]), "boxes must be at least one Box .* with a label each"),
         (lambda: dv.BoxScore([BOX], [1], iou=2), r"iou must be a number in \[0, 1\]"),

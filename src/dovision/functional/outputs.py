@@ -233,14 +233,14 @@ class ClassShare(_Maps):
 
 
 class BoxScore:
-    """The scores of the best detections of known boxes, as logits, shape (B, K), for a multilabel task.
+    """The scores of the best detections, of known boxes or anywhere, as logits, shape (B, K), for a multilabel task.
 
     Of each box the highest score among the detections of its label that overlap it by at least `iou`; 0 where there
     are none.
 
     Args:
         boxes: K boxes in pixels of the image, each also as its top, left, bottom and right, in the order of the task's
-            classes.
+            classes; None: anywhere in the image.
         labels: the label of each, as the detector numbers them.
         iou: intersection over union from which on a detection is one of the box.
 
@@ -251,10 +251,13 @@ class BoxScore:
         >>> detections = [{"boxes": box, "scores": score, "labels": label}]
         >>> dv.BoxScore([dv.Box(0, 0, 4, 4)], [1])(detections)
         tensor([[0.]])
+        >>> dv.BoxScore(None, labels=[1])(detections)
+        tensor([[0.]])
     """
 
-    def __init__(self, boxes: Sequence[Box | Sequence[int]], labels: Sequence[int], iou: float = 0.5) -> None:
-        as_boxes: list[Box] = [_as_box(box) for box in boxes or ()]
+    def __init__(self, boxes: Sequence[Box | Sequence[int]] | None, labels: Sequence[int], iou: float = 0.5) -> None:
+        everywhere = [Box(0, 0, 1, 1)] * len(labels) if boxes is None else boxes
+        as_boxes: list[Box] = [_as_box(box) for box in everywhere]
         if (
             not as_boxes
             or len(as_boxes) != len(labels)
@@ -265,7 +268,7 @@ class BoxScore:
             )
         self.boxes = torch.tensor([(box.left, box.top, box.right, box.bottom) for box in as_boxes], dtype=torch.float)
         self.labels = torch.tensor([checks.count("labels", label) for label in labels])
-        self.iou = checks.within("iou", iou, 0, 1)
+        self.iou = 0.0 if boxes is None else checks.within("iou", iou, 0, 1)  # of which all detections are a match
 
     def __call__(self, value: Any) -> Tensor:
         if not isinstance(value, Sequence) or not all(_is_detection(one) for one in value):
@@ -317,7 +320,7 @@ def described(output: object) -> str:
 def remedy(output: object) -> str:
     """Sentence on how to read logits from an output that is not a tensor of logits."""
     if isinstance(output, list | tuple) and output and _is_detection(output[0]):
-        return "Take the scores of known boxes: output=BoxScore(...), in a multilabel task."
+        return "Take the best scores of labels: output=BoxScore(None, labels), of known boxes too; task='multilabel'."
     return f"Name its logits: output={_probable_logits(output)!r}, or a function that returns them."
 
 

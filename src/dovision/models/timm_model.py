@@ -110,10 +110,15 @@ def timm_metadata(network: nn.Module) -> WeightsMetadata:
     """
     cfg: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
     count: int = network.num_classes  # type: ignore[assignment]
+    if not count:
+        features = f"{network.num_features} features, not classes"
+        raise ValueError(
+            f"network must have a head, got one of timm that outputs {features}. Create it with num_classes=."
+        )
     names = _class_names(cfg) if count == cfg["num_classes"] else None
     channels = next((layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)), 3)
     mean, std = normalisation(1 if channels == 1 else 3, None, None, (cfg["mean"], cfg["std"]))
-    return WeightsMetadata(distinct(names) if names else count or None, None, mean, std, _preprocessing_of(cfg))
+    return WeightsMetadata(distinct(names) if names else count, None, mean, std, _preprocessing_of(cfg))
 
 
 def _class_names(cfg: Mapping[str, Any]) -> list[str] | None:
