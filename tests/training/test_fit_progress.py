@@ -4,7 +4,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from dovision.io.progress import DISPLAY
-from dovision.training.fit_progress import FitProgress
+from dovision.training.trainer import FitProgress
 
 BATCHES, EPOCHS = 5, 3
 

@@ -16,8 +16,7 @@ from dovision.config import settings
 from dovision.config.component import Component
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.jobs.keys import check_target
-from dovision.training.fit_progress import FitProgress
-from dovision.training.trainer import limits, make_trainer
+from dovision.training.trainer import FitProgress, limits, make_trainer
 
 PARAMETERS = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
 ALLOWED = set(OmegaConf.load(configuration_folder() / "trainer" / "default.yaml")) - {"_target_"}

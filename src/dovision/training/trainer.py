@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from operator import attrgetter
 from typing import Any
 
@@ -13,7 +15,7 @@ from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import Component
-from dovision.training.fit_progress import FitProgress
+from dovision.io.progress import DISPLAY, Stage
 
 log = logging.getLogger(__name__)
 DEVICES = ("accelerator", "devices", "strategy", "precision")  # keys that may not fit the machine, or each other
@@ -83,6 +85,48 @@ class NamedLogger(Logger):
     def save(self) -> None:
         """Flush pending entries."""
         self.logger.save()
+
+
+class FitProgress(ProgressBar):
+    """Callback that shows a fit's epoch and batches as a stage of the display.
+
+    It takes the place of Lightning's own bar, on a terminal and without one. Tests have stages of their own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stage: Stage | None = None
+        self._open = ExitStack()
+        self._enabled = True
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not (self._enabled and trainer.is_global_zero):
+            return
+        batches, epochs = self.total_train_batches, trainer.max_epochs or -1
+        total = batches * epochs if epochs > 0 and math.isfinite(batches) else None
+        done = trainer.fit_loop.epoch_loop.total_batch_idx + 1  # of a fit that is resumed
+        self._stage = self._open.enter_context(DISPLAY.stage("fit", "batches", total, done))
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._stage is not None:
+            epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
+            self._stage.update(description=f"fit, epoch {trainer.current_epoch + 1}{epochs}")
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self._stage is not None:
+            self._stage.advance()
+
+    def on_train_end(self, *_: Any) -> None:
+        self._stage = None
+        self._open.close()
+
+    on_exception = on_train_end
 
 
 class ProfileReport(Callback):
