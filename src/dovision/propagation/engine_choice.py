@@ -232,20 +232,17 @@ def _check_company(whole_passes: WholePasses, expected: Tensor, value: Tensor, i
 
 
 def _log_choice(engines: SiteEngines, region: _Region) -> None:
-    """Log once per region which engine runs its edits, and how many operations it saves."""
+    """Log once per region which engine runs its edits, and how many operations the incremental one takes."""
     if engines.reason:
         log.warning("the model is run in full for every edit, which is exact but slow: %s.", engines.reason)
         return
-    saved, site = engines.saved[region], INPUT if engines.site is None else repr(engines.site.name)
-    how = "incrementally, which saves" if engines.chosen[region] else "in full, since incrementally would save only"
-    if engines.chosen[region] and saved < 1 - WORTH_IT:
-        how = "with faster kernels, and incrementally, which saves only"
-    of = "of the whole value" if region is None else "of such regions"
-    if saved < 0:
-        fewest = "with faster kernels" if engines.chosen[region] else "in full, which takes fewer operations"
-        log.info("edits %s at %s are run %s.", of, site, fewest)
-    else:
-        log.info("edits %s at %s are run %s %.0f%% of the operations.", of, site, how, 100 * saved)
+    log.info(
+        "edits %s at %s are run %s: incremental passes take %.0f%% of the operations of whole ones.",
+        "of such regions" if region else "of the whole value",
+        INPUT if engines.site is None else repr(engines.site.name),
+        "incrementally" if engines.chosen[region] else "in full",
+        100 * (1 - engines.saved[region]),
+    )
 
 
 def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental:
