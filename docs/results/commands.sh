@@ -79,7 +79,7 @@ dovision-evaluate --config-dir paper/conf experiment=cifar10_detection name=cifa
 
 # Detectors in every norm: drawn films (phantom_norms), rendered birds (funnybirds_norms)
 dovision-evaluate --config-dir paper/conf experiment=cifar10_detection name=phantom_norms dataset=phantom dataset.label=disease dataset.shortcut=0.5 dataset.test_shortcut=0.0 dataset.test_images=400 augmentation=none training=default \
-  training.classifier.epochs=12 model.width=16 model.blocks=1 model.stem_stride=2 "model.mean=[0.5]" "model.std=[0.25]" "detector.feature_squeezing.bits=[4]" evaluation.batch_size=60 \
+  training.classifier.epochs=12 model.width=16 model.blocks=1 model.stem_stride=2 "model.mean=[0.5]" "model.std=[0.25]" "detector.feature_squeezing.squeezers.bits.bits=4" evaluation.batch_size=60 \
   detection.val_images=120 detection.test_images=120 \
   seed=0 threads=1 evaluation.images=8 detection.controls=false \
   "detection.attacks.random_sign_l2.eps=[1.0,3.0]" "detection.attacks.l2_pgd.eps=[1.0]" "detection.attacks.carlini_wagner.eps=[1.0]" "detection.attacks.carlini_wagner_10.eps=[3.0]" \
