@@ -148,25 +148,6 @@ def test_a_name_on_the_hub_without_a_network_is_answered_with_the_remedy(silent_
         opened("somebody/nothing")
 
 
-def test_a_name_on_the_hub_that_was_read_once_is_read_without_a_network(silent_hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
-    parts = hf_parts(train=20, test=6)
-    version = tmp_path / "somebody___pets" / "default" / "0.0.0" / ("0" * 40)  # as the library lays it out
-    version.mkdir(parents=True)
-    for split, part in parts.items():
-        part.save_to_disk(str(tmp_path / split))
-        next((tmp_path / split).glob("*.arrow")).rename(version / f"pets-{split}.arrow")
-    info = next(iter(parts.values())).info
-    info.builder_name, info.dataset_name, info.config_name, info.version = "parquet", "pets", "default", "0.0.0"
-    info.splits = datasets.SplitDict(
-        {split: datasets.SplitInfo(split, num_examples=len(part), dataset_name="pets") for split, part in parts.items()}
-    )
-    info.write_to_directory(str(version))
-    data = opened("somebody/pets")
-    assert counts(data) == {"train": 16, "val": 4, "test": 6}
-    check(data, parts)
-
-
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     root = tmp_path_factory.mktemp("hf") / "own"

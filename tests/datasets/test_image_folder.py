@@ -18,42 +18,11 @@ from dovision.datasets.image_folder import ImageFolder
 from dovision.types import Task
 
 SPLITS = ("train", "val", "test")
-SPLIT_FOLDERS = dict(zip(SPLITS, SPLITS, strict=True))
 
 
-def open_folder(
-    root: Path,
-    classes=("cat", "dog"),
-    shape=(3, 20, 30),
-    group=None,
-    task="multiclass",
-    seed=0,
-    on_bad_file="error",
-    val=0.2,
-    test=0.2,
-    class_file=None,
-    split_folders=None,
-    boxes=None,
-    masks=None,
-    copies="error",
-    leaking="refuse",
-) -> ImageFolder:
-    own = {"class_file": class_file, "split_folders": split_folders or SPLIT_FOLDERS, "boxes": boxes}
-    cut = {"val_fraction": val, "test_fraction": test, "seed": seed}
-    return ImageFolder(
-        str(root),
-        task,
-        classes,
-        shape,
-        group=group,
-        masks=masks or {},
-        white_level=None,
-        on_bad_file=on_bad_file,
-        copies=copies,
-        leaking=leaking,
-        **own,
-        **cut,
-    )
+def open_folder(root: Path, **settings) -> ImageFolder:
+    own = {"classes": ["cat", "dog"], "shape": [3, 20, 30], "val_fraction": 0.2, "test_fraction": 0.2}
+    return dv.component("dataset", "image_folder", {"root": str(root), **own, **settings})
 
 
 def composed(*words: str):
@@ -117,15 +86,14 @@ def test_bad_files_are_left_out_and_counted_if_asked(spoiled):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"classes": None}, r"classes must be .*got None. Use 'dataset.classes=\[cat,dog\]'"),
         ({"classes": ["cat", "cow"]}, r"\['cat', 'dog'\], got \['cat', 'cow'\]. Use 'dataset.classes=\[cat,dog\]'"),
-        ({"shape": (2, 20, 30)}, "shape must have 1 .grey. or 3 .RGB. channels, got"),
-        ({"shape": (3, 20.5, 30)}, "shape must be three whole numbers"),
+        ({"shape": [2, 20, 30]}, "shape must have 1 .grey. or 3 .RGB. channels, got"),
+        ({"shape": [3, 20.5, 30]}, "shape must be three whole numbers"),
         ({"task": "multilabel"}, "task must be multiclass for an image folder"),
         ({"group": "person[0-9]+"}, "group must match each file's name, but .* does not match cat/patient0-cat-0.png"),
         ({"group": "("}, "group must be a regular expression, got '\\('"),
         ({"on_bad_file": "ignore"}, "on_bad_file must be one of error, skip, got 'ignore'"),
-        ({"val": 0.01}, "each split must have an image, but val has none of 20"),
+        ({"val_fraction": 0.01}, "each split must have an image, but val has none of 20"),
     ],
 )
 def test_wrong_arguments_are_refused(folder_of_images, wrong, message):
@@ -134,7 +102,9 @@ def test_wrong_arguments_are_refused(folder_of_images, wrong, message):
 
 
 def test_missing_splits_and_a_missing_root_are_named(folder_of_images):
-    with pytest.raises(FileNotFoundError, match=r"root must be a folder of images, or an image, but .*nowhere"):
+    with pytest.raises(
+        (ValueError, FileNotFoundError), match=r"root must be a folder of images, or an image, but .*nowhere"
+    ):
         open_folder(folder_of_images / "nowhere")
     into_splits(folder_of_images)
     shutil.rmtree(folder_of_images / "test")
@@ -178,13 +148,13 @@ def test_folders_of_imagenet_are_named_by_its_file(folder_of_images):
     settings = {"root": str(folder_of_images), "split_folders": folders, "class_file": "synsets.txt"}
     classes = ImageFolder.found_classes(settings)
     assert classes == ["tabby", "dog", "crane (n02012849)", "crane (n03126707)"]
-    dataset = open_folder(folder_of_images, classes, class_file="synsets.txt", split_folders=folders)
+    dataset = open_folder(folder_of_images, classes=classes, class_file="synsets.txt", split_folders=folders)
     own = zip(names(dataset)["test"], dataset.split("test"), strict=True)
     assert {(Path(name).parts[1], int(item.label)) for name, item in own} == {("n02123045", 0), ("n02084071", 1)}
     (folder_of_images / "synsets.txt").write_text("n02123045 tabby\n")
     with pytest.raises(ValueError, match=r"synsets.txt must have a line for each class folder, but has none for n0208"):
-        open_folder(folder_of_images, classes, class_file="synsets.txt", split_folders=folders)
-    with pytest.raises(FileNotFoundError, match="class_file must be a file, but there is no"):
+        open_folder(folder_of_images, classes=classes, class_file="synsets.txt", split_folders=folders)
+    with pytest.raises((ValueError, FileNotFoundError), match="class_file must be a file, but there is no"):
         open_folder(folder_of_images, class_file="nowhere.txt", split_folders=folders)
 
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dovision as dv
 from dovision.datasets._phantom_patient import draw_patient
 from dovision.datasets.phantom import Phantom, object_boxes, removable_objects, render_film
 from dovision.types import Box
@@ -14,30 +15,13 @@ from dovision.types import Box
 SPLITS = ("train", "val", "test")
 
 
-def phantom(
-    label="disease",
-    task="multiclass",
-    classes=("healthy", "disease"),
-    shape=(1, 64, 64),
-    shortcut=0.0,
-    test_shortcut=None,
-    images=40,
-    seed=0,
-) -> Phantom:
-    return Phantom(
-        task,
-        classes,
-        shape,
-        label,
-        shortcut,
-        test_shortcut,
-        train_images=images,
-        val_images=images,
-        test_images=images,
-        seed=seed,
-    )
+def phantom(images=40, **settings) -> Phantom:
+    counts = dict.fromkeys(("train_images", "val_images", "test_images"), images)
+    return dv.component("dataset", "phantom", {"shape": [1, 64, 64], **counts, **settings})
 
 
+KINDS = {"label": "kinds", "task": "multilabel", "classes": ["nodule", "opacity"]}
+KIND = {"label": "kind", "classes": ["healthy", "nodule", "opacity", "both"]}
 samples = st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 500))
 few = settings(max_examples=25, deadline=None)
 
@@ -104,8 +88,8 @@ def test_a_film_depends_on_seed_split_and_row_alone():
 
 def test_the_three_labels_tell_the_same_patients_differently():
     whether = phantom()
-    which = phantom("kinds", "multilabel", ("nodule", "opacity"))
-    one = phantom("kind", "multiclass", ("healthy", "nodule", "opacity", "both"))
+    which = phantom(**KINDS)
+    one = phantom(**KIND)
     labels = [each.source("train").label.tolist() for each in (which, one, whether)]
     for (nodule, opacity), number, diseased in zip(*labels, strict=True):
         assert number == nodule + 2 * opacity
@@ -118,14 +102,8 @@ def test_the_three_labels_tell_the_same_patients_differently():
     ("facts", "labels_of"),
     [
         ({}, {"nodule": {"disease"}, "opacity": {"disease"}}),
-        (
-            {"label": "kinds", "task": "multilabel", "classes": ("nodule", "opacity")},
-            {"nodule": {"nodule"}, "opacity": {"opacity"}},
-        ),
-        (
-            {"label": "kind", "classes": ("healthy", "nodule", "opacity", "both")},
-            {"nodule": {"nodule", "both"}, "opacity": {"opacity", "both"}},
-        ),
+        (KINDS, {"nodule": {"nodule"}, "opacity": {"opacity"}}),
+        (KIND, {"nodule": {"nodule", "both"}, "opacity": {"opacity", "both"}}),
     ],
 )
 def test_lesions_speak_for_a_class_that_their_sample_has_and_tag_and_rib_for_none(facts, labels_of):
@@ -149,8 +127,8 @@ def test_lesions_speak_for_a_class_that_their_sample_has_and_tag_and_rib_for_non
             {"label": "kind"},
             r"classes must be .*got \['healthy', 'disease'\]. Use 'dataset.classes=\[healthy,nodule,opacity,both\]'",
         ),
-        ({"shape": (3, 64, 64)}, r"shape must be what the data say, \[1, 64, 64\], got \[3, 64, 64\]"),
-        ({"shape": (1, 32, 32)}, r"the phantom's height must be a number in \[64, 224\], got 32"),
+        ({"shape": [3, 64, 64]}, r"shape must be what the data say, \[1, 64, 64\], got \[3, 64, 64\]"),
+        ({"shape": [1, 32, 32]}, r"the phantom's height must be a number in \[64, 224\], got 32"),
         ({"shortcut": 1.5}, r"shortcut must be a number in \[0, 1\], got 1.5"),
         ({"test_shortcut": -1}, r"test_shortcut must be a number in \[0, 1\], got -1"),
         ({"images": 0}, "train_images must be a whole number of at least 1, got 0"),
