@@ -16,8 +16,8 @@ import torch
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.file_images import FileImages
-from dovision.datasets.readers.manifest import read_manifest
-from dovision.datasets.readers.mask_sources import MaskSettings, error_by_name, masks_by_name
+from dovision.datasets.readers.manifest import Manifest, read_manifest
+from dovision.datasets.readers.mask_sources import MaskSettings, masks_by_name
 from dovision.datasets.readers.table_rows import boxes_of_images
 from dovision.interfaces import Source
 from dovision.io import files
@@ -143,7 +143,7 @@ class ImageFolder(FileImages):
         if boxes is not None:
             of_boxes = read_manifest(base / boxes, "boxes")
             self.boxes_in_files = boxes_of_images(of_boxes, base, self.records, self.task.classes)
-        error = error_by_name(names)
+        error = Manifest(base, pd.DataFrame(index=names)).error
         self.take_masks(masks_by_name(names, settings, base, error), settings.missing, True, error)
         numbered = repr(dict(enumerate(sorted(set(groups)))))
         self.identify(numbered.encode() + b"".join(header.digest for header in self.headers), [base], images_read=True)

@@ -22,6 +22,7 @@ from dovision.datasets.readers.manifest import IGNORED, Manifest, labels_from_na
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
+from dovision.io.paths import outside
 from dovision.types import TASKS, Resize, Task
 
 log = logging.getLogger(__name__)
@@ -127,8 +128,10 @@ class Table(FileImages):
             ),
             lambda: table_rows.given_splits(listed, used.split, used.patient, splits),
         )
+        wrong = outside(listed.cells[FILE], (base, paths_from))
+        remedy = "Set dataset.root to a folder that holds all files, or copy them below it."
         together(
-            lambda: table_rows.refuse_outside(listed, used.path, base, paths_from),
+            lambda: listed.refuse(used.path, wrong, f"the path of a file below {base}", remedy),
             lambda: table_rows.check_repeated_rows(listed, used.path),
         )
         unlabelled = (label.reshape(len(label), -1) == IGNORED).all(1).numpy()

@@ -8,7 +8,7 @@ import json
 import math
 import mimetypes
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,10 +63,6 @@ class Manifest(NamedTuple):
     def chosen(self, rows: _Bools) -> Manifest:
         """Select rows, which keep their numbers."""
         return self._replace(cells=self.cells[rows])
-
-    def renamed(self, names: Mapping[str, str]) -> Manifest:
-        """Rename columns, by their old names."""
-        return self._replace(cells=self.cells.rename(columns=dict(names)))
 
     def refuse(
         self, column: str, wrong: Sequence[bool] | _Bools | pd.Series[bool], rule: str, remedy: str = ""

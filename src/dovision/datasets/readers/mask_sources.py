@@ -124,12 +124,6 @@ def masks_by_name(names: Sequence[str], settings: MaskSettings, root: Path, erro
     return [source]
 
 
-def error_by_name(names: Sequence[str]) -> ErrorText:
-    """Format errors by the name of an image, if there are no rows."""
-    listed = list(names)
-    return lambda column, row, rule, remedy: f"{column} of {listed[row]} must be {rule}. {remedy}"
-
-
 def _there(source: MaskSource, missing: str, root: Path, folder: Path, error: ErrorText) -> MaskSource:
     """Drop missing files from a source if they may be missing; none may lie outside the root and the folder."""
     wrong = outside(source.paths, (root, folder))

@@ -18,7 +18,6 @@ from dovision import checks
 from dovision.datasets._splits import as_setting, probable_splits
 from dovision.datasets.readers.boxes import box_columns, file_boxes
 from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, together
-from dovision.io.paths import outside
 from dovision.types import SPLITS
 
 log = logging.getLogger(__name__)
@@ -124,18 +123,6 @@ def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) ->
     return manifest._replace(cells=manifest.cells.assign(**made))
 
 
-def refuse_outside(manifest: Manifest, path: str, root: Path, folder: Path) -> None:
-    """Raise if the path of an image leads out of the dataset's root and of the folder that paths are relative to.
-
-    Raises:
-        ValueError: one does, by .., as an absolute path, or through a link.
-    """
-    wrong = outside(manifest.cells[FILE], (root, folder))
-    if any(wrong):
-        remedy = "Set dataset.root to a folder that holds all files, or copy them below it."
-        manifest.refuse(path, wrong, f"the path of a file below {root}", remedy)
-
-
 def _names(cells: Iterable[str], root: Path) -> list[str]:
     """Unify names of a file, however its path is written: as in the first row that has it.
 
@@ -146,15 +133,11 @@ def _names(cells: Iterable[str], root: Path) -> list[str]:
     first: dict[str, str] = {}
     names = []
     for cell in cells:
-        path = os.path.join(str(root), cell)
-        folder, file = os.path.split(path)
+        folder, file = os.path.split(os.path.join(root, cell))
         real = os.path.join(real_folder(folder), file)
-        if real not in first:
-            inside = real.startswith(os.path.join(real_root, ""))
-            whole = real if inside or ".." in Path(cell).parts else os.path.normpath(path)
-            relative = os.path.relpath(whole, real_root if inside else root)
-            first[real] = (whole if os.path.isabs(cell) and not inside else relative).replace(os.sep, "/")
-        names.append(first[real])
+        is_inside = real.startswith(os.path.join(real_root, ""))
+        name = os.path.relpath(real, real_root) if is_inside else os.path.normpath(cell)
+        names.append(first.setdefault(real, name.replace(os.sep, "/")))
     return names
 
 
