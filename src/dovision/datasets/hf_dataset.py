@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets.readers.manifest import Manifest, as_text, labels_from_names
+from dovision.datasets.readers.manifest import Manifest, labels_from_names
 from dovision.datasets.readers.record_images import LibraryImages
 from dovision.identity.digests import files_below
 from dovision.io import files
@@ -103,8 +103,10 @@ class HfDataset(LibraryImages):
         data, given, names = _rows(root, config, revision, splits, columns)
         image, label, group = str(columns["image"]), str(columns["label"]), columns.get("group")
         library = checks.import_extra("datasets", "hf")
-        cells = {label: _names(data, label)} | ({} if group is None else {group: data[group]})
-        table = Manifest(Path(root), as_text(Path(root), pd.DataFrame(cells, index=names, dtype=object)))
+        cells = {label: ["|".join(row) for row in _names(data, label)]}
+        if group is not None:
+            cells[group] = ["" if cell is None or cell != cell else str(cell) for cell in data[group]]
+        table = Manifest(Path(root), pd.DataFrame(cells, index=names, dtype=object))
         self.labels = labels_from_names(table, label, self.task)
         if group is not None:
             remedy = "Set dataset.columns.group=null where groups are not known."

@@ -104,10 +104,10 @@ def read_manifest(path: Path, key: str) -> Manifest:
     if not path.is_file():
         raise FileNotFoundError(f"{key} must be a file, but there is no {path}. Set dataset.root and {key}.")
     if suffix == ".parquet":
-        cells = as_text(path, _parquet(path))
+        cells = _as_text(path, _parquet(path))
     else:
         text = _utf8(path, (files.unzipped if zipped else files.read_bytes)(path, files.TEXT))
-        cells = _csv(path, text, suffix) if suffix in (".csv", ".tsv") else as_text(path, _json_lines(path, text))
+        cells = _csv(path, text, suffix) if suffix in (".csv", ".tsv") else _as_text(path, _json_lines(path, text))
     if cells.empty:
         raise ValueError(f"{path} must have at least one row, got none.")
     return Manifest(path, cells)
@@ -268,7 +268,7 @@ def _parquet(path: Path) -> pd.DataFrame:
     return pd.DataFrame(table.to_pydict(), index=range(1, len(table) + 1), dtype=object)
 
 
-def as_text(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+def _as_text(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Convert typed values to text; what an entry lacks is an empty cell."""
     for name, values in table.items():
         for number, value in values.items():

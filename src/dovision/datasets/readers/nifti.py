@@ -18,6 +18,7 @@ from dovision.io.images import DECODED_BYTES, BadFile
 PLANES = ("sagittal", "coronal", "axial")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _NOT_FINITE = "a NIfTI volume with values that are not finite"
+_UNREADABLE = "a NIfTI volume that cannot be read"
 
 
 def is_nifti(name: str) -> bool:
@@ -45,11 +46,13 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
     Raises:
         BadFile: it is no volume of three axes, or has no such slice, or values that are not finite.
     """
-    values, volume, header = _values(path, number, plane)
+    values, image = _values(path, number, plane)
     if window is not None:
         return window_values(values, *window)
-    low, high = float(header["cal_min"]), float(header["cal_max"])
+    low, high = (float(image.header[name]) for name in ("cal_min", "cal_max"))
     if not low < high:
+        with decoding(_UNREADABLE):
+            volume = np.asanyarray(image.dataobj)
         low, high = float(volume.min()), float(volume.max())
     if not np.isfinite([low, high]).all():
         raise BadFile(_NOT_FINITE)
@@ -66,19 +69,23 @@ def slice_count(path: Path, plane: str) -> int:
     return _lengths(_load(path))[PLANES.index(plane)]
 
 
-def _values(path: Path, number: int | None, plane: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any], Any]:
-    """Values of a slice as a viewer shows them, those of its volume, and the header; of .gz with its checksum."""
+def _values(path: Path, number: int | None, plane: str) -> tuple[npt.NDArray[np.float64], Any]:
+    """Values of a slice as a viewer shows them, and its volume; of a file that is not zipped no other slice is read."""
     image = _load(path)
     _size(image, number, plane)
-    nibabel = checks.import_extra("nibabel", "nifti")
-    with decoding("a NIfTI volume that cannot be read"):
-        if path.name.lower().endswith(".gz"):
+    nibabel, normal = checks.import_extra("nibabel", "nifti"), PLANES.index(plane)
+    orientation = nibabel.io_orientation(image.affine)
+    axis = orientation[:, 0].tolist().index(normal)
+    stored = int(number if orientation[axis, 1] > 0 else image.shape[axis] - 1 - number)  # type: ignore[operator]
+    with decoding(_UNREADABLE):
+        if path.name.lower().endswith(".gz"):  # to the end, where its checksum is
             image = type(image).from_bytes(files.unzipped(path, DECODED_BYTES))
-        volume = np.asanyarray(nibabel.as_closest_canonical(image).dataobj)
-    values = volume.reshape(volume.shape[:3]).take(number, PLANES.index(plane)).astype(np.float64)
+        slab = image.slicer[(slice(None),) * axis + (slice(stored, stored + 1),)]
+        values = np.asarray(nibabel.as_closest_canonical(slab).dataobj, dtype=np.float64)
+    values = values.reshape(values.shape[:3]).take(0, normal)
     if not np.isfinite(values).all():
         raise BadFile(_NOT_FINITE)
-    return values.T[::-1, ::-1], volume, image.header  # rows go down from the front or head, columns from the right
+    return values.T[::-1, ::-1], image  # rows go down from the front or head, columns from the right side or the front
 
 
 def _load(path: Path) -> Any:
