@@ -258,14 +258,24 @@ class Task:
         """
         if isinstance(target, str):
             return self.classes.index(checks.choice("target", target, self.classes))
-        try:
-            number = -1 if isinstance(target, bool) else operator.index(target)
-        except TypeError:  # an array of several, or no number at all
-            number = -1
-        if getattr(target, "dtype", None) == torch.bool or not 0 <= number < len(self.classes):
+        number = -1 if isinstance(target, bool) or not hasattr(target, "__index__") else operator.index(target)
+        if not 0 <= number < len(self.classes):
             rule = f"the name of a class or its number, 0 to {len(self.classes) - 1}"
             raise ValueError(f"target must be {rule}, got {target!r}.")
         return number
+
+    def targets(self, target: Any, images: int) -> Tensor:
+        """Class of each image, shape (images,) int64, from one class for all, or one an image, by names or numbers.
+
+        Raises:
+            ValueError: there is no such class, or there are more or fewer than images.
+        """
+        listed = target.tolist() if hasattr(target, "tolist") else target
+        if not isinstance(listed, (list, tuple)):
+            return torch.full((images,), self.number_of(listed))
+        if len(listed) != images:
+            raise ValueError(f"target must be one class, or one for each of {images} images, got {len(listed)}.")
+        return torch.tensor([self.number_of(item) for item in listed])
 
     def probability(self, logits: Tensor) -> Tensor:
         """P(y | x), shape (..., K), from logits of that shape."""

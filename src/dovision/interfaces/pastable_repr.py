@@ -38,6 +38,11 @@ class PastableRepr:
         if "__init__" not in vars(cls):  # Python 3.10 takes an inherited __new__ for the signature of such a class
             cls.__init__ = cls.__init__  # type: ignore[method-assign]
 
+    def replaced(self, **named: Any) -> Any:
+        """Make the object again with other arguments, by name."""
+        positional, keywords = self._arguments
+        return type(self)(*positional, **{**keywords, **named})
+
     def __repr__(self) -> str:
         positional, named = self._arguments
         try:

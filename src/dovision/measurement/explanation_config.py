@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class MapSettings:
 
     Args:
         target: label (each class that the image has; without a label, that is predicted), prediction (each that is
-            predicted), or the name of one class.
+            predicted), the name of one class, or the number of a class by sample.
         cells: cells a side of the grid that all maps are brought to.
         margin: by which pointing may miss a box, as a share of the image's side; 15/224 in the literature.
         steps: of deletion and of insertion.
@@ -50,7 +50,7 @@ class MapSettings:
 
     def __init__(
         self,
-        target: str = "label",
+        target: str | Mapping[int, int] = "label",
         cells: int = 16,
         margin: float = 0.067,
         steps: int = 16,
@@ -91,7 +91,8 @@ class MapSettings:
             ValueError: `target` is neither label nor prediction nor a class; or there are more cells than pixels a
                 side, or than tokens if these are removed; or the network has none that can be.
         """
-        checks.choice("target", self.target, (*TARGETS, *classifier.task.classes))
+        if isinstance(self.target, str):
+            checks.choice("target", self.target, (*TARGETS, *classifier.task.classes))
         side = min(shape[1:])
         if self.cells > side:
             raise ValueError(f"cells must be at most the image's {side} pixels a side, got {self.cells}.")
@@ -104,12 +105,15 @@ class MapSettings:
         Raises:
             ValueError: `target` is neither label nor prediction nor a class.
         """
+        images = torch.arange(len(batch.image))
+        if not isinstance(self.target, str):
+            return images, torch.tensor([self.target[sample] for sample in batch.sample.tolist()], dtype=torch.int64)
         if self.target in task.classes:
-            return torch.arange(len(batch.image)), torch.full((len(batch.image),), task.classes.index(self.target))
+            return images, torch.full_like(images, task.classes.index(self.target))
         checks.choice("target", self.target, (*TARGETS, *task.classes))
         named = batch.label if self.target == "label" else task.prediction(probability)
         if not task.multilabel:
-            return torch.arange(len(batch.image)), named.cpu()
+            return images, named.cpu()
         image, target = (named == 1).cpu().nonzero(as_tuple=True)
         return image, target
 

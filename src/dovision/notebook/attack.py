@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from dovision.results.finding import Finding
 from dovision.results.run_record import Run
 from dovision.results.tables import CLEAN, read_task
 from dovision.results.thumbnails import samples_in_conditions
-from dovision.types import Batch, Epsilons
+from dovision.types import Batch, Epsilons, Shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,6 +117,33 @@ class AttackedImages(MeasuredImages):
         return Batch(image, label if label.ndim == 1 else label.float(), sample, group)
 
 
+class TargetedAttack(Attack):
+    """Attack towards a class of each image's own.
+
+    Args:
+        attack: with an argument `target`, such as PGD.
+        targets: number of the class by sample.
+
+    """
+
+    def __init__(self, attack: Attack, targets: Mapping[int, int]) -> None:
+        self.norms = (attack.norm,)  # type: ignore[misc]
+        super().__init__(list(attack.eps), attack.norm)
+        self.targets = targets
+        self.attacks = {number: attack.replaced(target=number) for number in sorted({*targets.values()})}
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        for attack in self.attacks.values():
+            attack.check(classifier, shape)
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        image, targets = batch.image.clone(), torch.tensor([self.targets[sample] for sample in batch.sample.tolist()])
+        for number in targets.unique().tolist():
+            rows = (targets == number).to(image.device)
+            image[rows] = self.attacks[number](batch.rows(rows), classifier, eps)
+        return image
+
+
 def attack(
     classifier: Classifier,
     data: Any,
@@ -124,6 +152,7 @@ def attack(
     seed: int = 0,
     folder: Path | str | None = None,
     *,
+    target: int | str | Sequence[int | str] | Tensor | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -140,6 +169,8 @@ def attack(
             those of its yaml file.
         seed: of what an attack draws that is given by name.
         folder: where tables go; None: a temporary folder, which goes with the result. Images are held in memory.
+        target: the class that is to be predicted, its name or number, or one for each image in a list or an array, by
+            an attack with an argument `target`, such as PGD; None: as the attack has it.
         batch_size, device, progress: as of `effects`.
 
     Returns:
@@ -159,6 +190,11 @@ def attack(
     images, made = as_images(data, checked_classifier(classifier), batch_size), one_attack(attack, eps, seed)
     if not made.eps:
         raise ValueError("attack must have an epsilon, got none. Name an attack, such as 'pgd'.")
+    if target is not None:
+        if "target" not in inspect.signature(type(made)).parameters:
+            raise ValueError(f"attack must have a target, got {type(made).__name__}. Choose another, such as PGD.")
+        targets = images.targets(target, classifier.task)
+        made = made.replaced(target=targets) if isinstance(targets, str) else TargetedAttack(made, targets)
     check_components(classifier, images.shape(classifier), made)
     written, running = ResultFolder(folder), Running(device, progress)
     attacked: dict[float, list[Batch]] = {each: [] for each in made.eps}

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -108,7 +107,7 @@ def effect_map(
     classifier: Classifier,
     image: Any,
     intervention: Intervention | str = "pixel_grid",
-    target: int | str | Sequence[str] | Tensor | None = None,
+    target: int | str | Sequence[int | str] | Tensor | None = None,
     label: Any = None,
     chunk: int | str = "auto",
     scale: str = SCALES[0],
@@ -127,8 +126,8 @@ def effect_map(
         image: a few images, as `ImageData` takes them: a tensor, shape (B, C, H, W) in [0, 1], an array, a PIL image, a
             path, ... Or a Batch, whose sample numbers seed its random draws (of a tensor 0, 1, ...).
         intervention: such as PixelGrid(7, 7), or the name of one in `conf/intervention`.
-        target: the class whose effects are painted, its name or number, or one for each image, a list of names or
-            numbers of shape (B,) int64; None is each image's most probable one.
+        target: the class whose effects are painted, its name or number, or one for each image in a list or an array;
+            None is each image's most probable one.
         label: shape (B,) or (B, K), or names, for interventions that need it (an attack); None is that of the images,
             or the prediction.
         chunk: (image, unit) pairs a pass, 16 at least; "auto" follows from shapes.
@@ -160,13 +159,7 @@ def effect_map(
     with Running(device, progress).on(classifier), torch.inference_mode(False):  # an attack needs gradients
         batch = _batch_of(images, label, classifier)
         image = batch.image
-        chosen = None
-        if isinstance(target, (list, tuple, np.ndarray)):
-            target = torch.tensor([task.number_of(one) for one in target])
-        if isinstance(target, Tensor) and target.ndim:
-            chosen = checks.labels(target, len(image), len(task.classes), multilabel=False, name="target")
-        elif target is not None:
-            chosen = torch.full((len(image),), task.number_of(target))  # type: ignore[arg-type]  # or a tensor of one
+        targets = None if target is None else task.targets(target, len(image))
         logits = checked_logits(classifier, image)
         predicted = task.prediction(task.probability(logits))
         batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
@@ -180,12 +173,12 @@ def effect_map(
         control = effects.evidence(outcome.control, task, scale)
         treated = effects.evidence(outcome.treated, task, scale)
         effect = effects.effect(treated, control.unsqueeze(1).expand_as(treated))
-        chosen = (outcome.control.argmax(-1) if chosen is None else chosen).to(effect.device)
-        evidence = -effect.take_along_dim(chosen.view(-1, 1, 1), dim=2).squeeze(2)
+        targets = (outcome.control.argmax(-1) if targets is None else targets).to(effect.device)
+        evidence = -effect.take_along_dim(targets.view(-1, 1, 1), dim=2).squeeze(2)
         shape, places = tuple(image.shape[1:]), zip(batch.sample.tolist(), evidence.tolist(), strict=True)
         of_images = [torch.from_numpy(edit.on_pixels(shape, sample, values)) for sample, values in places]
         painted = torch.stack(of_images).to(image)
-        return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes, scale)
+        return EffectResult(painted, effect, control, outcome.units, image, targets, task.classes, scale)
 
 
 def _batch_of(data: ImageData, label: Any, classifier: Classifier) -> Batch:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from dovision import checks
 from dovision.attacks.none import NoAttack
 from dovision.config.row_choices import ALL_ROWS, ROW_CHOICES
+from dovision.functional.intervals import EFFECT_BOUNDS
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.measurement.by_name import one_component
 from dovision.notebook.image_data import as_images
 from dovision.notebook.measuring import ResultFolder, checked_classifier, measured_run, one_attack
 from dovision.notebook.results import MeasuredImages
 from dovision.notebook.running import Running
-from dovision.results.average_effect import average_effects
+from dovision.results.average_effect import average_effects, grouped_means
+from dovision.results.effect_sums import CELL
 from dovision.results.refuters import refutations
 from dovision.results.run_record import Run
-from dovision.results.tables import read_effects
+from dovision.results.tables import read_effects, read_groups
 from dovision.types import Epsilons
 
 
@@ -30,7 +33,7 @@ class MeasuredEffects(MeasuredImages):
 
     Args:
         run, folder: as of `MeasuredImages`.
-        target: the class whose effects the table has; None: all.
+        target: the class whose effects the table has, or one by sample; None: all.
 
     Example:
         >>> import torch, dovision as dv
@@ -49,7 +52,7 @@ class MeasuredEffects(MeasuredImages):
         *("share_beyond", "share_beyond_low", "share_beyond_high", "images"),
     )
 
-    def __init__(self, run: Run, folder: ResultFolder, target: str | None = None) -> None:
+    def __init__(self, run: Run, folder: ResultFolder, target: str | Mapping[int, str] | None = None) -> None:
         super().__init__(run, folder)
         self.target = target
 
@@ -57,8 +60,16 @@ class MeasuredEffects(MeasuredImages):
         """Average effects: a row per (condition, unit, class) with mean in [-1, 1], log_odds, share_beyond, images.
 
         Intervals are over groups (patients), of level .95; `reason` says why there is none. Whether an effect differs
-        from 0 is what log_odds_p tests. With a target only the rows of that class. All columns: `average_effects`.
+        from 0 is what log_odds_p tests. With a target only the rows of that class. All columns: `average_effects`; with
+        a target for each image mean, log_odds, their intervals and images, of the class "target".
         """
+        if isinstance(self.target, Mapping):
+            rows = read_effects(self.folder, list(self.target))
+            rows = rows[rows["class"] == rows["sample"].map(self.target)]
+            rows = rows.assign(group=rows["sample"].map(read_groups(self.folder)), **{"class": "target"})
+            rows = rows.rename(columns={"effect": "mean", "log_odds_effect": "log_odds"})
+            frame = grouped_means(rows, [*CELL], ["mean", "log_odds"], bounds={"mean": EFFECT_BOUNDS})
+            return frame.rename(columns={f"mean_{end}": end for end in ("low", "high", "reason")})
         frame = average_effects(self.folder)
         return frame if self.target is None else frame[frame["class"] == self.target].reset_index(drop=True)
 
@@ -87,7 +98,7 @@ def effects(
     intervention: Intervention | str = "pixel_grid",
     attack: Attack | str | None = None,
     eps: Epsilons | None = None,
-    target: int | str | None = None,
+    target: int | str | Sequence[int | str] | Tensor | None = None,
     folder: Path | str | None = None,
     rows: str = ALL_ROWS,
     refute: bool = False,
@@ -108,7 +119,8 @@ def effects(
         intervention: do(u), such as PixelGrid(7, 7), or the name of one in `conf/intervention`.
         attack: whose epsilons are conditions beside the clean one: such as FGSM(eps="8/255"), or a name; None: none.
         eps: of an attack given by name: one or several, in pixel units, numbers or fractions such as "8/255".
-        target: the name or number of the class whose effects the table shows; None: of all classes.
+        target: the name or number of the class whose effects the table shows, or one for each image in a list or an
+            array; None: of all classes.
         folder: where tables and pictures go; None: a temporary folder, which goes with the result.
         rows: the classes of which an image's effects are rows: all, named (labels and what is predicted in any
             condition) or none; averages and intervals are the same.
@@ -140,8 +152,11 @@ def effects(
     """
     checks.choice("rows", rows, ROW_CHOICES)
     task = checked_classifier(classifier).task
-    name = None if target is None else task.classes[task.number_of(target)]
     images, made = as_images(data, classifier, batch_size), one_component("intervention", intervention, seed)
+    name: Any = None if target is None else images.targets(target, task)
+    if isinstance(name, Mapping):
+        checks.choice("rows (with a target for each image)", rows, (ALL_ROWS,))
+        name = {sample: task.classes[number] for sample, number in name.items()}
     attacking = NoAttack() if attack is None and eps is None else one_attack(attack, eps, seed)
     written, running = ResultFolder(folder), Running(device, progress)
     run = measured_run(classifier, images, made, attacking, written, running, rows=rows, refute=refute)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from dovision.functional.geometry import paint
 from dovision.interfaces import Classifier, Explainer, Images, Intervention
 from dovision.io.atomic import replacing
 from dovision.measurement.by_name import Named, named_components, one_component
-from dovision.measurement.explanation_config import MapSettings
+from dovision.measurement.explanation_config import TARGETS, MapSettings
 from dovision.measurement.maps import MapEvaluation, MapOptions
 from dovision.notebook.image_data import ImageData, as_images
 from dovision.notebook.measuring import (
@@ -190,7 +190,7 @@ def explain(
     classifier: Classifier,
     data: Any,
     explainers: Named[Explainer] = "effect_map",
-    target: int | str | None = None,
+    target: int | str | Sequence[int | str] | Tensor | None = None,
     intervention: Intervention | str | None = None,
     settings: MapSettings | None = None,
     folder: Path | str | None = None,
@@ -208,8 +208,8 @@ def explain(
         classifier: of images in [0, 1]; see `wrap` for a plain torch module.
         data: images, see `ImageData`; maps, images and all are held in memory.
         explainers: names in `conf/explainer`, explainers such as GradCAM(), a list of these, or a mapping from names.
-        target: the name or number of the class that is explained, "label" (each that the image has) or "prediction";
-            None: "prediction".
+        target: the name or number of the class that is explained, or one for each image in a list or an array; "label"
+            (each that the image has) or "prediction"; None: "prediction".
         intervention: of which effects are measured as well, such as "counterfactual" of a dataset with known objects,
             so that maps are held against true effects; None: the whole image, painted black, alone.
         settings: of the common grid and of the tests, in place of target; None: those of the commands, on as many cells
@@ -236,7 +236,7 @@ def explain(
     task, images = checked_classifier(classifier).task, as_images(data, classifier, batch_size)
     made: dict[str, Explainer] = named_components("explainer", explainers, seed)
     shape = images.shape(classifier)
-    chosen = _settings(settings, target, task, shape)
+    chosen = _settings(settings, target, images, task, shape)
     painted = WHOLE_IMAGE if intervention is None else one_component("intervention", intervention, seed)
     if isinstance(images.images, Images):
         for explainer in made.values():
@@ -251,12 +251,12 @@ def explain(
 
 
 def _settings(
-    settings: MapSettings | None, target: int | str | None, task: Task, shape: tuple[int, ...] | None
+    settings: MapSettings | None, target: Any, images: ImageData, task: Task, shape: tuple[int, ...] | None
 ) -> MapSettings:
     if settings is not None:
         if target is not None:
             raise ValueError(f"target must be given once, got {target!r} beside settings. Set it in settings.")
         return checks.instance("settings", settings, MapSettings, "a MapSettings")
-    named = isinstance(target, str) and target in ("label", "prediction")
-    explained = "prediction" if target is None else target if named else task.classes[task.number_of(target)]
-    return MapSettings(str(explained), cells=CELLS if shape is None else min(CELLS, *shape[1:]))
+    is_name = target is None or (isinstance(target, str) and target in TARGETS)
+    explained = target or "prediction" if is_name else images.targets(target, task)
+    return MapSettings(explained, cells=CELLS if shape is None else min(CELLS, *shape[1:]))

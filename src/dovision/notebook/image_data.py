@@ -28,7 +28,7 @@ from dovision.datasets.as_images import (
 from dovision.functional.sample_order import strata
 from dovision.interfaces import Classifier, Images
 from dovision.measurement.device_batches import DeviceBatches
-from dovision.types import BOX_COLUMNS, SPLITS, Batch, Preprocessing, Shape
+from dovision.types import BOX_COLUMNS, SPLITS, Batch, Preprocessing, Shape, Task
 
 _LOOK = 32  # images of a dataset that are looked at for their channels
 
@@ -208,6 +208,24 @@ class ImageData:
             return pd.DataFrame(columns=BOX_COLUMNS)
         boxes = self.images.boxes(self.split)
         return boxes if self.most is None else boxes[boxes["sample"] < self.most]
+
+    def targets(self, target: Any, task: Task) -> str | dict[int, int]:
+        """Name of the one class that is asked for, or, of a list or an array, the class of each sample by number.
+
+        Raises:
+            ValueError: as of `Task.targets`; or the number of images is not known.
+        """
+        target = target.tolist() if hasattr(target, "tolist") else target
+        if not isinstance(target, (list, tuple)):
+            return task.classes[task.number_of(target)]
+        if isinstance(self.images, Batch):
+            samples = self.images.sample[: self.most].tolist()
+        else:
+            try:
+                samples = list(range(min(self._count(), self.most or checks.MOST_IMAGES)))
+            except TypeError as error:
+                raise ValueError("target must be one class where the number of images is not known.") from error
+        return dict(zip(samples, task.targets(target, len(samples)).tolist(), strict=True))
 
     def _count(self) -> int:
         if isinstance(self.images, Images):

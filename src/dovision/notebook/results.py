@@ -55,7 +55,9 @@ class Result(ABC):
 
         rows = self._rows()
         text = "\n".join([self._title(), *self.findings])
-        return html(text, self._figure(), rows[list(self.columns)] if self.columns else rows)
+        return html(
+            text, self._figure(), rows[[name for name in self.columns if name in rows]] if self.columns else rows
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._counts().items())})"
