@@ -62,13 +62,16 @@ def _homes(*, heavy: bool = True) -> dict[str, str]:
 
 
 def _component_words(name: str) -> str:
-    """Call that makes a component of the name of a class, such as Mifgsm; empty if there is none."""
-    from dovision.config.component_names import configuration_folder
-    from dovision.measurement.by_name import GROUPS, captum_words, snake_case
+    """Call that makes a component of the name of a class, such as KernelSHAP; empty if there is none."""
+    from dovision.measurement.by_name import GROUPS, find
 
-    word = snake_case(name)
-    groups = [group for group in GROUPS if (configuration_folder() / group / f"{word}.yaml").is_file()]
-    return f'. Write dv.component("{groups[0]}", "{word}").' if groups else captum_words(name)
+    for group in GROUPS:
+        try:
+            find(group, name)
+        except ValueError:
+            continue
+        return f'. Write dv.component("{group}", "{name}").'
+    return ""
 
 
 def __getattr__(name: str) -> Any:

@@ -45,7 +45,6 @@ from dovision.explainers.attributions import IntegratedGradients as IntegratedGr
 from dovision.explainers.attributions import Occlusion as Occlusion
 from dovision.explainers.class_activation_maps import CAM as CAM
 from dovision.explainers.class_activation_maps import GradCAM as GradCAM
-from dovision.explainers.class_activation_maps import ScoreCAM as ScoreCAM
 from dovision.explainers.combined_map import CombinedMap as CombinedMap
 from dovision.explainers.controls import BrightnessMap as BrightnessMap
 from dovision.explainers.controls import CenterMap as CenterMap

@@ -178,7 +178,7 @@ def test_an_object_of_foolbox_is_an_attack_with_its_norm():
     for call, message in (
         (lambda: FoolboxAttack("DeepFool", 0.1), "method must be one of .*, got 'DeepFool'"),
         (lambda: FoolboxAttack("EADAttack", 0.1, {"stepsize": 1}), "settings of EADAttack must be one of"),
-        (lambda: dv.attack(classifier, digits, PEERS.DDNAttack), "eps must be given with an attack of foolbox"),
+        (lambda: dv.attack(classifier, digits, PEERS.DDNAttack), "eps must be given with DDNAttack, got none"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

@@ -34,7 +34,7 @@ CAPTUM = {
 }
 GRAD_CAM = {
     "evaluate explainer=grad_cam": WORKS,
-    "evaluate explainer=[grad_cam,score_cam]": WORKS,
+    "evaluate explainer=[grad_cam,rise]": WORKS,
     "evaluate explainer=grad_cam explainer.grad_cam.layer=relu2": WORKS,
     "evaluate explainer=cam explainer.cam.method=EigenCAM": WORKS,
     "evaluate explainer=gradcam": "Write explainer=cam explainer.cam.method=GradCAM.",

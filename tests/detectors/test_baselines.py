@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from dovision.detectors._estimators import best_column, fit_gaussians, fit_regression
-from dovision.detectors._logit_cache import cached, logits_of
+from dovision.detectors._outputs import cached, logits_of
 from dovision.detectors.beyond import BEYOND
 from dovision.detectors.confidence import Entropy, MaxSoftmax, logit_entropy
 from dovision.detectors.feature_squeezing import FeatureSqueezing

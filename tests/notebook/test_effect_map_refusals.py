@@ -90,7 +90,6 @@ MEASURED = {
         "image must have the network's type, torch.float32, got torch.float64",
     ),
     "image: size": ({"image": IMAGE[..., :6]}, "the network must take images of shape (3, 8, 6), but: "),
-    "intervention: class": ({"intervention": dv.PixelGrid}, "got the class PixelGrid itself. Call it: PixelGrid(...)"),
     "intervention: attack": (
         {"intervention": dv.FGSM(0.1)},
         "intervention must be an intervention, or the name of one, such as 'pixel_grid'",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tempfile
 
-import captum.attr
 import matplotlib.text
 import numpy as np
 import pytest
@@ -131,8 +130,6 @@ REFUSED = {
     "effects, device": (dv.effects, {"device": "cuda:99"}, "device must be one of this machine, got 'cuda:99': "),
     "attack, batch_size": (dv.attack, {"data": dv.ImageData(IMAGES), "batch_size": 2}, "batch_size must be given once"),
     "effects, site": (dv.effects, {"intervention": dv.Activation(site="7")}, "site"),
-    "explain, explainer": (dv.explain, {"explainers": "gradcam"}, "Did you mean grad_cam"),
-    "explain, captum's": (dv.explain, {"explainers": "saliency"}, 'Write dv.Captum("Saliency").'),
     "explain, none": (dv.explain, {"explainers": []}, "explainer must name at least one, got none."),
     "explain, layer": (dv.explain, {"explainers": "grad_cam"}, "the default layer of a Sequential is not known"),
     "explain, both": (dv.explain, {"target": "a", "settings": dv.MapSettings()}, "target must be given once, got 'a'"),
@@ -229,12 +226,9 @@ def test_an_attack_with_one_epsilon_needs_no_other_and_one_with_several_does():
         dv.FGSM([0.1, 0.2])(digits, classifier)
 
 
-def test_functions_and_methods_of_captum_are_shown_their_call():
-    with pytest.raises(AttributeError, match=re.escape("no attribute 'Saliency'. Write dv.Captum(\"Saliency\").")):
-        dv.Saliency  # noqa: B018
+def test_sites_of_images_that_the_network_does_not_take_are_refused():
     with pytest.raises(ValueError, match=r"must take images of shape \(3, 9, 9\), but: .* Set shape, \(C, H, W\)."):
         dv.sites(CLASSIFIER.network, shape=(3, 9, 9))
-    assert call(dv.explain, explainers=captum.attr.Saliency).maps.keys() == {"saliency"}
 
 
 @pytest.fixture(scope="module")

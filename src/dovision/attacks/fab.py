@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._nearest import NearestAttack
-from dovision.attacks._objective import likeliest_answers
+from dovision.attacks._objective import NearestAttack, likeliest_answers
 from dovision.attacks.lp_ball import Ball, column
 from dovision.functional.norms import size
 from dovision.interfaces import Classifier

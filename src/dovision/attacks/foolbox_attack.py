@@ -1,4 +1,4 @@
-"""Foolbox's attacks that look for the nearest adversarial image, as attacks with a budget."""
+"""Foolbox's attacks, as attacks with a budget."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.attacks._nearest import NearestAttack
-from dovision.attacks._objective import Objective
-from dovision.functional.rng import generator
+from dovision.attacks._objective import NearestAttack, Objective
+from dovision.attacks.lp_ball import Ball
+from dovision.functional.rng import seeded
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Epsilons
 
@@ -26,13 +26,12 @@ _DEFAULTS: Mapping[str, object] = {
 
 
 class FoolboxAttack(NearestAttack):
-    """Nearest adversarial image found by an attack of foolbox: Carlini and Wagner's, EAD, the boundary attack, ...
+    """Attack of foolbox: within epsilon, or the nearest adversarial image, as by Carlini and Wagner, EAD, ...
 
     An attack that begins at a wrong answer begins at noise; an image for which no such noise is found stays as it is.
 
     Args:
-        method: the name of a class of `foolbox.attacks` that minimises a distance, such as "L2CarliniWagnerAttack", the
-            class, or an object of it.
+        method: the name of a class of `foolbox.attacks`, such as "L2CarliniWagnerAttack", the class, or an object.
         eps: as of Attack, in the norm of the method.
         settings: of the class, by name, as foolbox has them.
         alone: attack images one at a time, as a method that draws at random needs: foolbox shares its draws between the
@@ -64,7 +63,7 @@ class FoolboxAttack(NearestAttack):
         seed: int = 0,
     ) -> None:
         library = checks.import_extra("foolbox", "attacks").attacks
-        base = library.base.MinimizationAttack
+        base = (library.base.MinimizationAttack, library.base.FixedEpsilonAttack)
         usable = {
             name: item for name, item in vars(library).items() if inspect.isclass(item) and issubclass(item, base)
         }
@@ -91,18 +90,31 @@ class FoolboxAttack(NearestAttack):
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         if not self.alone:
-            return super().run(batch, classifier, eps)
+            return self._moved(batch, classifier, eps)
         attacked = []
         for row, sample in enumerate(batch.sample.tolist()):
-            with torch.random.fork_rng(range(torch.cuda.device_count())):  # foolbox draws from torch's own state
-                torch.manual_seed(generator(self.seed, sample).initial_seed())
-                attacked.append(super().run(batch.rows([row]), classifier, eps))
+            with seeded(batch.image.device, self.seed, sample):  # foolbox draws from torch's own state
+                attacked.append(self._moved(batch.rows([row]), classifier, eps))
         return torch.cat(attacked)
 
-    def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
-        foolbox, question = checks.import_extra("foolbox", "attacks"), Question(classifier, batch.label, self.objective)
+    def _moved(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        """Images of a method that moves them by epsilon, or the nearest adversarial ones."""
+        foolbox = checks.import_extra("foolbox", "attacks")
+        if not isinstance(self.peer, foolbox.attacks.base.FixedEpsilonAttack):
+            return super().run(batch, classifier, eps)
+        model, criterion = self._posed(foolbox, batch, classifier)
+        return Ball(batch.image, eps, self.norm).project(
+            self.peer.run(model, batch.image, criterion, epsilon=eps).detach()
+        )
+
+    def _posed(self, foolbox: Any, batch: Batch, classifier: Classifier) -> tuple[Any, Any]:
+        """Model and criterion of foolbox for the attack's aim."""
+        question = Question(classifier, batch.label, self.objective)
         model = foolbox.PyTorchModel(question.eval(), bounds=(0, 1), device=batch.image.device)
-        criterion = foolbox.criteria.Misclassification(torch.zeros_like(batch.sample))
+        return model, foolbox.criteria.Misclassification(torch.zeros_like(batch.sample))
+
+    def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        model, criterion = self._posed(checks.import_extra("foolbox", "attacks"), batch, classifier)
         image, starts = batch.image.clone(), dict[str, Any]()
         if (begin := getattr(self.peer, "init_attack", None)) is not None:
             starts = {"starting_points": begin.run(model, image, criterion)}

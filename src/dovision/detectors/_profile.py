@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dovision import checks
-from dovision.detectors._logit_cache import cached, logits_of
+from dovision.detectors._outputs import cached, logits_of
 from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Intervention
 from dovision.propagation import CachedPropagation, Outcome, Propagation

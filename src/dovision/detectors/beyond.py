@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dovision.detectors._penultimate import penultimate
+from dovision.detectors._outputs import penultimate
 from dovision.interfaces import Classifier, Context, Detector, Intervention
 from dovision.module_state import evaluating
 from dovision.types import INPUT, Batch, Shape

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dovision import checks
-from dovision.detectors._logit_cache import logits_of
+from dovision.detectors._outputs import logits_of
 from dovision.interfaces import Classifier, Detector
 from dovision.types import Batch, Task
 

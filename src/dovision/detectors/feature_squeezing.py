@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.detectors._estimators import Regression, fit_regression
-from dovision.detectors._logit_cache import cached, logits_of
+from dovision.detectors._outputs import cached, logits_of
 from dovision.interfaces import Classifier, Context, Detector
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import Batch

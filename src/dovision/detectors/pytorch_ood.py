@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.detectors._estimators import best_column
-from dovision.detectors._logit_cache import logits_of
-from dovision.detectors._penultimate import penultimate
+from dovision.detectors._outputs import logits_of, penultimate
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import evaluating
 from dovision.types import Batch, Shape
@@ -38,6 +37,7 @@ CANDIDATES: Mapping[str, Mapping[str, object]] = {  # settings by method, where 
 }
 _OF_WEIGHTS = ("GradNorm",)  # score inputs of a network by `predict`; the last layer is the network here
 _MULTILABEL = ("KNN", "MaxLogit")  # all others take one of the classes to be true
+_SETTINGS = (bool, int, float, str)  # types of those of an object
 _STEP = 1e-2  # of a central difference, in the mean size of a feature
 _COLUMNS = 64  # features that share a pass of central differences
 
@@ -51,7 +51,8 @@ class PytorchOOD(Detector):
     and some more) one of central differences with respect to what is read.
 
     Args:
-        method: name of a class of pytorch_ood.detector that scores logits, features or feature maps, or GradNorm.
+        method: name of a class of pytorch_ood.detector that scores logits, features or feature maps, or GradNorm; the
+            class; or an object of it, whose plain settings count, and not its network.
         settings: arguments of that class by name, each with one value or a list of candidates. None: those of
             CANDIDATES, or the class's own.
 
@@ -73,15 +74,18 @@ class PytorchOOD(Detector):
     linear: nn.Linear | None = None  # the last layer, known once an image was read
     fitted: Any  # the library's detector, as it is picked
 
-    def __init__(self, method: str, settings: Mapping[str, object] | None = None) -> None:
+    def __init__(self, method: Any, settings: Mapping[str, object] | None = None) -> None:
         library = vars(checks.import_extra("pytorch_ood.detector", "ood"))
         methods = [name for name, value in library.items() if inspect.isclass(value) and _scoring(value)]
-        self.method = checks.choice("method", method, methods)
-        self.library_class = library[method]
-        self.scoring = _scoring(self.library_class)
-        settings = CANDIDATES.get(method, {}) if settings is None else settings
-        for name in settings:
-            checks.choice(f"settings of {method}", name, inspect.signature(self.library_class).parameters)
+        of_library = method if isinstance(method, str) or inspect.isclass(method) else type(method)
+        self.method = checks.choice("method", getattr(of_library, "__name__", of_library), methods)
+        self.library_class = library[self.method]
+        self.scoring, legal = _scoring(self.library_class), inspect.signature(self.library_class).parameters
+        if settings is None and isinstance(method, self.library_class):
+            settings = {key: vars(method)[key] for key in legal if isinstance(vars(method).get(key), _SETTINGS)}
+        settings = CANDIDATES.get(self.method, {}) if settings is None else settings
+        for key in settings:
+            checks.choice(f"settings of {self.method}", key, legal)
         values = [value if isinstance(value, (list, tuple)) else [value] for value in settings.values()]
         self.candidates = [dict(zip(settings, chosen, strict=True)) for chosen in itertools.product(*values)]
         self.supervised = len(self.candidates) > 1

@@ -10,8 +10,6 @@ from io import StringIO
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from captum.attr import LayerActivation
 from torch import Tensor, nn
 
 from dovision import checks
@@ -158,44 +156,3 @@ class _EmptyList(list[Tensor]):
 
     def __radd__(self, other: list[Tensor]) -> list[Tensor]:
         return self
-
-
-class ScoreCAM(GradCAM):
-    """Channels of a layer weighted by the class logit of the image masked by the channel.
-
-    The weights are the softmax of these logits; what a channel does not show fades to black. It costs a forward pass
-    for each channel of each image, 512 for a ResNet-18, and never holds more than `batch_size` masked images.
-
-    Args:
-        layer: name or module of the layer; None is the last spatial layer of a known network.
-        batch_size: masked images a pass; the map depends on it in its last bits.
-
-    Source: Wang et al., Score-CAM, arXiv:1910.01279.
-
-    Example:
-        >>> classifier, digits = dv.example()
-        >>> dv.ScoreCAM(layer="relu")(digits, digits.label, classifier).shape
-        torch.Size([8, 8, 8])
-    """
-
-    def __init__(self, layer: str | nn.Module | None = None, batch_size: int = 16) -> None:
-        super().__init__(layer)
-        self.batch_size = checks.positive_int("batch_size", batch_size)
-
-    @torch.no_grad()
-    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
-        image, name, module = self._chosen(batch, classifier)
-        activation = _layers.as_map(LayerActivation(classifier, module).attribute(image), name, classifier, image)
-        maps = []
-        for one, channels, wanted in zip(image, activation, target.tolist(), strict=True):
-            masked = (one * _mask(chunk, one) for chunk in channels.split(self.batch_size))
-            score = torch.cat([classifier(images)[:, wanted] for images in masked])
-            maps.append(torch.einsum("c,chw->hw", score.softmax(0), channels).relu())
-        return torch.stack(maps)
-
-
-def _mask(channels: Tensor, image: Tensor) -> Tensor:
-    """Upsample channels, (N, h, w), to an image's size and rescale them to [0, 1]; shape (N, 1, H, W)."""
-    large = F.interpolate(channels.unsqueeze(1), size=image.shape[1:], mode="bilinear", align_corners=True)
-    low, high = large.amin((2, 3), keepdim=True), large.amax((2, 3), keepdim=True)
-    return (large - low) / (high - low + 1e-8)

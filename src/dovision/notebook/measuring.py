@@ -67,19 +67,15 @@ def checked_classifier(classifier: Classifier) -> Classifier:
 
 
 def attacks_by_name(attacks: Any, eps: Epsilons | None, seed: int = 0) -> dict[str, Attack]:
-    """Attacks by name; epsilons are given once, here for names or in the attack object.
-
-    Args:
-        attacks: as `by_name.named_components` takes them.
-        eps: one or several, numbers or fractions such as "8/255"; None: those of the attacks, or of their yaml files.
-        seed: of what attacks draw that are given by name.
+    """Attacks as of `named_components`; epsilons are given once, here or in the attack object.
 
     Raises:
         ValueError: eps is given, and all attacks have their own; one is no attack.
     """
     several = attacks.values() if isinstance(attacks, Mapping) else attacks
-    listed = list(several) if isinstance(several, Iterable) and not isinstance(several, str) else [several]
-    if eps is not None and all(item is None or isinstance(item, Attack) for item in listed):
+    if eps is not None and all(
+        item is None or isinstance(item, Attack) for item in (several if isinstance(several, Iterable) else [several])
+    ):
         got = "without an attack. Name one, such as 'pgd'." if attacks is None else "beside one that has its own."
         raise ValueError(f"eps must be given once, with the name of an attack, got {eps!r} {got}")
     return named_components("attack", attacks, seed, {} if eps is None else {"eps": eps})
@@ -89,8 +85,7 @@ def one_attack(attack: Any, eps: Epsilons | None, seed: int = 0) -> Attack:
     """Single attack; arguments and errors as of `attacks_by_name`."""
     if isinstance(attack, (list, tuple, Mapping)):
         raise ValueError(f"attack must be one, got {len(attack)}. Call it for each, or name several epsilons.")
-    (made,) = attacks_by_name(attack, eps, seed).values()
-    return made
+    return next(iter(attacks_by_name(attack, eps, seed).values()))
 
 
 def check_components(
