@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from dovision.config.sources import without_null
-from dovision.jobs.train import main as train
 
 
 @pytest.mark.parametrize("group", ["logger", "callbacks", "explainer", "detector"])
@@ -29,12 +28,6 @@ WORDS = ["logger=[null]", "attack=null", "+logger=null", "logger.csv.folder=null
 @pytest.mark.parametrize("word", WORDS)
 def test_other_words_stay(word):
     assert without_null("evaluate", [word]) == [word]
-
-
-@pytest.mark.parametrize("value", ["true", "3", "null"])
-def test_a_name_that_is_a_value_is_refused_with_the_names(value, run_command, capsys, tmp_path):
-    assert run_command(train, f"model={value}", f"output_root={tmp_path}") == 1
-    assert f"dovision-train: model takes a name, got {value}. It has: authors_mnist_cnn, " in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -101,16 +101,3 @@ def test_a_component_is_made_from_plain_arguments_and_names_itself_when_it_refus
     config.intervention.rows = 0
     with pytest.raises(ValueError, match=r"^intervention: rows must be a whole number of at least 1, got 0"):
         settings.read("evaluate", config).intervention.make()
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("dataset=image_folder", "dataset.root="),
-        ("logger=wandb", "logger.wandb.project="),
-    ],
-)
-def test_an_empty_text_is_refused_in_every_component_as_it_would_name_the_folder_that_one_stands_in(words):
-    key = words[-1].partition("=")[0]
-    with pytest.raises(ValueError, match=f"{re.escape(key)} must not be empty. Give it a value, or leave it out"):
-        settings.read("evaluate", composed(*words))

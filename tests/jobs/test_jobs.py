@@ -46,20 +46,6 @@ def test_a_bad_value_of_any_job_is_told_before_the_first_starts(small, capsys, o
 
 
 @pytest.mark.slow
-def test_the_launcher_of_a_swept_experiment_which_hydra_passes_over_is_refused(small, tmp_path, capsys):
-    (tmp_path / "conf" / "experiment").mkdir(parents=True)
-    for name, launcher in (("one", "joblib"), ("two", "basic")):
-        text = f"# @package _global_\ndefaults:\n  - override /hydra/launcher: {launcher}\n"
-        (tmp_path / "conf" / "experiment" / f"{name}.yaml").write_text(text)
-    assert small("experiment=two,one", "-m", "--config-dir", str(tmp_path / "conf")) == 1
-    said = capsys.readouterr().err
-    assert (
-        "a swept experiment must leave the launcher to the command line, got joblib, where basic would be used" in said
-    )
-    assert not small.root.exists()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("autoencoder", "units"), [("conv_1x1", 16), ("topk_sae autoencoder.after=relu1 autoencoder.channels=32", 256)]
 )

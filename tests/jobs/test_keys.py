@@ -370,13 +370,6 @@ def test_parameters_of_a_sweep_are_refused_in_a_single_job(mine, refused, given)
     assert line.endswith("Add -m, or write hydra.mode: MULTIRUN beside it.")
 
 
-def test_parameters_of_a_sweep_are_refused_in_an_experiment_that_is_swept(mine, refused):
-    folder = mine(mine="hydra: {sweeper: {params: {attack: 'pgd,fgsm'}}}")
-    line = refused("evaluate", "-m", "--config-dir", folder, "dry_run=true", "experiment=mine,demo")
-    assert "hydra.sweeper" in line  # Hydra 1.4 refuses it before this package does
-    assert "where none would be used" in line or "before the sweep starts" in line
-
-
 @pytest.mark.parametrize(
     ("override", "sweep"),
     [("hydra.sweeper.params={attack:pdg}", []), ("+hydra.sweeper.params.attack=pdg", ["-m"])],

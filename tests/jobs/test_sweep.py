@@ -13,8 +13,6 @@ from pathlib import Path
 import cloudpickle
 import pandas as pd
 import pytest
-from hydra.core.utils import JobReturn
-from omegaconf import OmegaConf
 
 from dovision.jobs.evaluate import evaluate_effects
 from dovision.jobs.start import SweepStart
@@ -58,15 +56,6 @@ def test_a_failing_job_neither_hides_nor_stops_the_others(
     assert reason.partition(": ")[2] in (failed.folder / "run.log").read_text()
     assert small(*THREE) == 0
     assert_undisturbed(small.root)
-
-
-def test_of_a_job_of_a_sweep_that_is_over_no_configuration_is_held(monkeypatch):
-    config = OmegaConf.create({"seed": 0})
-    over = JobReturn(overrides=["seed=0"], cfg=config, hydra_cfg=config)
-    start = SweepStart("evaluate")
-    monkeypatch.setattr(start.command, "sweep", object())
-    start.on_job_end(config, over)
-    assert over == JobReturn(overrides=["seed=0"])
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from dovision.config.component import Component
 from dovision.identity.dependencies import data_key
@@ -12,20 +11,12 @@ from dovision.identity.digests import SETTLED, Digests, stat_files
 from dovision.interfaces import Images
 
 
-class _Opened(NamedTuple):
-    """Dataset with the state of its files when opened."""
-
-    key: str
-    state: str
-    images: Images
-
-
 class Shared:
     """Objects shared by a command's jobs in one process; each worker has its own."""
 
     def __init__(self) -> None:
         self._digests: dict[Path, Digests] = {}
-        self._opened: _Opened | None = None
+        self._opened: tuple[str, str, Images] | None = None  # key, state of the files when it was opened, and dataset
 
     def digests(self, output_root: Path) -> Digests:
         """Digest cache of an output root."""
@@ -41,12 +32,12 @@ class Shared:
         """
         key, began = data_key(dataset), time.time()
         before, self._opened = self._opened, None
-        if before is not None and (before.key, before.state) == (key, stat_files(before.images.files or ()).digest):
+        if before is not None and before[:2] == (key, stat_files(before[2].files or ()).digest):
             self._opened = before
-            return before.images
+            return before[2]
         images: Images = dataset.make()
         if images.files is not None and images.labelled:
             state = stat_files(images.files)
             if state.changed < began - SETTLED:
-                self._opened = _Opened(key, state.digest, images)
+                self._opened = key, state.digest, images
         return images

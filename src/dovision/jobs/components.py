@@ -140,7 +140,10 @@ def _check(
     elif isinstance(made, (Attack, Explainer, Detector, MapSettings)):
         made.check(classifier, shape)
     elif component.where.endswith(".optimizer"):
-        _check_optimizer(made)
+        try:
+            made([torch.nn.Parameter(torch.zeros(1))])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{str(error).splitlines()[0]}.") from error
     elif component.where == "augmentation":
         augmentation, noise = Augmentation(made, settings.seed), torch.rand(shape, generator=generator(0))
         for epoch in range(_DRAWS):
@@ -185,13 +188,6 @@ def _check_intervention(intervention: Intervention, classifier: Classifier, shap
                 for pairs in all_pairs(intervention, units, [0], inside):
                     context = Context(Batch(image, number, number, number), classifier)
                     engine.treated(clean, pairs, intervention, context)
-
-
-def _check_optimizer(partial: Any) -> None:
-    try:
-        partial([torch.nn.Parameter(torch.zeros(1))])
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{str(error).splitlines()[0]}.") from error
 
 
 def _check_fits(settings: TrainSettings, classifier: Classifier) -> None:

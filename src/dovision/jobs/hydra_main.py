@@ -25,7 +25,8 @@ from dovision.jobs.sweep import Sweep
 from dovision.jobs.task import JobTask, Story, quieten
 
 log = logging.getLogger(__name__)
-OF_COMPOSITION = (AssertionError, AttributeError, LookupError, TypeError, ValueError)  # such as of a key below a list
+OF_USE = (ValueError, OSError, MemoryError, HydraException, OmegaConfBaseException, MarkedYAMLError)
+OF_COMPOSITION = (AssertionError, AttributeError, LookupError, TypeError)  # such as of a key below a list
 
 
 def hydra_main(name: str, story: Story) -> Callable[[], None]:
@@ -40,31 +41,22 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         command = begin(name)
         task = JobTask(name, story)
         launch = hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(task)
-        code = _outcome(command, lambda: _launched(command, launch, task))
+        code = _outcome(command, launch, task)
         if command.sweep is not None:
-            code = _finish(command, command.sweep, launch, code)
+            code = _finish(command, command.sweep, launch, task, code)
         if code:
             sys.exit(code)
 
     return main
 
 
-def _launched(command: Command, launch: Callable[[], None], task: JobTask) -> None:
-    try:
-        launch()
-    except (HydraException, OmegaConfBaseException, MarkedYAMLError, *OF_COMPOSITION) as error:
-        if task.started or command.sweep is not None:
-            raise
-        raise ValueError(refusal(error, command.name, sys.argv[1:])) from error
-    if task.error is not None:
-        raise task.error
-
-
-def _outcome(command: Command, launch: Callable[[], None]) -> int:
+def _outcome(command: Command, launch: Callable[[], None], task: JobTask) -> int:
     """Exit code of a launch; prints its errors in a line."""
     try:
         with Stop():
             launch()
+            if task.error is not None:
+                raise task.error
     except JobFailed as failed:
         return failed.exit_code
     except Stopped as stopped:
@@ -72,24 +64,28 @@ def _outcome(command: Command, launch: Callable[[], None]) -> int:
             resumes = "" if command.name == "report" else "; the same command resumes"
             print(f"dovision-{command.name}: interrupted: {stopped}{resumes}", file=sys.stderr)
         return stopped.exit_code
-    except (ValueError, OSError, MemoryError, HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
-        print(f"dovision-{command.name}: {error_text(error)}", file=sys.stderr)
-        return 1
     except Exception as error:
-        if command.sweep is None:
+        if not task.started and command.sweep is None and isinstance(error, (*OF_USE, *OF_COMPOSITION)):
+            text = refusal(error, command.name, sys.argv[1:])
+        elif isinstance(error, OF_USE):
+            text = error_text(error)
+        elif command.sweep is None:
             raise
-        log.error("the launcher failed, with its running jobs: %s", error_text(error))
+        else:
+            log.error("the launcher failed, with its running jobs: %s", error_text(error))
+            return 1
+        print(f"dovision-{command.name}: {text}", file=sys.stderr)
         return 1
     return 0
 
 
-def _finish(command: Command, sweep: Sweep, launch: Callable[[], None], code: int) -> int:
+def _finish(command: Command, sweep: Sweep, launch: Callable[[], None], task: JobTask, code: int) -> int:
     """Relaunch jobs that the launcher has lost while that makes progress, then close the sweep."""
     if code == 1 and sweep.rerun is None:
         left = sweep.unfinished()
         while left and code == 1:
             log.warning("%d jobs were lost and are relaunched", left)
-            code = _outcome(command, launch)
+            code = _outcome(command, launch, task)
             before, left = left, sweep.unfinished()
             if left >= before:
                 break

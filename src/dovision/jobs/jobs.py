@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import hydra
@@ -82,7 +82,7 @@ def compose(config: DictConfig, number: int, words: Sequence[str]) -> DictConfig
     """Compose a job of a sweep, as its launcher will; the configuration is valid until the next job is composed.
 
     Raises:
-        ValueError: the overrides cannot be composed, or set what Hydra would ignore.
+        ValueError: the overrides cannot be composed.
     """
     name, of_hydra = config.hydra.job.config_name, plain_overrides(config.hydra, "hydra")
     try:
@@ -90,31 +90,10 @@ def compose(config: DictConfig, number: int, words: Sequence[str]) -> DictConfig
     except Exception as error:
         raise ValueError(refusal(error, name, ["-m", *of_hydra, *words])) from error
     OmegaConf.copy_cache(from_config=config, to_config=composed)  # so that ${now:} is the time of the sweep
-    _check_sweep_options(composed, config)
     with read_write(composed.hydra), open_dict(composed.hydra):
         composed.hydra.mode = RunMode.MULTIRUN  # which `compose` takes for a single job, as the launcher does not
         composed.hydra.job.num = number
     return composed
-
-
-def _check_sweep_options(job: DictConfig, sweep: DictConfig) -> None:
-    """Raise for options that Hydra ignores, since it reads launcher and sweep parameters before composing jobs."""
-    given, used = (config.hydra.runtime.choices["hydra/launcher"] for config in (job, sweep))
-    if given != used:
-        raise ValueError(
-            f"a swept experiment must leave the launcher to the command line, got {given}, where {used} would be used. "
-            f"Write hydra/launcher={given} beside -m."
-        )
-    given, used = (parameters(config) for config in (job, sweep))
-    if given != used:
-        raise ValueError(
-            f"an experiment with hydra.sweeper.params cannot be swept itself, got {_written(given)}, where "
-            f"{_written(used)} would be used. Run each such experiment by a command of its own."
-        )
-
-
-def _written(params: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value}" for key, value in params.items()) or "none"
 
 
 def checked(

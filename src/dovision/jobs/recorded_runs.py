@@ -9,7 +9,7 @@ from typing import Any
 from dovision import checks
 from dovision.config import settings as settings_of
 from dovision.config.component_names import check_stored, configuration_folder
-from dovision.config.settings import EvaluateSettings, ViewSettings
+from dovision.config.settings import EvaluateSettings
 from dovision.identity.dependencies import AUTOENCODER, CHECKPOINTS, CLASSIFIER
 from dovision.interfaces import Images
 from dovision.io.files import sha256
@@ -20,14 +20,6 @@ from dovision.view.opened_network import OpenedNetwork
 
 # settings of a run that nothing here reads, and that may refer to the environment
 _UNREAD: Mapping[str, Any] = {"tags": [], "note": None, "logger": {}, "explainer": {}, "output_root": "outputs"}
-
-
-def of_settings(settings: ViewSettings, images: Images, fitted: Mapping[str, FittedModel]) -> OpenedNetwork:
-    """Images and networks that are made from settings, as dovision-view shows them."""
-    model = fitted[CLASSIFIER].model
-    title = str(model.get("name") or model["_target_"].rpartition(".")[2])
-    title += f" ({settings.checkpoint.name})" if settings.checkpoint else ""
-    return OpenedNetwork(title, settings, images, settings.split if settings.has_labels else "test", fitted)
 
 
 def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> OpenedNetwork:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
@@ -80,11 +79,6 @@ class Start(Callback):
 
 class SweepStart(Start):
     """Start of a command whose jobs have run directories: a dry run, or a new or resumed sweep."""
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Drop two copies of the configuration that Hydra keeps per job, some 2,000 objects for garbage collection."""
-        if self.command.sweep is not None:
-            job_return.cfg = job_return.hydra_cfg = None
 
     def _check_job(self, job: Job) -> None:
         settings, run = job.settings, Run(job.folder)

@@ -9,11 +9,12 @@ from contextlib import suppress
 
 from dovision import checks
 from dovision.config.settings import ViewSettings
+from dovision.identity.dependencies import CLASSIFIER
 from dovision.io.progress import DISPLAY
 from dovision.io.signals import Stopped
 from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
-from dovision.jobs.recorded_runs import of_run, of_settings
+from dovision.jobs.recorded_runs import of_run
 from dovision.jobs.train import fitted_network
 from dovision.training.model_cache import FittedModel
 from dovision.view.opened_network import OpenedNetwork
@@ -75,7 +76,10 @@ def open_network(job: Job) -> OpenedNetwork:
     job, fitted = job.identified(), dict[str, FittedModel]()
     for name in job.networks:
         job, fitted[name] = fitted_network(job, name, fitted)
-    return of_settings(settings, job.images, fitted)
+    model = fitted[CLASSIFIER].model
+    title = str(model.get("name") or model["_target_"].rpartition(".")[2])
+    title += f" ({settings.checkpoint.name})" if settings.checkpoint else ""
+    return OpenedNetwork(title, settings, job.images, settings.split if settings.has_labels else "test", fitted)
 
 
 def listening(host: str, port: int) -> socket.socket:
