@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dovision.report import plots
-from dovision.report.figures.mean_effects import effect_against_epsilon, outstanding
+from dovision.report.figures.mean_effects import effect_against_epsilon, parallel_coordinates
 from dovision.report.image_overlay import OverlayPanel, overlay, unit_values
 from dovision.report.style import (
     WIDTHS,
@@ -69,20 +69,14 @@ def test_the_curve_goes_through_the_means_in_order_of_epsilon():
     assert line.get_ydata().tolist() == [0.2, 0.3]
 
 
-def test_of_many_jobs_the_outstanding_are_named_and_the_others_grey():
-    rows = [(f"job {job}", eps, job * (1 + eps), None, None) for job in range(13) for eps in (0.0, 0.1)]
-    frame = pd.DataFrame(rows, columns=["job", "eps", "mean", "low", "high"])
-    drawn = effect_against_epsilon(frame)
-    assert outstanding(frame) == ["job 12", "job 11", "job 10", "job 2", "job 1", "job 0"]
-    assert [text.get_text() for text in drawn.legends[0].get_texts()] == [
-        "job 0",
-        "job 1",
-        "job 2",
-        "job 10",
-        "job 11",
-        "job 12",
-    ]
-    assert sum(line.get_color() == "#8a92a0" for line in drawn.axes[0].lines) == 7
+def test_in_parallel_coordinates_a_line_runs_over_the_levels_of_each_factor_to_its_number():
+    rows = pd.DataFrame(
+        [("4", "8/255", 0.1), ("14", "8/255", 0.3), ("14", "2/255", 0.2)], columns=["grid", "eps", "mean"]
+    )
+    axes = parallel_coordinates(rows, ["grid", "eps"], "accuracy").axes[0]
+    drawn = {tuple(np.round(line.get_ydata(), 6)) for line in axes.lines if len(line.get_ydata()) == 3}
+    assert drawn == {(0, 1, 0), (1, 1, 1), (1, 0, 0.5)}
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["grid", "eps", "accuracy"]
 
 
 def test_long_names_that_differ_behind_their_beginning_are_told_apart():

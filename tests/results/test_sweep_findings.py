@@ -13,8 +13,17 @@ from dovision.results.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
 from dovision.results.finding import HEADLINE_METRICS
 from dovision.results.map_findings import PRIMARY
 from dovision.results.run_record import Run
-from dovision.results.sweep_findings import MOVED_BY, by_factors, can_move, pivots, sweep_findings, sweep_numbers
+from dovision.results.sweep_findings import (
+    MOVED_BY,
+    by_factors,
+    can_move,
+    pivots,
+    sweep_findings,
+    sweep_numbers,
+    variance_shares,
+)
 
+GRID = [*itertools.product((4, 8), ("FGSM", "PGD"))]
 CLEAN_NUMBERS = dict.fromkeys(("success_rate", "robust_accuracy", "mean_abs_expected_effect", "auroc", "success_8bit"))
 CLEAN_NUMBERS |= {"accuracy": {"estimate": 0.9, "low": 0.8, "high": 1.0}, "images": 40}
 
@@ -87,6 +96,22 @@ def test_a_table_of_two_ways_has_the_last_factor_across(runs):
     assert table.rows[0][1] == ["0.250 ± 0.071 (n = 2 seeds)", "0.450 ± 0.071 (n = 2 seeds)"]
 
 
+def test_the_shares_of_the_variance_are_those_of_main_effects_of_factors_together_and_of_seeds(runs):
+    """16 jobs: epsilon moves each by .1 from the mean, the seed by .05: .16 and .04 of squares."""
+    shares = variance_shares(by_factors(runs))
+    assert [*shares] == ["epsilon", "width", "attack", "factors together", "seeds"]
+    assert [*shares.values()] == pytest.approx([0.8, 0, 0, 0, 0.2], abs=1e-9)
+    crossed = [run(*each, 0.1, 0, success=0.5 + 0.1 * (each in ((4, "FGSM"), (8, "PGD")))) for each in GRID]
+    assert variance_shares(by_factors(crossed)) == pytest.approx({"width": 0, "attack": 0, "factors together": 1})
+    (table,) = pivots(by_factors(runs))
+    assert "variance over the jobs: epsilon 80%, width 0%, attack 0%, factors together 0%, seeds 20%." in table.note
+
+
+def test_a_table_that_lacks_a_setting_or_has_one_factor_of_one_seed_has_no_shares(runs):
+    assert variance_shares(by_factors(runs[:-2])) == {}
+    assert variance_shares(by_factors([run(width, "PGD", 0.1, 0, success=width / 10) for width in (4, 8)])) == {}
+
+
 def test_of_too_many_settings_a_table_has_means_over_all_but_two_factors(runs, monkeypatch):
     monkeypatch.setattr(module, "_DOWN", 3)
     levels = itertools.product((4, 8), ("FGSM", "PGD"), (0.1, 0.2))
@@ -125,7 +150,8 @@ def test_sentences_name_the_range_and_the_factor_that_is_shown_to_move_it(runs):
     for each in wide[::2]:
         each.config["attack"]["norm"] = "l2"
     (table,) = pivots(by_factors(runs))
-    assert (table.across, table.note) == ("epsilon", "Epsilon is of the norm Linf.")
+    assert table.across == "epsilon"
+    assert table.note.startswith("Epsilon is of the norm Linf. Share of the variance ")
 
 
 def test_numbers_of_one_seed_without_an_interval_show_nothing():

@@ -141,8 +141,11 @@ def render_page(
         refresh: seconds after which the page loads itself again, as jobs are running.
     """
     completed = [run for run in runs if run.state == "completed"]
-    results = results_frame(completed)
-    norms = ["" if name == CLEAN else norm_of(run, name) for run in completed for name in run.summary["conditions"]]
+    results = results_frame(completed).assign(
+        norm=["" if name == CLEAN else norm_of(run, name) for run in completed for name in run.summary["conditions"]]
+    )
+    again = (results.get("condition") == CLEAN) & results.drop(columns="job", errors="ignore").duplicated()
+    once = results[~again].reset_index(drop=True)  # clean images of several attacks
     figures, links = SizeBudget(FIGURES), SizeBudget(NUMBERS)
     carried = [*overview, *(shown for one in details for shown in one.shown if figures.take(shown.size))]
     environment = jinja2.Environment(
@@ -175,10 +178,10 @@ def render_page(
         **settings,
         job_numbers={run.label: number for number, run in enumerate(runs)},
         phrase=partial(_phrase, settings["differences"]),
-        results=[{**row, "norm": norm} for row, norm in zip(results.to_dict("records"), norms, strict=True)],
-        texts=result_texts(results) if completed else {},
-        headlines=_heads(results, HEADLINE_METRICS),
-        quality=_heads(results, QUALITY),
+        results=once.to_dict("records"),
+        conditions=[f"{row.norm} {display_name(row.condition)}" for row in once.itertuples()],
+        texts=result_texts(once) if completed else {},
+        headlines=_heads(once, HEADLINE_METRICS if len(runs) > 1 else (*HEADLINE_METRICS, *QUALITY)),
         meaning=MEANING,
         results_link=_link(results),
         interval=BOTH_INTERVALS,
@@ -224,7 +227,7 @@ def _settings(runs: Sequence[Run]) -> dict[str, Any]:
     counts = {head: Counter(level.get(head) or "-" for level in levels) for head in heads.values()}
     differences = {head: {one: count[one] for one in sorted(count, key=natural)} for head, count in counts.items()}
     labels = [run.label for run in configured]
-    phrases = [*dict.fromkeys(run.state for run in runs), "slower than twice the median"]  # of a filter of jobs
+    phrases = [*dict.fromkeys(run.state for run in runs)]  # of a filter of jobs
     phrases += [f"{head} is {one}" for head, ones in differences.items() for one in ones if len(ones) <= _OFFERED]
     levels_of_jobs = dict(zip(labels, levels, strict=True))
     return {"shared": shared, "differences": differences, "levels": levels_of_jobs, "phrases": phrases}

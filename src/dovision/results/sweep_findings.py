@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,13 +85,16 @@ class Pivot(NamedTuple):
     rows: Sequence[tuple[Sequence[str], Sequence[PivotText | str]]]  # values of the factors; a number a level, or "-"
     pooled: Sequence[str] = ()  # the factors over which a number is the mean, where all settings would be too many
     norms: str = ""  # of epsilon, if it is a factor
+    shares: Mapping[str, float] = MappingProxyType({})  # of factors in the variance, from `variance_shares`
 
     @property
     def note(self) -> str:
-        """Sentences on the other factors, unless each number is of one setting, and on the norm of epsilon."""
+        """Sentences on the variance, the norm of epsilon, and other factors unless each number is of one setting."""
         of_means = sentences.MEAN_OVER.format(factors=", ".join(self.pooled)) if self.pooled else ""
         of_norms = sentences.EPSILON_IN.format(norms=self.norms) if self.norms else ""
-        return " ".join(filter(None, [of_norms, of_means]))
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+        of_variance = sentences.VARIANCE.format(shares=shares) if shares else ""
+        return " ".join(filter(None, [of_norms, of_variance, of_means]))
 
 
 def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
@@ -158,7 +163,7 @@ def sweep_findings(frame: pd.DataFrame) -> list[Finding]:
     """Findings on the range of the first headline number, and on each factor that is shown to move it or another one.
 
     A factor is, in the first number that changes with it, if all pairs of settings that differ in it alone change in
-    one direction, in some pair by more than their intervals; the largest changes come first.
+    one direction, in some pair by more than their intervals; those with most of the variance come first.
 
     Args:
         frame: from `by_factors`.
@@ -172,8 +177,12 @@ def sweep_findings(frame: pd.DataFrame) -> list[Finding]:
         moved = ((metric, pairs) for metric, pairs in compared if len(pairs) and (pairs["change"] != 0).any())
         metric, pairs = next(moved, ("", pd.DataFrame()))
         if len(pairs) and abs(np.sign(pairs["change"]).sum()) == len(pairs) and pairs["apart"].any():
-            factors.append((metrics.index(metric), -abs(pairs["change"].mean()), _compared(pairs, factor, metric)))
-    result += [one for _, _, one in sorted(factors, key=lambda item: item[:2])][:_COMPARED]
+            share = variance_shares(_of(frame, metric)).get(factor, 0.0)
+            one = _compared(pairs, factor, metric)
+            if share:
+                one = one._replace(detail=[*one.detail, ("share of the variance over the jobs", f"{share:.0%}")])
+            factors.append((metrics.index(metric), -share, -abs(pairs["change"].mean()), one))
+    result += [one for *_, one in sorted(factors, key=lambda item: item[:3])][:_COMPARED]
     if jobs := frame.attrs.get(_AT_CHANCE):
         one = finding(LIMITS, "limit", "jobs at chance", "", NOTHING, hits=f"{len(jobs):,}")
         result.append(one._replace(detail=[("jobs", "; ".join(jobs))]))
@@ -186,6 +195,35 @@ def ends_of_range(frame: pd.DataFrame) -> list[str]:
         rows = _of(frame, table.metric)
         return list(dict.fromkeys(rows.loc[[rows["mean"].idxmin(), rows["mean"].idxmax()], "run"]))
     return []
+
+
+def variance_shares(rows: pd.DataFrame) -> dict[str, float]:
+    """Shares of the variance of a number over jobs: of each factor by itself, of factors together, and of seeds.
+
+    Sums of squares of main effects, of what is left between settings (interactions), and within settings, over the
+    total. Clean images, which have no epsilon, do not count.
+
+    Args:
+        rows: of one metric, from `by_factors`.
+
+    Returns:
+        By factor, the largest first, then "factors together" and "seeds"; they add up to 1. Empty unless each
+        combination of levels occurs once, with as many seeds, and there is more than one factor, or seed.
+    """
+    epsilon = [name for name in rows if str(name).endswith(_EPSILON)]
+    rows = rows[~rows[epsilon].eq(CLEAN).any(axis=1)]
+    factors, seeds = _varying(rows), rows["seeds"].max()
+    is_grid = len(rows) == math.prod(rows[name].nunique() for name in factors) and (rows["seeds"] == seeds).all()
+    around = rows["mean"] - rows["mean"].mean()
+    within = float((seeds - 1) * (rows["sd"].fillna(0.0) ** 2).sum())
+    total = float(seeds * (around**2).sum()) + within
+    if not is_grid or len(factors) + seeds < 3 or not factors or not total > 0:
+        return {}
+    squares = {name: float(seeds * (around.groupby(rows[name]).transform("mean") ** 2).sum()) for name in factors}
+    shares = {name: squares[name] / total for name in sorted(factors, key=lambda name: -squares[name])}
+    if len(factors) > 1:
+        shares["factors together"] = max(0.0, 1 - within / total - sum(shares.values()))
+    return shares | ({"seeds": within / total} if seeds > 1 else {})
 
 
 def _of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -204,7 +242,7 @@ def _varying(rows: pd.DataFrame) -> list[str]:
 
 
 def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
-    factors = _varying(rows)
+    factors, shares = _varying(rows), variance_shares(rows)
     if not factors:
         return None
     narrow = [name for name in factors if name != _JOB and rows[name].nunique() <= _ACROSS]
@@ -219,7 +257,7 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
     else:
         rows = rows.assign(text=[cell_text(row) for row in rows.to_dict("records")])
     rows = rows if across else rows.assign(**{across: metric_head(metric)})
-    levels = sorted(rows[across].unique(), key=_level)
+    levels = sorted(rows[across].unique(), key=ordered_level)
     least, most = rows["mean"].min(), rows["mean"].max()
     cells: dict[Sequence[str], dict[str, PivotText]] = {}
     for row in rows.to_dict("records"):
@@ -228,7 +266,7 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
     ordered = sorted(cells, key=lambda key: [natural(level) for level in key])
     table = [(key, [cells[key].get(level, "-") for level in levels]) for key in ordered]
     norms = rows.attrs.get(_NORMS, "") if _EPSILON in (*down, across, *pooled) else ""
-    return Pivot(metric, down, across, levels, table, pooled, norms)
+    return Pivot(metric, down, across, levels, table, pooled, norms, shares)
 
 
 def _pooled(rows: pd.DataFrame, factors: Sequence[str], metric: str) -> pd.DataFrame:
@@ -244,7 +282,7 @@ def _pooled(rows: pd.DataFrame, factors: Sequence[str], metric: str) -> pd.DataF
     return pooled.reset_index()
 
 
-def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
+def ordered_level(level: str) -> tuple[bool, bool, float, list[str | float]]:
     """Sort key of levels: clean first, then numbers and fractions by value, then text."""
     number = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/(\d+))?", level)
     size = float(number[1]) / float(number[2] or 1) if number else 0.0
@@ -270,7 +308,7 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
         first; apart: their intervals are, or, of seeds, Student's interval of the change leaves out 0, with the degrees
         of freedom of the fewer seeds. Numbers of one seed without an interval are not.
     """
-    levels = [level for level in sorted(rows[factor].unique(), key=_level) if level not in (CLEAN, _ANY)]
+    levels = [level for level in sorted(rows[factor].unique(), key=ordered_level) if level not in (CLEAN, _ANY)]
     if len(levels) < 2:
         return pd.DataFrame()
     others = [name for name in _varying(rows) if name != factor]
@@ -294,7 +332,7 @@ def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> Finding:
     numbers = [withheld(float(pairs[name].mean()), len(pairs), "") for name in ("mean", "mean_last")]
     detail = [("pairs of settings alike in all else", f"{len(pairs):,}, all in this direction")]
     detail += [("apart by their intervals", f"{pairs['apart'].sum():,}"), ("levels", " and ".join(levels))]
-    if all(_level(level)[1] is False for level in levels):
+    if all(ordered_level(level)[1] is False for level in levels):
         return finding(DECIDES, "factor", "number", factor, *reversed(numbers), metric=head)._replace(detail=detail)
     (other, least), (size, most) = sorted(zip(numbers, levels, strict=True), key=lambda item: item[0].value)
     words = {"metric": head, "most": most, "least": least}

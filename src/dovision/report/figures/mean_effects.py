@@ -1,34 +1,31 @@
-"""Figures of mean |expected effect| against epsilon, grid and fill."""
+"""Figures of mean |expected effect| against epsilon, grid and fill, and of all settings of a sweep."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.report.plots import draw_means, panel_rows, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, whiskers
-from dovision.report.style import (
-    FAINT,
-    canvas,
-    shortened,
-    styled,
-)
-from dovision.results.display_names import component_text, display_name
+from dovision.report.style import COLOURS, FAINT, SMALL, canvas, shortened, styled
+from dovision.results.display_names import component_text, display_name, metric_head
 from dovision.results.factors import SEED_KEY
 from dovision.results.headline_numbers import mean_effect_rows, pool_seeds
 from dovision.results.run_record import Run, alike
+from dovision.results.sweep_findings import by_factors, ordered_level, pivots
 from dovision.results.tables import CLEAN
 
 EPSILON = "epsilon (pixel units, 0 = clean)"
-_FEW = 12  # jobs that their colours can distinguish
+_FEW = 12  # settings that colours and markers can distinguish
 FACTORS = ["intervention.rows", "intervention.columns", "intervention.fill"]  # the axis of the figure, and its lines
 POINT = ["series", "fill", "condition", "eps", "cells"]
 
 
 class Epsilon(FigureComponent):
-    """Figure of mean |expected effect| against epsilon, a line per setting; none without an attack."""
+    """Figure of mean |expected effect| against epsilon, a line per setting; none without an attack, or of many."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         of_settings = []  # but for the seed
@@ -37,47 +34,82 @@ class Epsilon(FigureComponent):
             of_settings.append(mean_effect_rows(group).join(seeds, on="job").assign(job=name or group[0].label))
         frame = pd.concat(of_settings).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
         frame = pool_seeds(frame, ["job", "condition", "eps"])
-        if not frame["eps"].any():
+        if not frame["eps"].any() or frame["job"].nunique() > _FEW:
             return
-        jobs, named = frame["job"].nunique(), outstanding(frame)
-        text = "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked"
-        if jobs > len(named):
-            text += f"; of {jobs} settings, the three highest and the three lowest are named, the others are grey"
-        words = caption(f"{text}.", runs, images(frame["images"]), whiskers(frame["seeds"]), frame)
+        text = "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked."
+        words = caption(text, runs, images(frame["images"]), whiskers(frame["seeds"]), frame)
         figure = effect_against_epsilon(frame)
         yield ReportFigure("effect_against_epsilon", "Mean |expected effect| against epsilon", words, figure, frame)
 
 
-def outstanding(frame: pd.DataFrame) -> list[str]:
-    """All settings if few; otherwise the three with the highest and the three with the lowest maximum."""
-    largest = frame.groupby("job", sort=False)["mean"].max()
-    if len(largest) <= _FEW:
-        return list(largest.index)
-    ordered = largest.sort_values(ascending=False, kind="stable").index
-    return [*ordered[:3], *ordered[-3:]]
-
-
 @styled
 def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """Plot mean |expected effect| against epsilon with whiskers; most are grey if settings are many.
+    """Plot mean |expected effect| against epsilon with whiskers.
 
     Args:
         frame: columns job (the setting), eps (pixel units, 0 for clean), mean, low, high.
     """
-    named, jobs = outstanding(frame), list(dict.fromkeys(frame["job"]))
-    figure = canvas(5.0, 2.4 + 0.15 * len(named))
+    jobs = list(dict.fromkeys(frame["job"]))
+    figure = canvas(5.0, 2.4 + 0.15 * len(jobs))
     axes = figure.subplots()
-    for job in jobs:
+    for number, job in enumerate(jobs):
         rows = frame[frame["job"] == job].sort_values("eps")
-        if job in named:
-            draw_means(axes, rows["eps"], rows, named.index(job), shortened(job, 60))
-        else:
-            axes.plot(rows["eps"], rows["mean"], color=FAINT, linewidth=0.6, zorder=1)
+        draw_means(axes, rows["eps"], rows, number, shortened(job, 60))
     axes.set(xlabel=EPSILON, ylabel="mean |expected effect|")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
     if len(jobs) > 1:
         figure.legend(loc="outside lower center")
+    return figure
+
+
+class Coordinates(FigureComponent):
+    """Figure of all settings of a sweep in parallel coordinates; none of fewer than two factors."""
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
+        frame = by_factors(runs)
+        for table in pivots(frame):
+            factors = [name for name in table.shares if name in (*table.factors, table.across, *table.pooled)]
+            if len(factors) > 1:
+                break
+        else:
+            return
+        rows = frame[(frame["metric"] == table.metric) & frame["mean"].notna() & frame[factors].ne(CLEAN).all(axis=1)]
+        name = metric_head(table.metric)
+        text = f"A line a setting, from level to level of each factor to its {name}; the third with the most in blue."
+        words = caption(f"{text} {table.note}", runs, f"n = {len(rows)} settings.")
+        yield ReportFigure("settings", "All settings", words, parallel_coordinates(rows, factors, name), rows)
+
+
+@styled
+def parallel_coordinates(rows: pd.DataFrame, factors: Sequence[str], name: str) -> Figure:
+    """Plot a line a row over the levels of each factor and its number; the third with the most in colour.
+
+    Args:
+        rows: of `by_factors`, of one metric.
+        factors: columns, in the order of the axes.
+        name: of the number.
+    """
+    last = len(factors)
+    figure = canvas(1.4 * (last + 1), 2.6)
+    axes = figure.subplots()
+    low, high = rows["mean"].min(), rows["mean"].max()
+    lines = pd.DataFrame({last: (rows["mean"] - low) / ((high - low) or 1)})
+    marks = [(last, 0, f"{low:.3g}"), (last, 1, f"{high:.3g}")]
+    for axis, factor in reversed([*enumerate(factors)]):
+        levels = sorted(rows[factor].unique(), key=ordered_level)
+        heights = dict(zip(levels, np.linspace(0, 1, len(levels)), strict=True))
+        lines.insert(0, axis, rows[factor].map(heights))
+        marks += [(axis, height, shortened(level, 14)) for level, height in heights.items()]
+    for axis, height, text in marks:
+        axes.text(axis + 0.04, height, text, va="bottom", fontsize=SMALL)
+    for *line, height in lines.sort_values(last).to_numpy():
+        is_high = height >= lines[last].quantile(2 / 3)
+        axes.plot([*line, height], color=COLOURS[0] if is_high else FAINT, linewidth=1.2 if is_high else 0.7)
+    axes.set_xticks(range(last + 1), [*(shortened(factor, 18) for factor in factors), name])
+    axes.set(yticks=[], xlim=(-0.3, last + 0.4), ylim=(-0.05, 1.1))
+    axes.grid(axis="x")
+    axes.spines[:].set_visible(False)
     return figure
 
 

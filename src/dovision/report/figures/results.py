@@ -54,7 +54,7 @@ class Results(FigureComponent):
             for condition, numbers in conditions.items()
             for name, metrics in numbers["classes"].items()
         ]
-        if not rows:
+        if not rows or read_task(run.folder).opposite:  # of two classes the headline numbers say the same
             return
         frame = pd.DataFrame(rows)
         frame = frame.astype({name: float for name in frame.columns[2:] if not name.endswith("_reason")})
