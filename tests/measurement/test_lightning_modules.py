@@ -80,6 +80,34 @@ class Features(Usual):
         self(batch)
 
 
+class Binary(pl.LightningModule):
+    """Returns one logit an image; its labels are floats, as a binary cross-entropy takes them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.scale = nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), nn.Linear(1, 1)
+
+    def test_step(self, batch, batch_idx):
+        self.net(batch[0])
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"), [(dv.Task("multiclass", ("healthy", "ill")), (6, 1)), ("multilabel", (6,))]
+)
+def test_a_network_of_one_logit_is_measured_with_labels_of_its_loss(tmp_path, task, labels):
+    named = {} if isinstance(task, dv.Task) else {"network": "net"}
+    effects = dv.EffectEvaluation(dv.PixelGrid(2, 2), tmp_path, mean=MEAN, std=STD, task=task, **named)
+    answers = (LABELS > 0).float().reshape(labels)
+    module = Binary()
+    quiet_trainer(effects).test(module, DataLoader(TensorDataset(NORMALISED, answers), 4), verbose=False)
+    own = dv.wrap(module.net, 1, MEAN, STD, effects.classifier.task.kind)
+    expected = dv.effects(own, (IMAGES, answers), dv.PixelGrid(2, 2), progress=False).summary["conditions"]["clean"]
+    measured = effects.numbers()["mean_abs_expected_effect/clean"]
+    assert measured == pytest.approx(expected["mean_abs_expected_effect"]["estimate"], 1e-4)
+    assert effects.numbers()["accuracy/clean"] == expected["accuracy"]["estimate"]
+
+
 class Dicts(torch.utils.data.Dataset):
     def __len__(self):
         return 6

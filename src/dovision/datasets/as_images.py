@@ -256,9 +256,12 @@ def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ())
             value, names = np.asarray(labels).reshape(value.shape), ()
         value = torch.from_numpy(np.ascontiguousarray(value))
     value = value.reshape(images) if value.ndim == 0 else value
+    is_single = value.numel() == images and (len(task.classes) == 1 or task.opposite is not None)
     if task.multilabel:
-        value = value.unsqueeze(0) if value.ndim == images == 1 else value
+        value = value.reshape(images, 1) if is_single else value.unsqueeze(0) if value.ndim == images == 1 else value
         value = value if value.is_floating_point() else value.float()
+    elif is_single and value.is_floating_point() and ((value == 0) | (value == 1)).all():  # as binary losses take them
+        value = value.reshape(images).long()
     elif not value.is_floating_point() and value.dtype != torch.bool:
         value = _by_name(value.long(), task, names)
     return checks.labels(value, images, len(task.classes), task.multilabel, "labels", unknown=True)

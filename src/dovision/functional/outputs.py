@@ -126,8 +126,8 @@ def task_logits(values: Any, task: Task, are_probabilities: bool) -> Any:
     return torch.cat([torch.zeros_like(values), values], 1) if is_single else values
 
 
-class _Maps:
-    """Scores of some classes of a segmentation, over a region.
+class MeanLogit:
+    """The mean logit of classes over a region of a segmentation: logits, shape (B, K).
 
     Args:
         classes: numbers of the classes, in the order of the task's; None is all.
@@ -135,6 +135,13 @@ class _Maps:
             shape (H, W). None is all.
         output: where the maps are in what the network returns, shape (B, C, H, W), as of `reading`. None: the maps
             themselves, or "out", or "logits".
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> dv.MeanLogit(region=dv.Box(0, 0, 2, 2))(torch.ones(2, 3, 4, 4))
+        tensor([[1., 1., 1.],
+                [1., 1., 1.]])
     """
 
     def __init__(
@@ -196,26 +203,11 @@ class _Maps:
         ):
             raise ValueError(f"region must lie in the network's maps, {height} x {width}, got {self.region}.")
 
-
-class MeanLogit(_Maps):
-    """The mean logit of classes over a region of a segmentation: logits, shape (B, K).
-
-    Arguments as of the maps of a segmentation network: `classes` by number (None is all), `region` (a box or a mask in
-    pixels of the maps, None is all) and `output` (the place of the maps, by default "out" or "logits").
-
-    Example:
-        >>> import torch
-        >>> import dovision as dv
-        >>> dv.MeanLogit(region=dv.Box(0, 0, 2, 2))(torch.ones(2, 3, 4, 4))
-        tensor([[1., 1., 1.],
-                [1., 1., 1.]])
-    """
-
     def __call__(self, value: Any) -> Any:
         return self.chosen(self.maps(value))
 
 
-class ClassShare(_Maps):
+class ClassShare(MeanLogit):
     """The mean probability of classes over a region of a segmentation, as logits, shape (B, K), for a multilabel task.
 
     A pixel has the probabilities that the softmax over all classes of the network gives it. Arguments as of
