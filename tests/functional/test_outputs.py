@@ -11,7 +11,6 @@ import torchvision
 from torch import Tensor, nn
 
 import dovision as dv
-from dovision.functional.outputs import Entry, own_logits, reading
 
 IMAGE = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 GRID = dv.PixelGrid(3, 3)
@@ -101,14 +100,6 @@ def test_what_is_not_there_is_refused_in_a_sentence(change, output, message):
 def test_what_names_nothing_is_refused(output):
     with pytest.raises(ValueError, match="output must be"):
         dv.wrap(layers(), 3, output=output)
-
-
-def test_a_path_is_followed_step_by_step():
-    value = Pair({"a": [1, {"b": 2}]}, 3)
-    assert Entry("logits.a[1].b")(value) == 2
-    assert Entry("[1]")(value) == 3
-    assert reading([1])(value) == 3
-    assert own_logits(5) == 5
 
 
 class Maps(nn.Module):

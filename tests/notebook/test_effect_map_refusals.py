@@ -95,10 +95,8 @@ MEASURED = {
         "intervention must be an intervention, or the name of one, such as 'pixel_grid'",
     ),
     "target: beyond": ({"target": 99}, "target must be the name of a class or its number, 0 to 2, got 99"),
-    "target: negative": ({"target": -1}, "target must be the name of a class or its number, 0 to 2, got -1"),
     "target: name": ({"target": "3"}, "target must be one of 0, 1, 2, got '3'"),
     "target: list": ({"target": [0, 1, 2]}, "target must be one class, or one for each of 2 images, got 3"),
-    "target: numpy": ({"target": np.array([0, 3])}, "0 to 2, got 3"),
     "scale": ({"scale": "logit"}, "scale must be one of probability, log_odds, got 'logit'"),
     "target: floats": ({"target": torch.zeros(2)}, "target must be the name of a class or its number, 0 to 2, got 0.0"),
     "label: beyond": (
@@ -130,7 +128,6 @@ RETURNED = {
     "nothing": (lambda y: None, "a NoneType", "logits"),
     "map": (lambda y: y[:, :, None, None], "torch.float32 of shape (1, 3, 1, 1) for 1 images", "MeanLogit(...)"),
     "classes": (lambda y: y.argmax(1), "torch.int64 of shape (1,)", "returns that"),
-    "too many": (lambda y: torch.cat([y, y], 1), "one output per class, 3, got 6", "classes=6, or a list of 6 names"),
     "one": (lambda y: y[:, :1], "one output per class, 3, got 1", "classes=1, or a list of 1 names"),
     "nan": (lambda y: y * torch.nan, "logits must be finite, got nan or inf for image 0", "Look at its weights"),
 }
