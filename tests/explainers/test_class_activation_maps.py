@@ -149,6 +149,23 @@ def test_an_object_of_grad_cam_is_taken_with_its_layer(convolutional, images):
         CAM(two)
 
 
+def test_smoothed_maps_are_those_of_a_call_in_the_package():
+    package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 64, 3)).eval()
+    classifier, number = classifier_of(network, 3), torch.arange(3)
+    batch = Batch(torch.rand(3, 3, 8, 8), number, number, number)
+    smoothing = {"aug_smooth": True, "eigen_smooth": True}
+    with package.LayerCAM(network, [network[1]]) as cam:
+        own = cam((batch.image - 0.5) / 0.25, [ClassifierOutputTarget(wanted) for wanted in TARGET], **smoothing)
+        objects = [CAM("LayerCAM", "1", smoothing), CAM(cam, arguments=smoothing)]
+        for explainer in objects:
+            maps = explainer(batch, TARGET, classifier)
+            torch.testing.assert_close(maps, torch.from_numpy(own), rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["AblationCAM", "ScoreCAM"])
 def test_an_object_made_of_a_classifier_is_not_normalised_twice(name, convolutional, images):
     package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from captum.metrics import infidelity, sensitivity_max
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
+import dovision as dv
 from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.types import Batch
@@ -176,3 +178,18 @@ def test_a_spread_is_known_where_a_map_is_the_mean_of_several(name, seen):
 def test_images_that_were_normalised_outside_are_refused(explainer, classifier, batch, target):
     with pytest.raises(ValueError, match=r"image must lie in \[0, 1\], got .* Normalise inside the classifier"):
         explainer(batch._replace(image=batch.image * 4 - 2), target, classifier)
+
+
+def test_metrics_of_captum_and_quantus_take_an_explainer_as_a_function():
+    classifier = dv.wrap(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), 3, 0.5, 1.0)
+    image, target = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
+    gradient = dv.Captum("Saliency", arguments={"abs": False}).function(classifier)(image, target=target)
+    shift = lambda image, *_: (torch.full_like(image, 0.01), image - 0.01)  # noqa: E731
+    assert infidelity(classifier, shift, image, gradient, target=target).max() < 1e-9  # a linear network's is exact
+    function = dv.CenterMap().function(classifier)
+    with pytest.warns(UserWarning, match="outside .* are clipped") as warned:
+        moved = sensitivity_max(function, image.round(), target=0)
+    assert ([str(warning.message)[:6] for warning in warned].count("images"), moved.tolist()) == (1, [0.0, 0.0])
+    coloured = dv.CenterMap().function(classifier)(image.expand(-1, 3, -1, -1), target=0)
+    torch.testing.assert_close(coloured.sum(1, keepdim=True), function(image, target=0))
+    assert function(model=classifier, inputs=image.numpy(), targets=target.numpy(), device="cpu").shape == (2, 1, 8, 8)

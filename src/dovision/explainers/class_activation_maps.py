@@ -20,6 +20,7 @@ from dovision.types import Batch, Shape
 # Of the grad-cam package: all layers at once, weights drawn without a seed, and second derivatives.
 _OTHER_CAMS = ("FullGrad", "RandomCAM", "ShapleyCAM")
 _OF_THE_PASS = ("self", "model", "target_layers", "reshape_transform")  # arguments that are found here
+_SMOOTHING = ("aug_smooth", "eigen_smooth")
 
 
 class GradCAM(Explainer):
@@ -88,7 +89,8 @@ class CAM(GradCAM):
             class; or an object of it, whose layer and settings count. Its network may be a `Classifier` or what is
             inside one.
         layer: name or module of the layer; None is the last spatial layer of a known network.
-        arguments: of the class, by name, such as {"batch_size": 8} of AblationCAM.
+        arguments: of the class, by name, such as {"batch_size": 8} of AblationCAM; and aug_smooth and eigen_smooth, as
+            of a call in the package: with aug_smooth a map is the mean of those of six changed images, each in [0, 1].
 
     Raises:
         ImportError: the grad-cam package is not installed.
@@ -128,10 +130,25 @@ class CAM(GradCAM):
         legal = [key for key in taken if key not in _OF_THE_PASS]
         self.arguments = dict(arguments or {})
         for key in self.arguments:
-            if key not in legal:
-                raise ValueError(checks.unknown_key(f"arguments of {self.name}", key, legal))
+            if key not in (*legal, *_SMOOTHING):
+                raise ValueError(checks.unknown_key(f"arguments of {self.name}", key, [*legal, *_SMOOTHING]))
+        switches = {key: checks.switch(key, self.arguments.pop(key, False)) for key in _SMOOTHING}
+        self.aug_smooth, self.eigen_smooth = switches.values()
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        if not self.aug_smooth:
+            return self._map(batch, target, classifier)
+        library = import_module("ttach")
+        usual = library.Compose([library.HorizontalFlip(), library.Multiply(factors=[0.9, 1, 1.1])])
+        image, maps = (batch.image.detach() - classifier.mean) / classifier.std, []
+        for transform in self.method.tta_transforms if self.made else usual:
+            changed = transform.augment_image(image) * classifier.std + classifier.mean
+            cam = self._map(batch._replace(image=changed), target, classifier)
+            cam = cam - cam.amin((1, 2), keepdim=True)
+            maps.append(transform.deaugment_mask((cam / (1e-7 + cam.amax((1, 2), keepdim=True))).unsqueeze(1))[:, 0])
+        return torch.stack(maps).mean(0)
+
+    def _map(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
         image, _, module = self._chosen(batch, classifier)
@@ -145,7 +162,9 @@ class CAM(GradCAM):
         else:
             method = self.method(classifier, [module], **self.arguments)
         with method as cam, redirect_stderr(StringIO()):  # a bar an image
-            return torch.from_numpy(cam.get_cam_image(image, module, classes, *arrays, False)).to(image).relu()
+            return (
+                torch.from_numpy(cam.get_cam_image(image, module, classes, *arrays, self.eigen_smooth)).to(image).relu()
+            )
 
 
 class _EmptyList(list[Tensor]):

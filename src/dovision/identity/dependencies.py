@@ -126,7 +126,7 @@ def reads_code(settings: TrainSettings) -> bool:
     if not isinstance(settings, EvaluateSettings):
         return settings.autoencoder is not None
     return settings.intervention.make().on_code or any(
-        detector.reads_code for detector in make_each(settings.detector).values()
+        getattr(detector, "reads_code", False) for detector in make_each(settings.detector).values()
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -98,3 +101,30 @@ class Explainer(ClassifierComponent, ABC):
         if maps.shape[2:] != batch.image.shape[2:]:
             both = F.interpolate(both, size=batch.image.shape[2:], mode="bilinear", align_corners=False)
         return Explanation(both[:, 0], both[:, 1])
+
+    def function(self, classifier: Classifier) -> Callable[..., Any]:
+        """Function of images and classes to attributions, as metrics of captum and Quantus call an explainer.
+
+        With captum `sensitivity_max(explainer.function(classifier), images, target=target)`, with Quantus `metric(
+        classifier, x, y, explain_func=explainer.function(classifier))`. Images outside [0, 1], which both make, are
+        clipped, with one warning. Attributions of tensors are shaped as the images, and sum to the map over channels;
+        those of arrays have shape (B, 1, H, W).
+        """
+        warned = list[str]()
+
+        def attributions(inputs: Any, target: Any = None, *, targets: Any = None, **_: object) -> Any:
+            images = inputs[0] if isinstance(inputs, tuple) else inputs
+            image = torch.as_tensor(images).to(classifier.mean)
+            label = torch.as_tensor(target if targets is None else targets, device=image.device)
+            label, clipped = label.long().flatten().expand(len(image)), image.clamp(0, 1)
+            if not warned and not torch.equal(image, clipped):
+                warned.append("images outside [0, 1] are clipped before they are explained.")
+                warnings.warn(warned[0], stacklevel=2)
+            sample = torch.arange(len(image), device=image.device)
+            maps = self(Batch(clipped, label, sample, sample), label, classifier).unsqueeze(1)
+            if isinstance(images, np.ndarray):
+                return maps.cpu().numpy()
+            shared = (maps / image.shape[1]).expand_as(image).contiguous()
+            return (shared,) if isinstance(inputs, tuple) else shared
+
+        return attributions

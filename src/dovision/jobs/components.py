@@ -23,7 +23,7 @@ from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer
 from dovision.io import sealed
 from dovision.io.process_state import isolated
 from dovision.jobs.meta_networks import meta_classifier, network_key, with_autoencoder
-from dovision.measurement.by_name import one_component
+from dovision.measurement.by_name import named_components, one_component
 from dovision.measurement.explanation_config import MapSettings
 from dovision.measurement.fit_protocol import conditions_of, fit_protocol, without_noise
 from dovision.models.checkpoint import read_checkpoint, without_weights
@@ -134,7 +134,7 @@ def _check(
         return
     made, shape = component.make(), tuple(settings.dataset["shape"])
     if (group := _group(component)) in ("attack", "detector", "explainer", "intervention"):
-        one_component(group, made)
+        made = one_component(group, made)
     if isinstance(made, Intervention):
         _check_intervention(made, with_code() if made.on_code else classifier, shape)
     elif isinstance(made, (Attack, Explainer, Detector, MapSettings)):
@@ -324,7 +324,7 @@ def _check_files(settings: TrainSettings) -> None:
 def _check_optimized(settings: TrainSettings) -> None:
     """Raise for a metric that an evaluation lacks; training metrics are checked with the fits."""
     if settings.optimized_metric is not None and isinstance(settings, EvaluateSettings):
-        attack: Attack = settings.attack.make()
+        attack: Attack = one_component("attack", settings.attack.make())
         conditions = [CLEAN, *map(condition_name, attack.eps)]
         names = [f"{metric}/{condition}" for metric in CONDITION_METRICS for condition in conditions]
         checks.choice("optimized_metric", settings.optimized_metric, names)
@@ -333,7 +333,7 @@ def _check_optimized(settings: TrainSettings) -> None:
 def _warnings_of_families(settings: TrainSettings) -> Iterator[str]:
     """A line per attack to be detected whose noise is not measured; raises for attacks that no family can hold."""
     if isinstance(settings, EvaluateSettings) and settings.detector and (detection := settings.detection).attacks:
-        attacks = conditions_of(make_each(detection.attacks))
+        attacks = conditions_of(named_components("attack", make_each(detection.attacks)))
         epsilons = {name: attack.eps for name, attack in attacks.items()}
         fit_protocol(epsilons, detection.families, detection.seen)
         for name, values in without_noise(epsilons, {name: attack.norm for name, attack in attacks.items()}).items():

@@ -9,6 +9,7 @@ from dovision.config.settings import EvaluateSettings
 from dovision.identity.dependencies import CLASSIFIER
 from dovision.interfaces import Images
 from dovision.jobs.job import Job
+from dovision.measurement.by_name import one_component
 from dovision.results.run_record import Run
 from dovision.training.data_module import check_fit
 from dovision.types import CODE, INPUT
@@ -33,7 +34,8 @@ def table(jobs: Sequence[Job]) -> str:
         if missing:
             check_fit(job.images)
         units = _units(settings, job.images)
-        passes.append(None if units is None else len(job.samples) * (1 + len(settings.attack.make().eps)) * (1 + units))
+        conditions = 1 + len(one_component("attack", settings.attack.make()).eps)
+        passes.append(None if units is None else len(job.samples) * conditions * (1 + units))
         lines.append(_line(job, run.state, len(missing), passes[-1]))
         unlike += [f"{job.number:5}  {line}" for line in run.problem.splitlines()]
         fitted |= missing

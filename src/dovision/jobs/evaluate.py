@@ -19,6 +19,7 @@ from dovision.jobs.closing import print_headlines
 from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job, open_run
 from dovision.jobs.train import fitted_network
+from dovision.measurement.by_name import one_component
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.refuters import refutable
 from dovision.results import tables
@@ -63,7 +64,7 @@ def _evaluate(job: Job) -> None:
         if settings.refute:
             refutable(intervention)
         check_units(intervention, images, samples)
-        attack = settings.attack.make()
+        attack = one_component("attack", settings.attack.make())
 
         DISPLAY.step("fits")
         fitted: dict[str, FittedModel] = {}

@@ -27,6 +27,7 @@ from dovision.measurement.adaptive_attack import (
     Opponent,
     adaptive_rows,
 )
+from dovision.measurement.by_name import one_component
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.detection import Detection, DetectionOptions
 from dovision.measurement.detector_fits import Fitted, clean_threshold, shown
@@ -102,7 +103,9 @@ def run_refuters(job: Job, classifier: Classifier, intervention: Intervention, l
 def map_evaluation(job: Job, classifier: Classifier) -> list[MapEvaluation]:
     """Make the callback that draws maps; none without explainers."""
     settings, images = job.settings, job.images
-    explainers: Mapping[str, Explainer] = make_each(settings.explainer)
+    explainers: Mapping[str, Explainer] = {
+        name: one_component("explainer", explainer) for name, explainer in make_each(settings.explainer).items()
+    }
     if not explainers:
         return []
     split = settings.evaluation.split
