@@ -199,7 +199,7 @@ def read_boxes(root: Path, names: pd.Series[str], films: pd.DataFrame, classes: 
     table.refuse("Finding Label", ~label.isin(FINDINGS), "one of the 14 labels", _MEND)
     table = table._replace(cells=table.cells.assign(**{"Finding Label": label}))
     columns = Columns(path="Image Index", slice=None, box_label="Finding Label")
-    return boxes_of_images(table, root, films, classes, columns, names)
+    return boxes_of_images(table, root, films, classes, columns, frozenset(names))
 
 
 def official_lists(root: Path) -> dict[str, frozenset[str]]:

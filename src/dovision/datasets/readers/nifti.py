@@ -76,13 +76,14 @@ def _values(path: Path, number: int | None, plane: str) -> tuple[npt.NDArray[np.
     nibabel, normal = checks.import_extra("nibabel", "nifti"), PLANES.index(plane)
     orientation = nibabel.io_orientation(image.affine)
     axis = orientation[:, 0].tolist().index(normal)
-    stored = int(number if orientation[axis, 1] > 0 else image.shape[axis] - 1 - number)  # type: ignore[operator]
+    index = number or 0  # which is one of the volume's
+    stored = index if orientation[axis, 1] > 0 else int(image.shape[axis]) - 1 - index
     with decoding(_UNREADABLE):
         if path.name.lower().endswith(".gz"):  # to the end, where its checksum is
             image = type(image).from_bytes(files.unzipped(path, DECODED_BYTES))
         slab = image.slicer[(slice(None),) * axis + (slice(stored, stored + 1),)]
         values = np.asarray(nibabel.as_closest_canonical(slab).dataobj, dtype=np.float64)
-    values = values.reshape(values.shape[:3]).take(0, normal)
+    values = np.moveaxis(values.reshape(values.shape[:3]), normal, 0)[0]
     if not np.isfinite(values).all():
         raise BadFile(_NOT_FINITE)
     return values.T[::-1, ::-1], image  # rows go down from the front or head, columns from the right side or the front
