@@ -118,7 +118,7 @@ def test_each_picture_has_a_sentence(measured):
     (run,) = read_sweep(measured / "evaluate")
     found = [each.text for each in (*use_findings(run), *attack_findings(run))]
     assert {re.split(r": | is ", text)[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
-    assert all("is a guess: P(" in text or "black over any cell, P(" in text for text in found[:3]), found
+    assert all("is a guess: P(" in text or " cells that count most, P(" in text for text in found[:3]), found
     assert found[3:] == []  # the attack's success would be a rate of 3 images
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dovision.functional.intervals import withheld
-from dovision.report.cards import card, dot_strip
+from dovision.report.cards import card, curves, dot_strip
 from dovision.results.finding import Finding, finer_text
 from dovision.results.run_findings import run_findings
 from dovision.results.run_record import read_run
@@ -37,6 +37,17 @@ def test_of_many_images_a_dot_is_several():
     assert "a dot is 22 images" in svg
     assert dots(svg, "subject") == 14
     assert "elsewhere:" not in svg
+
+
+def test_a_curve_begins_at_the_image_as_it_is_and_marks_the_cells_of_the_sentence():
+    draws = [[0.9, 0.8], [0.7, 0.6]]
+    svg = curves({"cells": [2, 8], "at": 0, "before": 1.0, "most": [0.5, 0.0], "least": [1.0, 1.0], "random": draws})
+    lines = dict(re.findall(r'<polyline points="([^"]+)" class="(\w+)"', svg))
+    looks = {look: points.split() for points, look in lines.items()}
+    assert looks["subject"] == ["12.0,12.0", "251.0,67.0", "490.0,122.0"]
+    assert looks["control"][1:] == ["251.0,34.0", "490.0,45.0"]
+    assert svg.count('class="draw"') == 2
+    assert '<line x1="251.0"' in svg
 
 
 @pytest.mark.parametrize("name", ["uses", "attacked"])

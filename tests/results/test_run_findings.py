@@ -33,6 +33,7 @@ WORDS = {  # the longest that are usual
     "hits": "24 of 24 images",
     "images": "43",
     "unit": "segment",
+    "cells": "ten segments",
     "rival": "integrated gradients",
     "family": "MI-FGSM",
     "measure": "detection rate",
@@ -42,7 +43,12 @@ WORDS = {  # the longest that are usual
     "least": "PGD",
     "most": "FGSM",
 }
-NAMED = {"attack": "PGD at 4 grey levels", "units": "4 of 16", "picture": "digit.png"}  # subjects of some kinds
+NAMED = {
+    "attack": "PGD at 4 grey levels",
+    "units": "4 of 16",
+    "picture": "digit.png",
+    "cells": "digit.png",
+}  # subjects of some kinds
 NUMBER = re.compile(r"\d[\d,]* of \d[\d,]*|\d+/\d+|\d[\d.,]*\d|\d")
 
 
@@ -55,7 +61,7 @@ def test_a_sentence_has_at_most_20_words_and_two_numbers(kind, verdict):
     text = finding("uses", kind, verdict, words.pop("subject"), *numbers, **words).text
     assert len(text.split()) <= 20, text
     assert len(NUMBER.findall(text)) <= 2, text
-    assert text[0] == text[0].upper() or kind == "picture"
+    assert text[0] == text[0].upper() or kind in ("picture", "cells")
     assert text.endswith(".")
     assert not re.search(r"log-odds|do\(|refuter(?!s? was)|Linf(?! epsilon)|[{}]", text)
 
@@ -66,7 +72,7 @@ def used(effect, beyond=(-2.0, -1.0), refuters=(), elsewhere=0.0):
     rows = pd.DataFrame({"sample": range(len(effects)), "group": range(len(effects)), "effect": effects})
     rows = rows.assign(condition="clean", effect_elsewhere=elsewhere)
     number = {"beyond": Number(sum(beyond) / 2, *beyond, len(effects), "t", "")}
-    units = pd.DataFrame({"sample": []})
+    units = rows.iloc[:0]
     subject = Subject("object", "tag", "disease", "black over it", rows, units, number, [], 0.95, refuters)
     return effect_findings._use(Run(Path("nowhere"), "", "completed", {}, {}, {}), subject)
 
@@ -101,6 +107,23 @@ def test_a_use_is_told_by_its_median_with_the_control_and_a_dot_an_image():
     assert len(spread_values(np.arange(9999))) == 400
 
 
+@pytest.mark.parametrize(
+    ("row", "column", "text"),
+    [
+        (7, 7, "in the middle"),
+        (9, 4, "lower left of the middle"),
+        (10, 7, "below the middle"),
+        (0, 13, "at the upper right"),
+    ],
+)
+def test_a_place_has_words_that_fit(row, column, text):
+    cells = [
+        {"top": 16 * r, "bottom": 16 * r + 16, "left": 16 * c, "right": 16 * c + 16} for r, c in np.ndindex(14, 14)
+    ]
+    units = pd.DataFrame(cells)
+    assert effect_findings.place_text(units.iloc[[14 * row + column]], units) == text
+
+
 def test_findings_are_read_back_from_their_file(tmp_path, write_run):
     write_run(tmp_path, eps=(0.2,), images=20, grid=2, maps=6)
     run = read_run(tmp_path)
@@ -111,7 +134,7 @@ def test_findings_are_read_back_from_their_file(tmp_path, write_run):
     assert [one.text for one in read] == [one.text for one in found]
     assert json.dumps([one.to_dict() for one in read]) == json.dumps([one.to_dict() for one in found])
     assert {one.question for one in found} == {"uses", "attacked", "limits"} < {*QUESTIONS}
-    assert found[0].picture.keys() == {"sample", "condition", "unit", "label", "before", "after"}
+    assert {"sample", "condition", "unit", "label", "before", "after", "painted"} < found[0].picture.keys()
     before, after = found[0].picture["before"], found[0].picture["after"]
     assert 0 <= after < before <= 1
 

@@ -31,6 +31,14 @@ def test_each_class_is_shown_right_in_one_and_wrong_in_the_next_and_then_the_oth
     assert choose(3, [0] * 9, [True] * 9) == [0, 1, 2]
 
 
+def test_the_first_turned_sample_is_saved_beside_the_others():
+    choice = PictureChoice(1, {})
+    left = [choice.offer(sample, True, turned=sample > 1) for sample in range(4)]
+    assert choice.samples == [0, 2]
+    assert left == [set(), {1}, set(), {3}]
+    assert PictureChoice(0, {}).offer(0, True, turned=True) == {0}
+
+
 @given(
     samples=st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=60),
     most=st.integers(0, 12),

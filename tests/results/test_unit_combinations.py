@@ -46,12 +46,10 @@ def test_means_and_intervals_are_those_of_the_differences_of_each_image(classifi
         np.testing.assert_allclose(got, expected[:3], atol=1e-5)
 
 
-def test_other_interventions_have_none_and_findings_say_what_lies_beyond_a_frame(classifier):
+def test_other_interventions_have_none(classifier):
     plain = measured(classifier, dv.PixelGrid(2, 2))
     assert effects_beyond(plain.folder).empty
     assert [*effects_beyond(plain.folder)] == EFFECTS_BEYOND
-    framed = measured(classifier, dv.EdgeControl(dv.PixelGrid(2, 2), frame=1))
-    assert "beyond_effects" in framed.figures
 
 
 @pytest.fixture

@@ -103,7 +103,8 @@ def _evaluate(job: Job) -> None:
             if images.files is not None:  # else opening them once more may take long
                 _check_unchanged(job)
             write_summary(run.folder)
-            write_findings(replace(read_run(run.folder), summary=read_summary(run.folder)), run.folder)
+            completed = replace(read_run(run.folder), summary=read_summary(run.folder))
+            write_findings(completed, run.folder, callbacks.picture_saver(job))
             if failed := detected.get("failed_attacks"):
                 reasons = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
                 raise PartialRun(f"attacks left out of detection: {reasons}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ from dovision.measurement.refuters import RefuterEvaluation, RefuterOptions
 from dovision.results.detection_tables import ADAPTIVE_STEPS, SCORES, TEST
 from dovision.results.image_tables import write_boxes, write_object_masks
 from dovision.results.resumable_writer import ResumableWriter, Resume
-from dovision.results.tables import write_table
-from dovision.results.thumbnails import PictureChoice, pictured_samples
+from dovision.results.tables import CLEAN, write_table
+from dovision.results.thumbnails import PictureChoice, pictured_samples, save_image, thumbnail_path
 from dovision.training.data_module import ImageDataModule
 from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.trainer import limits, make_trainer
@@ -116,6 +116,14 @@ def map_evaluation(job: Job, classifier: Classifier) -> list[MapEvaluation]:
     explanation: MapSettings = settings.explanation.make()
     make = settings.callbacks["maps"].make()
     return [make(explainers, job.folder, explanation, classifier, options=options)]
+
+
+def picture_saver(job: Job) -> Callable[[int], None] | None:
+    """Function that saves the picture of a sample of the measured split; None where no pictures are saved."""
+    images = job.images.split(job.settings.evaluation.split)
+    if not job.settings.evaluation.num_thumbnails or job.images.shape[0] not in (1, 3):
+        return None
+    return lambda sample: save_image(thumbnail_path(job.folder, sample, CLEAN), images[sample].image)
 
 
 def write_objects(job: Job, samples: Sequence[int]) -> None:

@@ -243,7 +243,9 @@ class EffectEvaluation(Evaluation):
         classes = self._classes(batch, controls)
         sets += [self.sets.object_rows(condition.name, condition.batch, classes) for condition in conditions]
         pictured = {condition.name: condition.batch.image for condition in conditions}
-        self.pictures.save(self.folder, batch.sample.tolist(), conditions[0].correct.tolist(), pictured)
+        correct, last = conditions[0].correct, conditions[-1].correct
+        turned = (correct & ~last).tolist()
+        self.pictures.save(self.folder, batch.sample.tolist(), correct.tolist(), pictured, turned)
         if self.options.attacked is not None:
             for condition in conditions[1:]:
                 self.options.attacked(condition.eps, condition.batch)
@@ -259,7 +261,7 @@ class EffectEvaluation(Evaluation):
 
     def finish(self) -> None:
         warn_of_dead_gradients(self.counters)
-        columns = ["sample", "condition", "correct"]
+        columns = ["sample", "condition", "correct", "success"]
         self.pictures.keep_chosen_of_all(self.folder, row_groups(self.folder / SAMPLES, columns))
         write_masks(self.folder, self._masks())
         write_sources(self.folder, self._sources())

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup, escape
 from PIL import Image
 
+from dovision.functional.geometry import grid_cell
 from dovision.io import files, images
 from dovision.report.image_overlay import OPAQUE
 from dovision.report.inline_assets import picture_link
+from dovision.results.display_names import component_name
 from dovision.results.effect_findings import fill_of, grey_level
 from dovision.results.finding import Finding, finer_text
+from dovision.results.image_tables import AS_IS, LEAST, MAPS_FILE, MOST, RANDOM, read_grid
 from dovision.results.run_record import Run
 from dovision.results.sentences import GUESS
 from dovision.results.tables import CLEAN, read_effects
@@ -47,41 +52,76 @@ class Card:
 
 def card(finding: Finding, run: Run | None = None) -> Card:
     """Build the card of a finding; with pictures, if it is of a run that has them."""
+    picture = finding.picture
     strip = dot_strip(finding) if len(finding.spread.get("subject", ())) > 1 else ""
-    if run is None or not finding.picture:
+    if picture.get("curve") and finding.verdict != GUESS:
+        strip = curves(picture["curve"])
+    if run is None or "sample" not in picture:
         return Card(finding, (), strip)
-    panels = _painted if finding.picture["unit"] else _attacked
-    drawn = panels(run, finding.picture)
+    drawn = (_mapped if "maps" in picture else _painted if picture["unit"] else _attacked)(run, picture)
     return Card(finding, drawn[:1] if finding.verdict == GUESS else drawn, strip)  # a guess has nothing to explain
 
 
 def _painted(run: Run, picture: Mapping[str, Any]) -> list[Panel]:
     """The image, the evidence of its units, and the image with the unit painted."""
-    sample, label = picture["sample"], picture["label"]
-    path = thumbnail_path(run.folder, sample, CLEAN)
-    link, shape = picture_link(files.read_bytes(path, images.MAX_FILE_BYTES)), load_thumbnail(path).shape
-    before = Panel(_svg(link, shape, "", "image"), "image", finer_text(picture["before"], ".2f"), label)
+    sample, label, condition = picture["sample"], picture["label"], picture["condition"]
+    link, shape = _saved(run, sample, condition)
+    name = "image" if condition == CLEAN else "attacked image"
+    before = Panel(_svg(link, shape, "", name), name, finer_text(picture["before"], ".2f"), label)
     rows = read_effects(run.folder, [sample])
-    rows = rows[(rows["condition"] == CLEAN) & (rows["class"] == label)].dropna(subset=list(Box._fields))
+    rows = rows[(rows["condition"] == condition) & (rows["class"] == label)].dropna(subset=list(Box._fields))
     rows = rows[(rows["bottom"] > rows["top"]) & (rows["right"] > rows["left"])]
     after = finer_text(picture["after"], ".2f")
     if not picture["painted"]:
         return [before, Panel(Markup(), f"without {picture['unit']}", after, label)]
-    evidence = -rows["effect"].to_numpy(float)
-    limit = max(float(evidence.max()), 1e-9)
-    cells = "".join(
-        _rectangle(row, f'class="evidence" fill-opacity="{OPAQUE * size / limit:.2f}"')
-        for size, row in zip(evidence, rows.to_dict("records"), strict=True)
-        if size > _CLEAR * limit
-    )
+    cells, limit = _evidence(-rows["effect"].to_numpy(float), rows.to_dict("records"))
     caption = f"evidence, up to {finer_text(limit, '.2f')}"
     evident = Panel(_svg(link, shape, cells, caption, "underlay"), caption)
     grey = grey_level(run)
     paint = 'fill="none"' if grey is None else f'fill="rgb({grey} {grey} {grey})"'
-    caption = f"{fill_of(run) or 'set'} in the outline"
-    boxes = (dict(zip(Box._fields, edges, strict=True)) for edges in picture["painted"])
+    caption = f"{fill_of(run) or 'set'} in the outline{'s' * (len(picture['painted']) > 1)}"
+    caption += f", {picture['place']}" if picture.get("place") else ""
+    boxes = [dict(zip(Box._fields, edges, strict=True)) for edges in picture["painted"]]
     frames = "".join(_rectangle(box, f'{paint} class="cut"') for box in boxes)
+    if sigma := re.match(r"blur \(sigma ([\d.]+)\)", caption):
+        name, whole = f"blur-{sample}", f'width="{shape[1]}" height="{shape[0]}"'
+        clip = "".join(_rectangle(box, "") for box in boxes)
+        blur = f'<filter id="{name}"><feGaussianBlur stdDeviation="{sigma[1]}" edgeMode="duplicate"/></filter>'
+        blurred = f'<image href="{link}" {whole} filter="url(#{name})"/>'
+        frames = f'{blur}<clipPath id="{name}-at">{clip}</clipPath><g clip-path="url(#{name}-at)">{blurred}</g>{frames}'
     return [before, evident, Panel(_svg(link, shape, frames, caption), caption, after, label)]
+
+
+def _saved(run: Run, sample: int, condition: str) -> tuple[str, Sequence[int]]:
+    """Link of a saved picture, and its shape."""
+    path = thumbnail_path(run.folder, sample, condition)
+    return picture_link(files.read_bytes(path, images.MAX_FILE_BYTES)), load_thumbnail(path).shape
+
+
+def _evidence(sizes: npt.NDArray[np.float64], boxes: Sequence[Mapping[str, Any]]) -> tuple[str, float]:
+    """Boxes as deep as their evidence, and the size of the deepest."""
+    limit = max(float(sizes.max()), 1e-9)
+    drawn = (
+        _rectangle(box, f'class="evidence" fill-opacity="{OPAQUE * size / limit:.2f}"')
+        for size, box in zip(sizes, boxes, strict=True)
+        if size > _CLEAR * limit
+    )
+    return "".join(drawn), limit
+
+
+def _mapped(run: Run, picture: Mapping[str, Any]) -> list[Panel]:
+    """The image, and the maps of two explainers over it with their scores."""
+    sample, label, grid = picture["sample"], picture["label"], read_grid(run.folder)
+    link, shape = _saved(run, sample, CLEAN)
+    maps = MAPS_FILE.read(run.folder, [sample])
+    maps = maps[(maps["class"] == label) & (maps["variant"] == AS_IS)].set_index("explainer")["cells"]
+    cells = range(grid.rows * grid.columns)
+    boxes = [grid_cell((1, grid.height, grid.width), cell, grid.rows, grid.columns)._asdict() for cell in cells]
+    panels = [Panel(_svg(link, shape, "", "image"), f"image, {label}")]
+    for name, score in zip(picture["maps"], picture["scores"], strict=True):
+        caption = f"{component_name(name)}, {finer_text(score, '.2f')}"
+        panels.append(Panel(_svg(link, shape, _evidence(maps[name], boxes)[0], caption, "underlay"), caption))
+    return panels
 
 
 def _attacked(run: Run, picture: Mapping[str, Any]) -> list[Panel]:
@@ -115,6 +155,29 @@ def _svg(link: str, shape: Sequence[int], drawn: str, label: str, look: str = ""
 def _rectangle(row: Mapping[str, Any], look: str) -> str:
     top, left, bottom, right = (int(row[name]) for name in Box._fields)
     return f'<rect x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" {look}/>'
+
+
+def curves(curve: Mapping[str, Any]) -> Markup:
+    """P over the number of cells that are painted together: of most evidence, of least, and in random draws."""
+    high, right, cells = 110, _WIDTH - 130, [0, *curve["cells"]]
+    x = _MARGIN + (right - _MARGIN) * np.sqrt(np.asarray(cells) / cells[-1])
+    mean = np.mean(curve[RANDOM], axis=0).tolist()
+    looks = [*((draw, "draw") for draw in curve[RANDOM]), (mean, "control"), (curve[LEAST], "least")]
+    looks, drawn = [*looks, (curve[MOST], "subject")], []
+    top = max(curve["before"], *(max(values) for values, _ in looks))
+    for values, look in looks:
+        y = 12 + high * (1 - np.asarray([curve["before"], *values]) / top)
+        points = " ".join(f"{across:.1f},{down:.1f}" for across, down in zip(x, y, strict=True))
+        drawn.append(f'<polyline points="{points}" class="{look}"/>')
+    for y, look in enumerate(("least", "control", "subject")):
+        text = {"least": "least evidence", "control": "at random", "subject": "most evidence"}[look]
+        drawn.append(f'<text x="{right + 8}" y="{high - 44 + 22 * y}" class="{look}">{text}</text>')
+    at = curve["at"] + 1
+    drawn.append(f'<line x1="{x[at]:.1f}" x2="{x[at]:.1f}" y1="12" y2="{12 + high}" class="axis"/>')
+    drawn += [f'<text x="{x[n]:.1f}" y="{high + 26}" text-anchor="middle">{cells[n]}</text>' for n in (0, at, -1)]
+    svg = f'<svg viewBox="0 0 {_WIDTH} {high + 30}" role="img" aria-label="P over cells">{"".join(drawn)}</svg>'
+    caption = f"P, {finer_text(curve['before'], '.2f')} at first, after so many cells at once"
+    return Markup(f'<figure class="strip">{svg}<figcaption>{caption}</figcaption></figure>')
 
 
 def dot_strip(finding: Finding) -> Markup:

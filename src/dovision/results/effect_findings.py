@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from dovision.results.headline_effects import (
     strongest_mask,
     strongest_objects,
 )
-from dovision.results.image_tables import PLACEBO, SETS_FILE, UNALTERED, read_box_table
+from dovision.results.image_tables import LEAST, MOST, PLACEBO, RANDOM, SETS_FILE, UNALTERED, read_box_table
 from dovision.results.mask_effects import INSIDE_MINUS, mask_sizes
 from dovision.results.object_effects import object_rows, paired, touching
 from dovision.results.refuters import REFUTATIONS
@@ -70,10 +71,13 @@ from dovision.results.zone_effects import (
 )
 from dovision.types import Box
 
+_TWENTIETH = 20  # of the units, that the sentence on a picture paints
+_MIDDLE, _EDGE = 0.1, 0.3  # of a side, from its middle: what lies there, and what lies further out
 _PICTURES = 3  # that have a sentence, of images without labels
 _LEAST = 0.05  # of a probability, that the median effect of what is used exceeds
 _HALF = 0.5  # of the images, in which what is used must lower P; and of P, below which an answer is a guess
 _CLEAR = 0.01  # of a probability, that a cell of one picture takes off at least to be named
+_WORDS = {2: "two", 4: "four", 6: "six", 8: "eight", 10: "ten"}  # for numbers of cells
 _PAINTED = {"PixelGrid": "cell", "SlidingWindow": "window", "Segments": "segment"}  # words for units
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "spatial": "spatial"}
 _NORM_OF = {"EADAttack": "l1", "RandomSpatial": "spatial", "Spatial": "spatial"}  # of attacks that have no other
@@ -88,7 +92,7 @@ class Subject(NamedTuple):
     label: str  # the class, in words
     done: str  # to it, such as "black over it"
     rows: pd.DataFrame  # sample, group, condition, effect, effect_elsewhere, log_odds_effect (but for masks)
-    units: pd.DataFrame  # sample, unit, class, effect, of clean images
+    units: pd.DataFrame  # sample, condition, unit, class, effect
     beyond: Mapping[str, Number]  # differences to the controls in log-odds, by name
     detail: Sequence[tuple[str, str]]  # numbers that the fold names
     level: float
@@ -157,28 +161,38 @@ def _use(run: Run, subject: Subject) -> Finding:
     )
 
 
-def _picture(run: Run, units: pd.DataFrame, value: float) -> dict[str, Any]:
-    """The unit with a picture whose effect is the nearest to a value: its image, and P before and after."""
-    pictured = units[units["sample"].isin(samples_in_conditions(run.folder, [CLEAN]))]
-    if pictured.empty:
-        return {}
-    sample, unit, label = pictured.loc[(pictured["effect"] - value).abs().idxmin(), ["sample", "unit", "class"]]
+def _picture(run: Run, units: pd.DataFrame, value: float, condition: str = CLEAN) -> dict[str, Any]:
+    """The unit with a picture whose effect is the nearest to a value: its image, and P before and after.
+
+    `nearest` is the clean image that is the nearest of all.
+    """
+    units = units[units["condition"] == condition].reset_index(drop=True)
+    order = (units["effect"] - value).abs().sort_values(kind="stable").index
+    has_picture = units["sample"].isin(samples_in_conditions(run.folder, [CLEAN, condition]))
+    nearest = {"nearest": int(units.loc[order[0], "sample"])} if len(order) and condition == CLEAN else {}
+    if not has_picture.any():
+        return nearest
+    sample, unit, label = units.loc[order[has_picture[order].to_numpy()][0], ["sample", "unit", "class"]]
     effects = read_effects(run.folder, [sample])
-    effects = effects[(effects["condition"] == CLEAN) & (effects["class"] == label)]
+    effects = effects[(effects["condition"] == condition) & (effects["class"] == label)]
     rows = boxes = effects[effects["unit"] == unit]
     if rows.empty:  # a set of units
         sets = SETS_FILE.read(run.folder, [sample])
-        rows = sets[(sets["condition"] == CLEAN) & (sets["set"] == unit) & (sets["class"] == label)]
+        rows = sets[(sets["condition"] == condition) & (sets["set"] == unit) & (sets["class"] == label)]
         boxes = touching(effects, read_box_table(run.folder).query("sample == @sample and object == @unit").iloc[0])
     before, after = rows[["control", "treated"]].to_numpy(float)[0].tolist()
-    return _painted(sample, unit, label, boxes, before, after)
+    return nearest | {"condition": condition, "unit": unit} | _painted(sample, label, boxes, before, after)
 
 
-def _painted(sample: int, unit: str, label: str, boxes: pd.DataFrame, before: float, after: float) -> dict[str, Any]:
+def _painted(sample: int, label: str, boxes: pd.DataFrame, before: float, after: float) -> dict[str, Any]:
     """The picture of an image with these boxes painted, of units with a place; P before and after."""
-    painted = boxes[[*Box._fields]].dropna().to_numpy(int).tolist()
-    numbers = {"label": str(label), "before": before, "after": after, "painted": painted}
-    return {"sample": int(sample), "condition": CLEAN, "unit": str(unit), **numbers}
+    edges = boxes[[*Box._fields]].dropna().to_numpy(int)
+    painted = edges.tolist()
+    if len(edges) and (around := Box(*edges[:, :2].min(0), *edges[:, 2:].max(0))).area == sum(
+        Box(*one).area for one in painted
+    ):
+        painted = [[int(edge) for edge in around]]  # cells that fill a rectangle
+    return {"sample": int(sample), "label": str(label), "before": before, "after": after, "painted": painted}
 
 
 def _mask(run: Run) -> Iterator[Subject]:
@@ -215,11 +229,11 @@ def _objects(run: Run) -> Iterator[Subject]:
         beyond = {"beyond the control": Number.of(row, "log_odds")}
         mean = [("mean change of P", in_brackets(row, "difference" if table == "contrasts" else "mean"))]
         refuters = [verdict(run, f"{OF_OBJECT}{name}", name, label)]
-        clean = of_object[of_object["condition"] == CLEAN]
         if of_cells:
+            clean = of_object[of_object["condition"] == CLEAN]
             cells = f"{clean['cells'].median():.3g} {_unit(run)}s in one do(), on median"
             mean += [("painted of it", f"{clean['covered'].mean():.0%}, by {cells}")]
-        yield Subject("object", name, label, done, of_object, clean, beyond, mean, level, refuters)
+        yield Subject("object", name, label, done, of_object, of_object, beyond, mean, level, refuters)
 
 
 def _box_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -238,7 +252,7 @@ def _zone(run: Run) -> Iterator[Subject]:
     zone, means = strongest
     row = means.iloc[0].to_dict()
     rows = rows[(rows["zone"] == zone) & (rows["of"] == row["of"])]
-    units = units[(units["zone"] == zone) & (units["of"] == row["of"]) & (units["condition"] == CLEAN)]
+    units = units[(units["zone"] == zone) & (units["of"] == row["of"])]
     beyond = {"beyond units elsewhere": Number.of(row, "log_odds_beyond")}
     names = {"mean change of P": "effect", "elsewhere": "effect_elsewhere", "log-odds": "log_odds_effect"}
     names |= {} if pd.isna(row["beyond_frame"]) else {"log-odds beyond its frame": "beyond_frame"}
@@ -275,28 +289,76 @@ def _each_picture(run: Run) -> Iterator[Finding]:
     samples = samples[samples["condition"] == CLEAN].set_index("sample")
     units = units_by_zone(run.folder)
     units = units[(units["condition"] == CLEAN) & (units["of"] == PREDICTED_CLASS)]
+    has_sets = (run.folder / SETS_FILE).is_file()
     classes = read_task(run.folder).classes
     for sample in samples_in_conditions(run.folder, [CLEAN])[:_PICTURES]:
         rows = units[units["sample"] == sample]
         if len(rows) < 2:
             continue
-        rows = rows[rows["class"] == rows.loc[rows["control"].idxmax(), "class"]].sort_values("effect")
-        row = rows.iloc[0]
+        rows = rows[rows["class"] == rows.loc[rows["control"].idxmax(), "class"]].sort_values("effect", kind="stable")
+        row, curve = rows.iloc[0], _curve(run.folder, sample, len(rows)) if has_sets else {}
         before, after = float(row["control"]), float(row["control"] + row["effect"])
         p = pd.Series(_probabilities(run, CLEAN, [sample])[sample], classes).drop(row["class"])
         words = {"label": row["class"], "done": _over(run), "unit": _unit(run), "rival": ""}
-        state, numbers = SHOWN if row["effect"] <= -_CLEAR else NOT_SHOWN, [after, before]
+        form, state, at = "picture", SHOWN if row["effect"] <= -_CLEAR else NOT_SHOWN, curve.get("at", 0)
+        painted = rows.iloc[: curve["cells"][at] if curve else 1]
+        if curve:
+            draws = [draw[at] for draw in curve[RANDOM]]
+            form, after = "cells", curve[MOST][at]
+            state = SHOWN if before - after > _LEAST and after < min(draws) else NOT_SHOWN
+            words["cells"] = f"{_WORDS.get(len(painted), len(painted))} {_unit(run)}s"
+        numbers = [after, before]
         if before < _HALF and len(p):
-            state, words["rival"], numbers = GUESS, str(p.idxmax()), [before, p.max()]
+            form, state, words["rival"], numbers = "picture", GUESS, str(p.idxmax()), [before, p.max()]
         number, control = (withheld(float(value), 1, "one picture") for value in numbers)
-        result = finding(USES, "picture", state, samples.loc[sample, "name"], number, control, **words)
+        result = finding(USES, form, state, samples.loc[sample, "name"], number, control, **words)
         strong = rows["effect"] <= -_CLEAR
         detail = [
             (f"{_unit(run)}s that take more than {_CLEAR}", f"{strong.sum():,} of {len(rows):,}, each alone"),
             ("fill", fill_of(run) or "none"),
         ]
-        picture = _painted(sample, row["unit"], row["class"], rows.iloc[:1], before, after)
-        yield result._replace(picture=picture, detail=detail)
+        if curve:
+            ends = f"{np.mean(draws):.2f}, from {min(draws):.2f} to {max(draws):.2f}, in {len(draws)} draws"
+            detail += [("P after as many at random", ends), ("P after those of least", f"{curve[LEAST][at]:.2f}")]
+        position = place_text(painted, rows)
+        picture = {
+            "condition": CLEAN,
+            "unit": str(row["unit"]),
+            "place": position,
+            "curve": curve and curve | {"before": before},
+        }
+        picture |= _painted(sample, row["class"], painted, before, after)
+        yield result._replace(picture=picture, detail=[*detail, ("where they lie", position)])
+
+
+def _curve(folder: Path, sample: int, units: int) -> dict[str, Any]:
+    """P after so many cells: of most and of least evidence, and a list each draw of random ones; empty without.
+
+    `at` is the place of the first number of cells that is a twentieth of the units, and several.
+    """
+    rows = SETS_FILE.read(folder, [sample])
+    rows = rows[rows["set"].isin([MOST, LEAST, RANDOM])]
+    p = rows.pivot_table("treated", ["set", "draw"], "cells", observed=True).dropna(axis=1)
+    cells = [int(size) for size in p]
+    at = next((number for number, size in enumerate(cells) if size >= max(2, units / _TWENTIETH)), None)
+    if at is None:
+        return {}
+    most, least = (p.loc[name].iloc[0].astype(float).tolist() for name in (MOST, LEAST))
+    return {"cells": cells, "at": at, MOST: most, LEAST: least, RANDOM: p.loc[RANDOM].to_numpy(float).tolist()}
+
+
+def place_text(boxes: pd.DataFrame, units: pd.DataFrame) -> str:
+    """Where the middle of some boxes lies in the image that units cover, such as "lower left of the middle"."""
+    shares = [
+        (boxes[a] + boxes[b]).mean() / (2 * units[b].max()) - 0.5 for a, b in (("top", "bottom"), ("left", "right"))
+    ]
+    down, across = (0 if abs(share) <= _MIDDLE else int(np.sign(share)) for share in shares)  # -1, 0 or 1
+    is_far = max(map(abs, shares)) > _EDGE
+    if not across:
+        near, far = {-1: ("above", "at the top"), 0: ("in", ""), 1: ("below", "at the bottom")}[down]
+        return far if is_far else f"{near} the middle"
+    text = {-1: "upper ", 0: "", 1: "lower "}[down] + ("left" if across < 0 else "right")
+    return f"at the {text}" if is_far else f"{text} of the middle"
 
 
 def _label(run: Run, of: str) -> str:
@@ -313,7 +375,8 @@ def attack_findings(run: Run) -> Iterator[Finding]:
     condition, _ = largest
     for subject in subjects(run)[:1]:
         if "log_odds_effect" in subject.rows:
-            yield from change_finding(subject, condition)
+            for one in change_finding(subject, condition):
+                yield one._replace(picture=_picture(run, subject.units, one.number.value, condition))
 
 
 def change_finding(subject: Subject, condition: str) -> Iterator[Finding]:

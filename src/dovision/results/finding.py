@@ -87,7 +87,10 @@ def finding(
     template = SENTENCES[form, verdict]
     sizes = {"size": number.value, "other": control.value}
     numbers = {name: "-" if np.isnan(size) else finer_text(abs(size), ".2f") for name, size in sizes.items()}
-    is_first = template.startswith("{subject}") and form != "picture"  # which begins with the name of a file
+    is_first = template.startswith("{subject}") and form not in (
+        "picture",
+        "cells",
+    )  # which begins with the name of a file
     text = template.format(subject=subject[:1].upper() + subject[1:] if is_first else subject, **numbers, **words)
     name = re.sub(r"\W+", "_", " ".join(filter(None, [form, subject, words.get("rival", "")])))
     return Finding(question, name, verdict, text, number, control)

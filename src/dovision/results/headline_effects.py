@@ -14,12 +14,7 @@ from dovision.functional.intervals import LEVEL, level_of_selected
 from dovision.results.effect_sums import read_cells
 from dovision.results.image_tables import SETS_FILE
 from dovision.results.mask_effects import INSIDE_MINUS, mask_contrasts
-from dovision.results.object_effects import (
-    TAG,
-    contrasts,
-    object_effects,
-    object_rows,
-)
+from dovision.results.object_effects import TAG, contrasts, object_effects, object_rows
 from dovision.results.tables import CLEAN, read_groups, read_samples, read_table, read_task
 from dovision.results.zone_effects import (
     TRUE_CLASS,

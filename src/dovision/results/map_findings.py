@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,7 @@ from dovision.results.map_summary import map_difference
 from dovision.results.run_record import Run
 from dovision.results.sentences import AUROC_ALONE, AUROC_OF_LABEL, BALANCED, BETTER, LIMITS, NOT_SHOWN, SHOWN
 from dovision.results.tables import CLEAN
+from dovision.results.thumbnails import samples_in_conditions
 
 RIVALS = ("grad_cam", "integrated_gradients")  # that the best effect map is compared with, those that the run has
 RANDOM_MAP = "random_map"
@@ -47,7 +48,22 @@ def map_findings(run: Run) -> Iterator[Finding]:
     level = level_of_selected(1, len(means))
     for rival in (*RIVALS, RANDOM_MAP):
         if (frame["explainer"] == rival).any():
-            yield from against(frame, str(means.idxmax()), rival, metric, level)
+            for one in against(frame, str(means.idxmax()), rival, metric, level):
+                yield one._replace(picture=_picture(run, frame, metric, one.picture["maps"]))
+
+
+def _picture(run: Run, frame: pd.DataFrame, metric: str, names: Sequence[str]) -> dict[str, Any]:
+    """The image with a picture on which two explainers differ the most like the median; `nearest` is that of all."""
+    rows = frame[frame["explainer"].isin(names)].astype({"explainer": str})
+    scores = rows.pivot_table(metric, ["sample", "class"], "explainer", observed=True).dropna()
+    difference = scores[names[0]] - scores[names[1]]
+    order = (difference - difference.median()).abs().sort_values(kind="stable").index
+    pictured = samples_in_conditions(run.folder, [CLEAN])
+    picture: dict[str, Any] = {"nearest": int(order[0][0]), "maps": [*names]}
+    for sample, label in (key for key in order if key[0] in pictured):
+        of_maps = [float(scores.loc[(sample, label), name]) for name in names]
+        return picture | {"sample": int(sample), "condition": CLEAN, "label": str(label), "scores": of_maps}
+    return picture
 
 
 def against(frame: pd.DataFrame, best: str, rival: str, metric: str, level: float) -> Iterator[Finding]:
@@ -80,7 +96,9 @@ def against(frame: pd.DataFrame, best: str, rival: str, metric: str, level: floa
     detail += [("maps", f"{row['pairs']:,}, paired"), ("level of the intervals", level_text(level))]
     dots = dict(zip(("subject", "control"), (spread_values(scores[name]) for name in names), strict=True))
     yield result._replace(
-        detail=detail, spread=dots | {"axis": METRIC_HEADS[metric], "names": [*map(component_name, names)]}
+        detail=detail,
+        spread=dots | {"axis": METRIC_HEADS[metric], "names": [*map(component_name, names)]},
+        picture={"maps": names},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from dovision.results.run_files import FINDINGS
 from dovision.results.run_record import Run
 from dovision.results.sentences import LIMITS, QUESTIONS, USES
 from dovision.results.tables import CLEAN, has_rows
+from dovision.results.thumbnails import pictured_samples
 
 MOST = 3  # findings of a kind of measurement
 
@@ -41,9 +42,21 @@ def findings_of_tables(run: Run) -> list[Finding]:
     return [*uses, *attacked, *better, *limit_findings(run, [*uses, *attacked])]
 
 
-def write_findings(run: Run, folder: Path) -> None:
-    """Write findings.json of a completed run into a folder, which is its own or one to compare with."""
-    write_json(folder / FINDINGS, {"findings": [one.to_dict() for one in findings_of_tables(run)]})
+def write_findings(run: Run, folder: Path, save: Callable[[int], None] | None = None) -> None:
+    """Write findings.json of a completed run into a folder, which is its own or one to compare with.
+
+    Args:
+        run: whose tables are read.
+        folder: of the file.
+        save: called with each sample whose clean image shows a finding best and has no picture yet, which it saves.
+    """
+    findings = findings_of_tables(run)
+    nearest = {one.picture["nearest"] for one in findings if "nearest" in one.picture} - pictured_samples(run.folder)
+    if save and nearest:
+        for sample in sorted(nearest):
+            save(sample)
+        findings = findings_of_tables(run)
+    write_json(folder / FINDINGS, {"findings": [one.to_dict() for one in findings]})
 
 
 def by_question(findings: Sequence[Finding]) -> dict[str, list[Finding]]:

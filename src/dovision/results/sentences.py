@@ -20,6 +20,8 @@ SENTENCES = {
     ("units", NOT_SHOWN): "Effects are spread: the strongest {subject} make up {size} of the size of all effects.",
     ("picture", SHOWN): "{subject}: {done} its strongest {unit}, P({label}) falls from {other} to {size}.",
     ("picture", NOT_SHOWN): "{subject}: {done} any {unit}, P({label}) stays near {other}, at {size} or more.",
+    ("cells", SHOWN): "{subject}: {done} the {cells} that count most, P({label}) falls from {other} to {size}.",
+    ("cells", NOT_SHOWN): "{subject}: {done} the {cells} that count most, P({label}) stays near {other}, at {size}.",
     ("picture", GUESS): "{subject} is a guess: P({label}) is {size}; the next, {rival}, {other}.",
     ("attack", SHOWN): "{subject} turned {hits} right answers.",
     ("attack", UNMOVED): "{subject} turned none of {images} right answers.",

@@ -34,6 +34,8 @@ def thumbnail_path(folder: Path, sample: int, condition: str) -> Path:
 class PictureChoice:
     """Choice of samples to save pictures of: per class, correct and wrong ones in turn, the first of each.
 
+    Beside these the first one that the attack has turned.
+
     Samples are offered one by one, in their order; which are chosen in the end depends on that order alone. A part of
     the samples that is offered by itself, as a second device has it, leaves none out that would be chosen of all.
 
@@ -48,37 +50,50 @@ class PictureChoice:
         self._classes = 1 + max(stratum.values(), default=0)
         self._seen: Counter[int] = Counter()
         self._chosen: list[tuple[int, int, int]] = []  # number in its cell, cell, sample
+        self._turned: list[int] = []  # one, or none yet
 
     @property
     def samples(self) -> list[int]:
         """Samples chosen so far: first one per class, alternately correct and wrong, then the others in turn."""
-        return [sample for *_, sample in self._chosen]
+        return list(dict.fromkeys([*(sample for *_, sample in self._chosen), *self._turned]))
 
-    def offer(self, sample: int, correct: bool) -> set[int]:
-        """Offer a sample; return the one evicted, if any."""
+    def offer(self, sample: int, correct: bool, turned: bool = False) -> set[int]:
+        """Offer a sample, with whether the attack has turned it; return the one evicted, if any."""
+        if turned and not self._turned and self.most:
+            self._turned = [sample]
         stratum = self.stratum.get(sample, 0)
         cell = stratum + self._classes * ((stratum + (not correct)) % 2)
         bisect.insort(self._chosen, (self._seen[cell], cell, sample))
         self._seen[cell] += 1
-        return {self._chosen.pop()[2]} if len(self._chosen) > self.most else set()
+        return {self._chosen.pop()[2]} - {*self._turned} if len(self._chosen) > self.most else set()
 
     def offer_rows(self, tables: Iterable[pa.Table]) -> PictureChoice:
-        """Offer the clean rows of samples.parquet or of finished chunks; return self."""
+        """Offer the images of samples.parquet or of finished chunks; return self."""
         for table in tables:
             clean = table.filter(pc.equal(table["condition"].cast(pa.string()), CLEAN))
+            rows = zip(table["sample"].to_pylist(), table["success"].to_pylist(), strict=True)
+            turned = {sample: success is True for sample, success in rows}  # in the last condition
             for sample, correct in zip(clean["sample"].to_pylist(), clean["correct"].to_pylist(), strict=True):
-                self.offer(sample, correct is not False)  # null where there is no label
+                self.offer(sample, correct is not False, turned[sample])  # null where there is no label
         return self
 
-    def save(self, folder: Path, samples: Sequence[int], correct: Sequence[bool], images: Mapping[str, Tensor]) -> None:
+    def save(
+        self,
+        folder: Path,
+        samples: Sequence[int],
+        correct: Sequence[bool],
+        images: Mapping[str, Tensor],
+        turned: Sequence[bool],
+    ) -> None:
         """Offer a batch's samples, save the chosen ones, and remove pictures of evicted samples.
 
         Args:
             folder: the run directory.
             samples, correct: B of them, and whether each was predicted rightly when clean.
             images: by condition, shape (B, C, H, W).
+            turned: whether the attack of the last condition succeeded.
         """
-        left = set().union(*map(self.offer, samples, correct))
+        left = set().union(*map(self.offer, samples, correct, turned))
         chosen = set(self.samples)
         for condition, batch in images.items():
             for sample, image in zip(samples, batch, strict=True):
@@ -101,7 +116,7 @@ def samples_in_conditions(folder: Path, conditions: Sequence[str]) -> list[int]:
     }
     if not pictured:
         return []
-    rows = read_table(folder / SAMPLES, ["sample", "condition", "label", "correct"])
+    rows = read_table(folder / SAMPLES, ["sample", "condition", "label", "correct", "success"])
     clean = rows.filter(pc.equal(rows["condition"].cast(pa.string()), CLEAN))
     stratum = strata(np.array(clean["label"].to_pylist())).tolist()
     choice = PictureChoice(len(pictured), dict(zip(clean["sample"].to_pylist(), stratum, strict=True)))

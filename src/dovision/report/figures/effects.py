@@ -9,24 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.functional.intervals import (
-    EFFECT_INTERVALS,
-    LEVEL,
-    MEAN_INTERVALS,
-    SHARE_INTERVALS,
-    level_of_selected,
-)
+from dovision.functional.intervals import EFFECT_INTERVALS, LEVEL, MEAN_INTERVALS, SHARE_INTERVALS, level_of_selected
 from dovision.report.image_overlay import PANEL, OverlayPanel, overlay, unit_values
 from dovision.report.plots import average_effects_plot, strongest
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected
-from dovision.report.style import (
-    SIGN,
-    panels_across,
-    shortened_apart,
-    styled,
-)
+from dovision.report.style import SIGN, panels_across, shortened_apart, styled
 from dovision.results import average_effect
-from dovision.results.average_effect import effects_beyond
 from dovision.results.display_names import display_name
 from dovision.results.finding import bracketed
 from dovision.results.image_tables import read_masks
@@ -55,7 +43,6 @@ class Effects(FigureComponent):
             return
         yield from average_effect_maps(run, averaged, self.maps, opposite)
         yield _averages(run, averaged, self.averages, opposite)
-        yield from _effects_beyond(run, self.averages, opposite)
         yield from _interchange(run, self.averages)
 
 
@@ -77,27 +64,6 @@ def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) ->
     words = caption(text, [run], images(frame["images"]), whiskers, data)
     figure = average_effects_plot(drawn, "average effect on the log-odds of the class")
     return ReportFigure("average_effects", "Largest average effects", words, figure, data)
-
-
-def _effects_beyond(run: Run, most: int, opposite: str | None) -> Iterator[ReportFigure]:
-    """Figure of the largest interactions of units and effects beyond frames; none where there are neither."""
-    column, frame = "beyond_log_odds", effects_beyond(run.folder)
-    frame = frame[(frame["class"] != opposite) & frame[column].notna()]
-    if frame.empty:
-        return
-    ends = {column: "mean", **{f"{column}_{end}": end for end in ("low", "high", "reason")}}
-    shown = len(strongest(frame.rename(columns=ends), most))
-    data = effects_beyond(run.folder, level_of_selected(shown, len(frame))).loc[frame.index]
-    text = (
-        "Effect of units that are set at once minus the sum of the effects of each alone (0: the effects add up), or "
-        "of painting a unit minus that of painting the frame of its region alone (0: all of it is an effect of the "
-        "edge that painting draws), on the log-odds of the class, mean over images"
-        f"{opposite_note(opposite)}: the largest of {len(frame):,}."
-    )
-    whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}. In the numbers also: {EFFECT_INTERVALS}."
-    figure = average_effects_plot(strongest(data.rename(columns=ends), most), "effect beyond others, log-odds")
-    words = caption(text, [run], images(frame["images"]), whiskers, data)
-    yield ReportFigure("beyond_effects", "Largest effects beyond those of other units", words, figure, data)
 
 
 def _interchange(run: Run, most: int) -> Iterator[ReportFigure]:

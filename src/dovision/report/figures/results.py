@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from dovision.functional.estimates import FEW_IMAGES, share_of_images
+from dovision.functional.estimates import FEW_IMAGES
 from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, sample_size
 from dovision.results.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
@@ -18,7 +15,7 @@ from dovision.results.finding import HEADLINE_METRICS, bracketed
 from dovision.results.headline_numbers import intervals_of, result_texts, results_frame
 from dovision.results.run_record import Run
 from dovision.results.schemas import QUALITY
-from dovision.results.tables import CLEAN, read_samples, read_task
+from dovision.results.tables import read_task
 
 MEANING = (  # of the metrics of the classifier
     "AUROC, sensitivity and specificity are those of the second class where there are two, and means over classes "
@@ -75,14 +72,11 @@ class Results(FigureComponent):
 
 
 class Attacks(FigureComponent):
-    """Figures of attack strength, and of success by label in multilabel tasks."""
+    """Table of the strength of the attacks that detectors are tested on."""
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if (run.folder / ATTACKS).is_file():
             yield _strength(run)
-        frame = label_success(run.folder)
-        if len(frame):
-            yield _labels(run, frame)
 
 
 def _strength(run: Run) -> ReportFigure:
@@ -109,51 +103,3 @@ def _strength(run: Run) -> ReportFigure:
     table = pd.DataFrame(columns).set_axis(frame["attack"].map(display_name))
     words = caption(text, [run], sample_size(frame, "images", "images"), BRACKETS, frame)
     return ReportFigure.of_table("detection_attacks", "The attacks", words, frame, table)
-
-
-def label_success(folder: Path) -> pd.DataFrame:
-    """Success by (class, condition) in multilabel runs with an attack; empty otherwise.
-
-    known, known_groups images of which the label is known, and their patients
-    right               of these predicted rightly when clean
-    success             share of those that were right which are wrong when attacked
-    robust_accuracy     share of the known ones that are right before and after the attack
-
-    The shares have their intervals in NAME_low and NAME_high, NAME_reason says why there is none.
-    """
-    samples, task = read_samples(folder).set_index("sample"), read_task(folder)
-    clean, attacked = samples[samples["condition"] == CLEAN], samples[samples["condition"] != CLEAN]
-    if attacked.empty or not task.multilabel:
-        return pd.DataFrame()
-    truth, before = (np.stack(clean[name]) for name in ("label", "prediction"))
-    rows, groups = [], clean["group"].to_numpy()
-    for number, label in enumerate(task.classes):
-        labelled = truth[:, number] >= 0
-        if not labelled.any():
-            continue
-        right = labelled & (before[:, number] == truth[:, number])
-        for condition, rows_of in attacked.groupby("condition", sort=False):
-            after = np.stack(rows_of.loc[clean.index, "prediction"])[:, number]
-            held = right & (after == truth[:, number])
-            known_groups = len(np.unique(groups[labelled]))
-            counts = {"known": labelled.sum(), "known_groups": known_groups, "right": right.sum()}
-            row: dict[str, Any] = {"class": label, "condition": condition, **counts}
-            for name, over, hit in (("success", right, ~held), ("robust_accuracy", labelled, held)):
-                row |= share_of_images(hit[over], groups[over]).columns(name)
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _labels(run: Run, frame: pd.DataFrame) -> ReportFigure:
-    text = (
-        "Success of a label: of the images whose label is known and predicted rightly when clean, the share for which "
-        "it is predicted wrongly when attacked, whatever becomes of the other labels. Robust accuracy: of the images "
-        "whose label is known, the share that is right before and after. In all other tables an image is right if "
-        "each of its known labels is, and an attack succeeds if it changes one of them."
-    )
-    words = caption(text, [run], sample_size(frame, "known", "images"), BRACKETS, frame)
-    columns = {"condition": frame["condition"].map(display_name), "known": frame["known"].map("{:,}".format)}
-    columns["right when clean"] = frame["right"].map("{:,}".format)
-    columns |= {"success": bracketed(frame, "success"), "robust accuracy": bracketed(frame, "robust_accuracy")}
-    table = pd.DataFrame(columns).set_axis(frame["class"])
-    return ReportFigure.of_table("label_success", "Attack success, label by label", words, frame, table)
