@@ -165,6 +165,7 @@ def effect_map(
         batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
         edit = edit.for_images(batch)
         propagation = Propagation(classifier, edit, chunk)
+        propagation.prepare_for_call(batch)
         size = batch_size or len(image)
         batches = (batch.rows(slice(first, first + size)) for first in range(0, len(image), size))
         with DISPLAY.stage("effect map", "passes") as shown:

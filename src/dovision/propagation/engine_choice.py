@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -33,11 +34,12 @@ from dovision.propagation.sites import Site
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
-from dovision.types import INPUT, Shape, Task
+from dovision.types import INPUT, Batch, Shape, Task
 
 log = logging.getLogger(__name__)
 
 SITES = 4  # of a classifier that are kept; each holds copies of the convolutions' weights
+LITTLE = 5 * 10**9  # operations of the whole passes of a call up to which these take less time than a trace
 WORTH_IT = 0.9  # the share of the operations of whole passes up to which incremental ones are taken
 TUNED = 0.8  # time of a traced convolution, in channels_last and with its batch-norm, over the classifier's own
 PACKED = 0.87  # time of a linear layer with packed weights and its activation, likewise; with MKL .9 to 1
@@ -57,9 +59,36 @@ class SiteEngines:
     bytes_per_pair: dict[_Region, int] = field(default_factory=dict)  # in the trial of that engine, likewise
     reason: str = ""  # why no incremental engine could be made for the region tried last
     whole: Operations = field(default_factory=Operations)  # of the classifier's pass on one image
+    layout: torch.memory_format = torch.contiguous_format  # of whole passes
 
 
 _ENGINES: MutableMapping[Classifier, tuple[int, OrderedDict[Any, SiteEngines]]] = WeakKeyDictionary()
+
+
+def engine_of_few_passes(classifier: Classifier, intervention: Intervention, batch: Batch) -> WholePasses | None:
+    """Whole passes for a call so small that a trace and a trial would take longer; otherwise None.
+
+    What was called before does not count: the same call gives the same bits each time, in each thread.
+
+    Args:
+        classifier: in eval mode.
+        intervention: whose units are counted.
+        batch: all images of the call.
+
+    Raises:
+        ValueError: as `presented_site` and `check_company`.
+    """
+    if intervention.shortens or intervention.second is not None:
+        return None
+    first, shape = batch.image[:1], tuple(batch.image.shape[1:])
+    whole_passes = WholePasses(classifier, presented_site(classifier, intervention, shape))
+    with Operations() as counted:
+        clean = whole_passes.clean(first)
+    if len(batch.image) * len(intervention.units(tuple(clean.site.shape[1:]))) * counted.number > LITTLE:
+        return None
+    check_company(whole_passes, clean.site, clean.control, first)
+    whole_passes.bytes_per_row = counted.largest if first.is_cpu else 0
+    return whole_passes
 
 
 def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape) -> SiteEngines:
@@ -126,11 +155,12 @@ def choose_engine(
     if region not in engines.chosen:
         value = whole_passes.clean(image).site if value is None else value
         engines.chosen[region], engines.saved[region] = _try(engines, whole_passes, value, pairs, intervention, context)
+        engines.layout = whole_passes.layout
         engine = engines.chosen[region]
         engines.bytes_per_pair[region] = 0 if engine is None else engine.bytes_per_pair
         _log_choice(engines, region)
     if image.device.type == "cpu" and type(whole_passes) is WholePasses:
-        whole_passes.bytes_per_row = engines.whole.largest
+        whole_passes.bytes_per_row, whole_passes.layout = engines.whole.largest, engines.layout
     return engines.chosen[region] or whole_passes, engines.bytes_per_pair[region]
 
 
@@ -152,9 +182,7 @@ def _try(
         edited = edit_of(pairs, intervention, value, context, local=False).value
     assert isinstance(edited, Tensor)
     with Operations() as engines.whole:
-        company = torch.cat([edited[-1:], -value])
-        expected = whole_passes.forward(image.repeat(2, 1, 1, 1), company)[:1]
-    engines.whole.scale(1, counted=2)
+        expected = whole_passes.forward(image, edited[-1:])
     engines.reason = ""
     try:
         for number, tolerance in enumerate(TOLERANCES):
@@ -174,23 +202,38 @@ def _try(
         engines.reason = "the traced model gives other logits"
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
         engines.reason = f"{type(error).__name__}: {error}"
-    _check_company(
-        whole_passes, expected, edited[-1:], image
-    )  # agreement of an engine, whose passes are others, has shown it
+    check_company(whole_passes, edited[-1:], expected, image)  # an engine that agrees, of other passes, has shown it
     return None, 0.0
 
 
-def check_company(whole_passes: WholePasses, image: Tensor) -> None:
-    """Raise unless the logits of an image, shape (1, C, H, W), are the same beside another one.
+def check_company(whole_passes: WholePasses, value: Tensor, alone: Tensor, image: Tensor) -> None:
+    """Raise unless the logits of an image are the same beside another one, and choose the layout of whole passes.
+
+    Args:
+        whole_passes: get channels_last on a processor if the network gives the same logits with it.
+        value: of the site, shape (1, ...).
+        alone: its logits, shape (1, K).
+        image: shape (1, C, H, W).
 
     Raises:
         ValueError: the classifier's output for an image depends on its batch.
     """
     if image.is_meta:  # of which logits have no values
         return
-    value = whole_passes.clean(image).site
-    expected = whole_passes.forward(image.repeat(2, 1, 1, 1), torch.cat([value, -value]))[:1]
-    _check_company(whole_passes, expected, value, image)
+    task, company = whole_passes.classifier.task, (image.repeat(2, 1, 1, 1), torch.cat([value, -value]))
+    if image.is_cpu:
+        whole_passes.layout = torch.channels_last
+        with suppress(RuntimeError):  # of a view of a map, say, which has no such order
+            if _agree(whole_passes.forward(*company)[:1], alone, task):
+                return
+        whole_passes.layout = torch.contiguous_format
+    logits = whole_passes.forward(*company)[:1]
+    if not _agree(logits, alone, task):
+        change = (logits - alone).abs().max().item()
+        raise ValueError(
+            "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
+            f"{change:.2g} in a logit. Look for normalisation over the batch, or for weights that blow up rounding."
+        )
 
 
 def _several(pairs: Pairs) -> Pairs:
@@ -218,17 +261,6 @@ def _other_kernels(classifier: Classifier, number: int) -> bool:
     """Return whether the engine of this number uses kernels other than torch's."""
     usual = classifier.mean.dtype is not torch.float32 or torch.is_autocast_enabled("cpu")
     return number == 0 and classifier.mean.device.type == "cpu" and not usual
-
-
-def _check_company(whole_passes: WholePasses, expected: Tensor, value: Tensor, image: Tensor) -> None:
-    """Raise unless this value alone has the same logits as in a batch."""
-    logits = whole_passes.forward(image, value)
-    if not _agree(logits, expected, whole_passes.classifier.task):
-        change = (logits - expected).abs().max().item()
-        raise ValueError(
-            "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
-            f"{change:.2g} in a logit. Look for normalisation over the batch, or for weights that blow up rounding."
-        )
 
 
 def _log_choice(engines: SiteEngines, region: _Region) -> None:

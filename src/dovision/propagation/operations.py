@@ -26,11 +26,6 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.number = self.convolutions = self.packed = self.largest = 0
 
-    def scale(self, rows: int, counted: int) -> None:
-        """Scale counts to another number of rows."""
-        self.number, self.convolutions = self.number * rows // counted, self.convolutions * rows // counted
-        self.packed, self.largest = self.packed * rows // counted, self.largest * rows // counted
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if (

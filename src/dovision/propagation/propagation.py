@@ -15,7 +15,13 @@ from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import FIRST, PassLimits, is_out_of_memory, keep_freed_blocks
 from dovision.propagation.edits import Edit, Pairs, all_pairs
-from dovision.propagation.engine_choice import SiteEngines, check_company, choose_engine, engines_at
+from dovision.propagation.engine_choice import (
+    SiteEngines,
+    check_company,
+    choose_engine,
+    engine_of_few_passes,
+    engines_at,
+)
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.sites import find_site
 from dovision.propagation.spans import Index
@@ -96,13 +102,23 @@ class Propagation:
             with evaluating(self.classifier):
                 self.engine = whole_passes = self.whole_passes(batch)
                 if self.intervention.shortens or self.intervention.second is not None:
-                    check_company(whole_passes, batch.image[:1])
+                    clean = whole_passes.clean(batch.image[:1])
+                    check_company(whole_passes, clean.site, clean.control, batch.image[:1])
                 else:
                     self.engine = self._chosen(whole_passes, batch)
                 if self.engine is None:  # no image has a unit
                     return whole_passes
             self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
         return self.engine
+
+    @torch.no_grad()
+    def prepare_for_call(self, batch: Batch) -> None:
+        """Take whole passes if the batch, all that is to be run, takes few; otherwise the first call chooses."""
+        self._fit(batch.image)
+        with evaluating(self.classifier):
+            self.engine = engine_of_few_passes(self.classifier, self.intervention, batch)
+            if self.engine is not None:
+                self.site = self.engine.site
 
     def _fit(self, image: Tensor) -> None:
         """Reset the engine for images of another size, type or device."""

@@ -30,6 +30,7 @@ class WholePasses:
 
     bytes_per_image = bytes_per_pair = 0  # not known
     bytes_per_row = 0  # the largest value of a pass, if it was measured
+    layout = torch.contiguous_format  # of images
 
     def __init__(self, classifier: Classifier, site: Site | None) -> None:
         self.classifier = classifier
@@ -41,6 +42,7 @@ class WholePasses:
         Raises:
             ValueError: the site does not run exactly once, or its output is not one tensor.
         """
+        image = image.contiguous(memory_format=self.layout)
         if self.site is None:
             return CleanPass(image, self.classifier(image))
         values: list[Any] = []
@@ -67,8 +69,9 @@ class WholePasses:
 
     def forward(self, image: Tensor, site: Tensor) -> Tensor:
         """Logits, shape (N, K), of images with these values at the site, shape (N, ...)."""
+        image = (site if self.site is None else image).contiguous(memory_format=self.layout)
         if self.site is None:
-            return self.classifier(site)
+            return self.classifier(image)
         with self.site.tapped(lambda value: site):
             return self.classifier(image)
 
