@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._objective import NearestAttack, likeliest_answers
+from dovision.attacks._objective import Candidates, NearestAttack, likeliest_answers
 from dovision.attacks.lp_ball import Ball, column
 from dovision.functional.norms import size
 from dovision.interfaces import Classifier
@@ -21,7 +21,8 @@ BISECTIONS = 3  # of that way at the end
 class FAB(NearestAttack):
     """Projections onto the linearised decision boundary within the box [0, 1], biased towards the image.
 
-    Of several starts the first is the image itself, the others lie within half of the best distance so far, or of eps.
+    Of several starts the first is the image itself, the others lie within half of eps. Further starts
+    and answers are tried for images of which none within eps was found.
 
     Args:
         eps, norm, target: as of NearestAttack.
@@ -56,11 +57,18 @@ class FAB(NearestAttack):
         self.seed = checks.seed(seed)
 
     def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
-        best = _Nearest(batch.image, torch.full((len(batch.image),), torch.inf, device=batch.image.device))
+        best = _nothing(batch.image)
         for number, answer in enumerate(self._answers(batch, classifier)):
             for restart in range(self.restarts):
-                start = self._start(best, batch, eps, number * self.restarts + restart) if restart else batch.image
-                best = self._search(start, answer, best, batch, classifier)
+                rows = (-best.loss > eps).nonzero().squeeze(1)
+                if len(rows) == 0:
+                    break
+                some, goal = batch.rows(rows), None if answer is None else answer[rows]
+                start = some.image
+                if restart:
+                    drawn = Ball(start, 1.0, self.norm).draw(some.sample, self.seed, number * self.restarts + restart)
+                    start = start + (drawn - start) * (eps / 2)
+                best = best.updated(rows, self._search(start, goal, some, classifier))
         return self._bisected(best, batch, classifier)
 
     def _answers(self, batch: Batch, classifier: Classifier) -> list[Tensor | None]:
@@ -71,14 +79,9 @@ class FAB(NearestAttack):
             logits = classifier(batch.image)
         return list(likeliest_answers(logits, batch.label, classifier.task, self.targets).unbind(1))
 
-    def _start(self, best: _Nearest, batch: Batch, eps: float, number: int) -> Tensor:
-        drawn = Ball(batch.image, 1.0, self.norm).draw(batch.sample, self.seed, number)
-        return batch.image + (drawn - batch.image) * column(best.distance.clamp(max=eps) / 2)
-
-    def _search(
-        self, start: Tensor, answer: Tensor | None, best: _Nearest, batch: Batch, classifier: Classifier
-    ) -> _Nearest:
+    def _search(self, start: Tensor, answer: Tensor | None, batch: Batch, classifier: Classifier) -> Candidates:
         image, centre = start, batch.image
+        best = _nothing(centre)
         for _ in range(self.steps):
             lead, normal = self._plane(image, answer, batch, classifier)
             offset = lead - (normal * image).flatten(1).sum(1)
@@ -88,7 +91,8 @@ class FAB(NearestAttack):
             image = (1 - bias) * (image + OVERSHOOT * step) + bias * (centre + OVERSHOOT * clean_step)
             image = image.clamp(0, 1)
             reached = self.reached(image, batch, classifier)
-            best = best.or_nearer(image, size(image - centre, self.norm), reached)
+            distance = torch.where(reached, size(image - centre, self.norm), torch.inf)
+            best = best.or_better(Candidates(image, reached, -distance))
             image = torch.where(column(reached), centre + BACKWARD * (image - centre), image)
         return best
 
@@ -109,9 +113,9 @@ class FAB(NearestAttack):
         rows = torch.arange(len(image), device=image.device)
         return leads.detach()[rows, chosen], gradients[rows, chosen]
 
-    def _bisected(self, best: _Nearest, batch: Batch, classifier: Classifier) -> Tensor:
+    def _bisected(self, best: Candidates, batch: Batch, classifier: Classifier) -> Tensor:
         """Move images towards the clean ones by bisection while they stay adversarial, shape (B, C, H, W)."""
-        low, high = torch.zeros_like(best.distance), torch.ones_like(best.distance)
+        low, high = torch.zeros_like(best.loss), torch.ones_like(best.loss)
         delta = best.image - batch.image
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
@@ -120,16 +124,10 @@ class FAB(NearestAttack):
         return torch.where(column(high < 1), batch.image + column(high) * delta, best.image)
 
 
-class _Nearest:
-    """Nearest adversarial images so far and their distances; the clean image and inf if none."""
-
-    def __init__(self, image: Tensor, distance: Tensor) -> None:
-        self.image = image
-        self.distance = distance
-
-    def or_nearer(self, image: Tensor, distance: Tensor, reached: Tensor) -> _Nearest:
-        nearer = reached & (distance < self.distance)
-        return _Nearest(torch.where(column(nearer), image, self.image), torch.where(nearer, distance, self.distance))
+def _nothing(image: Tensor) -> Candidates:
+    """Candidates before a search; the loss is minus the distance of an adversarial image, -inf of others."""
+    loss = torch.full((len(image),), -torch.inf, device=image.device)
+    return Candidates(image, loss > 0, loss)
 
 
 def project(point: Tensor, normal: Tensor, offset: Tensor, norm: str) -> Tensor:

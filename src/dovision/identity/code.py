@@ -18,7 +18,7 @@ from dovision.config.sources import leaves
 from dovision.identity.relevance import content_hash
 from dovision.io import files
 
-MEASUREMENT = 1  # raised by hand when numbers of a run or of a fit change; tests/identity/golden.json holds it to that
+MEASUREMENT = 2  # raised by hand when numbers of a run or of a fit change; tests/identity/golden.json holds it to that
 PACKAGE = "dovision"
 _PLUMBING = {  # packages that change no number, or hold what another one has read; torch is part of each key
     *(PACKAGE, "torch", "torchmetrics", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml"),
