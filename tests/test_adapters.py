@@ -17,7 +17,7 @@ import torch
 
 LINES = 3
 SETUP = """
-import captum.attr, numpy as np, pytorch_lightning as pl, re, torch, torchvision
+import numpy as np, pytorch_lightning as pl, re, torch, torchvision
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -38,7 +38,6 @@ for number, (name, picture) in enumerate(zip(names, pictures)):
 larger = [picture.resize((9, 12)) for picture in pictures]
 pretrained = dv.wrap(network, ["cat", "dog", "owl"], mean, std)
 pretrained.preprocessing = dv.Preprocessing(8, dv.Resize(size=10, interpolation="bicubic"))
-halves = torch.arange(2).repeat_interleave(4).expand(1, 1, 8, 8).contiguous()
 class Module(pl.LightningModule):
     def __init__(self, network):
         super().__init__()
@@ -202,43 +201,6 @@ CALLS = {  # a call, and the plain one
         dv.effect_map(classifier, photo[:, :, :32, :32], grid).effect""",
         "dv.effect_map(dv.wrap(clip_network, 2, *IMAGENET), photo[:, :, :32, :32], grid).effect",
     ),
-    "a method of captum by name": (
-        "dv.explain(plain, images, dv.Captum('DeepLift'), target='1').maps['deep_lift']",
-        "captum.attr.DeepLift(network).attribute(images.requires_grad_(), target=1).sum(1).detach()",
-    ),
-    "an object of captum": (
-        "dv.explain(plain, images, captum.attr.InputXGradient(network), target='1').maps['input_x_gradient']",
-        "captum.attr.InputXGradient(network).attribute(images.requires_grad_(), target=1).sum(1).detach()",
-    ),
-    "a map of grad-cam, of a module": (
-        """
-        maps = dv.explain(plain, images, dv.CAM("LayerCAM", layer=network[1]), target="1").maps["layer_cam"]
-        pytorch_grad_cam.utils.image.scale_cam_image(maps.numpy())""",
-        """
-        targets = [pytorch_grad_cam.utils.model_targets.ClassifierOutputTarget(1)] * 8
-        pytorch_grad_cam.LayerCAM(network, [network[1]])(images, targets)""",
-    ),
-    "FeatureAblation of captum": (
-        """
-        from dovision.captum import FeatureAblation
-        FeatureAblation(network).attribute(images, target=1, feature_mask=halves)""",
-        "captum.attr.FeatureAblation(network).attribute(images, target=1, feature_mask=halves)",
-    ),
-    "Occlusion of captum": (
-        """
-        from dovision.captum import Occlusion
-        Occlusion(network).attribute(images, (3, 4, 4), strides=(3, 2, 2), target=1)""",
-        "captum.attr.Occlusion(network).attribute(images, (3, 4, 4), strides=(3, 2, 2), target=1)",
-    ),
-    "ShapleyValueSampling of captum": (
-        """
-        from dovision.captum import ShapleyValueSampling
-        torch.manual_seed(0)
-        ShapleyValueSampling(network).attribute(images, target=1, feature_mask=halves, n_samples=4)""",
-        """
-        torch.manual_seed(0)
-        captum.attr.ShapleyValueSampling(network).attribute(images, target=1, feature_mask=halves, n_samples=4)""",
-    ),
 }
 MADE = {  # what a call names that needs a library: it, and how it is made
     "in_timm": (
@@ -280,10 +242,6 @@ MADE = {  # what a call names that needs a library: it, and how it is made
             def forward(self, image):
                 return clip(pixel_values=image, **tokens).logits_per_image
         clip_network = Prompts()""",
-    ),
-    "pytorch_grad_cam": (
-        "pytorch_grad_cam",
-        "import pytorch_grad_cam.utils.image, pytorch_grad_cam.utils.model_targets",
     ),
     "datasets": ("datasets", ""),
 }
