@@ -77,8 +77,8 @@ class PytorchOOD(Detector):
     def __init__(self, method: Any, settings: Mapping[str, object] | None = None) -> None:
         library = vars(checks.import_extra("pytorch_ood.detector", "ood"))
         methods = [name for name, value in library.items() if inspect.isclass(value) and _scoring(value)]
-        of_library = method if isinstance(method, str) or inspect.isclass(method) else type(method)
-        self.method = checks.choice("method", getattr(of_library, "__name__", of_library), methods)
+        of_library = method if inspect.isclass(method) else type(method)
+        self.method = checks.choice("method", method if isinstance(method, str) else of_library.__name__, methods)
         self.library_class = library[self.method]
         self.scoring, legal = _scoring(self.library_class), inspect.signature(self.library_class).parameters
         if settings is None and isinstance(method, self.library_class):

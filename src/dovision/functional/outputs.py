@@ -109,7 +109,8 @@ def task_logits(values: Any, task: Task, are_probabilities: bool) -> Any:
     """
     if not isinstance(values, Tensor | fx.Proxy):
         return values
-    if len(task.classes) < 3 and values.ndim < 2:
+    ndim: Any = values.ndim
+    if len(task.classes) < 3 and ndim < 2:
         values = values.reshape(-1, 1)
     is_single = task.opposite is not None and values.ndim == 2 and values.shape[1] == 1
     if are_probabilities:

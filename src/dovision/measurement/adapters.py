@@ -156,7 +156,7 @@ class Torchattacks(Attack):
         method.normalization_used = method._normalization_applied = None  # images are in [0, 1]
         if hasattr(method, "eps"):
             method.eps = eps
-        for image, label, sample in zip(batch.image.split(1), batch.label.split(1), batch.sample.tolist(), strict=True):
+        for image, label, sample in zip(batch.image[:, None], batch.label[:, None], batch.sample.tolist(), strict=True):
             with seeded(image.device, self.seed, sample):
                 attacked.append(Ball(image, eps, self.norm).project(method(image, label).detach()))
         return torch.cat(attacked)

@@ -126,7 +126,7 @@ class FitProgress(ProgressBar):
         self._stage = None
         self._open.close()
 
-    on_exception = on_train_end
+    on_exception: Any = on_train_end
 
 
 class ProfileReport(Callback):
