@@ -22,10 +22,10 @@ class ExplainerFunction(Explainer):
     """Explainer from a function of a batch, a target and a classifier to maps, shape (B, h, w)."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+        self.of_batch = function
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
-        return torch.as_tensor(self.function(batch, target, classifier)).to(batch.image)
+        return torch.as_tensor(self.of_batch(batch, target, classifier)).to(batch.image)
 
 
 class AttackFunction(Attack):
