@@ -112,17 +112,6 @@ def test_a_table_that_lacks_a_setting_or_has_one_factor_of_one_seed_has_no_share
     assert variance_shares(by_factors([run(width, "PGD", 0.1, 0, success=width / 10) for width in (4, 8)])) == {}
 
 
-def test_of_too_many_settings_a_table_has_means_over_all_but_two_factors(runs, monkeypatch):
-    monkeypatch.setattr(module, "_DOWN", 3)
-    levels = itertools.product((4, 8), ("FGSM", "PGD"), (0.1, 0.2))
-    many = [run(*each, seed=0, success=2 * each[2] + 0.1 * (each[0] == 8)) for each in levels]
-    (table,) = pivots(by_factors(many))
-    assert (table.factors, table.across, table.pooled) == (["width"], "epsilon", ["attack"])
-    assert table.rows[1] == (("8",), ["0.300 [0.300 to 0.300 in 2]", "0.500 [0.500 to 0.500 in 2]"])
-    assert [text.share for _, texts in table.rows for text in texts] == pytest.approx([0, 2 / 3, 1 / 3, 1])
-    assert "the mean over the settings of attack; in brackets: the least to the most" in table.note
-
-
 def test_a_factor_of_many_levels_has_rows_and_so_have_jobs(runs):
     many = [run(width, "PGD", 0.1, 0, success=width / 100) for width in range(2, 11)]
     (table,) = pivots(by_factors(many))

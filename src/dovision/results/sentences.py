@@ -62,4 +62,3 @@ DETECTION_MEASURES = {"tpr_5": "detection rate", "auroc": "AUROC"}
 PASSED, FAILED, UNDECIDED = "passed", "failed", "not decided"
 EPSILON_IN = "Epsilon is of the norm {norms}."
 VARIANCE = "Share of the variance over the jobs: {shares}."
-MEAN_OVER = "Each number is the mean over the settings of {factors}; in brackets: the least to the most, in how many."

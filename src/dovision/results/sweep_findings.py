@@ -40,7 +40,6 @@ _EPSILON, _JOB = "epsilon", "job"
 _FIRST = ("success_rate", "robust_accuracy", "mean_abs_expected_effect")  # metrics whose tables come first
 _NUMBERS = ["metric", "mean", "low", "high", "sd", "seeds", "images", "run"]
 _ACROSS = 8  # levels of a factor up to which it has a column each
-_DOWN = 24  # settings up to which each has a row
 _COMPARED = 3  # factors that have a sentence
 _AT_CHANCE = "at_chance"  # the attribute of a table that names the runs of classifiers at chance
 _NORMS = "norms"  # the attribute that names the norms of the attacks
@@ -83,18 +82,16 @@ class Pivot(NamedTuple):
     across: str  # the factor of the other columns; "" where each has too many levels for that
     levels: Sequence[str]  # of that factor; the name of the number where there is none
     rows: Sequence[tuple[Sequence[str], Sequence[PivotText | str]]]  # values of the factors; a number a level, or "-"
-    pooled: Sequence[str] = ()  # the factors over which a number is the mean, where all settings would be too many
     norms: str = ""  # of epsilon, if it is a factor
     shares: Mapping[str, float] = MappingProxyType({})  # of factors in the variance, from `variance_shares`
 
     @property
     def note(self) -> str:
-        """Sentences on the variance, the norm of epsilon, and other factors unless each number is of one setting."""
-        of_means = sentences.MEAN_OVER.format(factors=", ".join(self.pooled)) if self.pooled else ""
+        """Sentences on the norm of epsilon and on the variance."""
         of_norms = sentences.EPSILON_IN.format(norms=self.norms) if self.norms else ""
         shares = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
         of_variance = sentences.VARIANCE.format(shares=shares) if shares else ""
-        return " ".join(filter(None, [of_norms, of_variance, of_means]))
+        return " ".join(filter(None, [of_norms, of_variance]))
 
 
 def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
@@ -247,15 +244,8 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
         return None
     narrow = [name for name in factors if name != _JOB and rows[name].nunique() <= _ACROSS]
     across = narrow[-1] if narrow else ""
-    down, pooled = [name for name in factors if name != across], []
-    if len(down) > 1 and _JOB not in down and len(rows.drop_duplicates(down)) > _DOWN:
-        spread = {name: float(np.ptp(rows.groupby(name)["mean"].mean())) for name in factors}
-        ranked = sorted(factors, key=lambda name: -spread[name])
-        across = next((name for name in ranked if name in narrow), "")
-        first, *pooled = (name for name in ranked if name != across)
-        rows, down = _pooled(rows, [first, *filter(None, [across])], metric), [first]
-    else:
-        rows = rows.assign(text=[cell_text(row) for row in rows.to_dict("records")])
+    down = [name for name in factors if name != across]
+    rows = rows.assign(text=[cell_text(row) for row in rows.to_dict("records")])
     rows = rows if across else rows.assign(**{across: metric_head(metric)})
     levels = sorted(rows[across].unique(), key=ordered_level)
     least, most = rows["mean"].min(), rows["mean"].max()
@@ -265,21 +255,8 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
         cells.setdefault(tuple(row[name] for name in down), {})[row[across]] = text
     ordered = sorted(cells, key=lambda key: [natural(level) for level in key])
     table = [(key, [cells[key].get(level, "-") for level in levels]) for key in ordered]
-    norms = rows.attrs.get(_NORMS, "") if _EPSILON in (*down, across, *pooled) else ""
-    return Pivot(metric, down, across, levels, table, pooled, norms, shares)
-
-
-def _pooled(rows: pd.DataFrame, factors: Sequence[str], metric: str) -> pd.DataFrame:
-    """Mean over the settings of all other factors, with the least, the most and the number of settings as text."""
-    estimates = rows.groupby(factors, sort=False)["mean"]
-    sizes = estimates.agg(["mean", "min", "max", "size"])
-    form = number_form(metric, sizes["max"].abs().max())
-    texts = [
-        f"{mean:{form}} [{least:{form}} to {most:{form}} in {count}]"
-        for mean, least, most, count in sizes.itertuples(index=False)
-    ]
-    pooled = sizes.assign(text=texts, run=rows.groupby(factors, sort=False)["run"].first())
-    return pooled.reset_index()
+    norms = rows.attrs.get(_NORMS, "") if _EPSILON in factors else ""
+    return Pivot(metric, down, across, levels, table, norms, shares)
 
 
 def ordered_level(level: str) -> tuple[bool, bool, float, list[str | float]]:

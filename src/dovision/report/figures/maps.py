@@ -34,7 +34,6 @@ TITLES = {
     "stability": "stability\n(Spearman) ↑",
     "hit_rate": "hit rate\n(no margin) ↑",
 }
-LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
 _SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
 
 

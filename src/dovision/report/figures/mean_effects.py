@@ -69,7 +69,7 @@ class Coordinates(FigureComponent):
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         frame = by_factors(runs)
         for table in pivots(frame):
-            factors = [name for name in table.shares if name in (*table.factors, table.across, *table.pooled)]
+            factors = [name for name in table.shares if name in (*table.factors, table.across)]
             if len(factors) > 1:
                 break
         else:
