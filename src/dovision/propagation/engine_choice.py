@@ -66,7 +66,7 @@ _ENGINES: MutableMapping[Classifier, tuple[int, OrderedDict[Any, SiteEngines]]] 
 
 
 def engine_of_few_passes(classifier: Classifier, intervention: Intervention, batch: Batch) -> WholePasses | None:
-    """Whole passes for a call so small that a trace and a trial would take longer; otherwise None.
+    """Whole passes for edits of so few images that a trace and a trial would take longer; otherwise None.
 
     What was called before does not count: the same call gives the same bits each time, in each thread.
 
@@ -76,15 +76,14 @@ def engine_of_few_passes(classifier: Classifier, intervention: Intervention, bat
         batch: all images of the call.
 
     Raises:
-        ValueError: as `presented_site` and `check_company`.
+        ValueError: as `check_company`.
     """
-    if intervention.shortens or intervention.second is not None:
+    if intervention.site != INPUT or intervention.shortens or intervention.second is not None:
         return None
-    first, shape = batch.image[:1], tuple(batch.image.shape[1:])
-    whole_passes = WholePasses(classifier, presented_site(classifier, intervention, shape))
+    first, whole_passes = batch.image[:1], WholePasses(classifier, None)
     with Operations() as counted:
         clean = whole_passes.clean(first)
-    if len(batch.image) * len(intervention.units(tuple(clean.site.shape[1:]))) * counted.number > LITTLE:
+    if len(batch.image) * len(intervention.units(tuple(first.shape[1:]))) * counted.number > LITTLE:
         return None
     check_company(whole_passes, clean.site, clean.control, first)
     whole_passes.bytes_per_row = counted.largest if first.is_cpu else 0

@@ -117,8 +117,6 @@ class Propagation:
         self._fit(batch.image)
         with evaluating(self.classifier):
             self.engine = engine_of_few_passes(self.classifier, self.intervention, batch)
-            if self.engine is not None:
-                self.site = self.engine.site
 
     def _fit(self, image: Tensor) -> None:
         """Reset the engine for images of another size, type or device."""
