@@ -13,8 +13,8 @@ from dovision.config.component import Component
 from dovision.config.sources import resolved
 from dovision.datasets import digits as digits_dataset
 from dovision.identity import digests, shared
+from dovision.identity.dependencies import Shared
 from dovision.identity.digests import Digests, stat_files
-from dovision.identity.shared import Shared
 from made_datasets import exchange, flip, write_dataset
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "dataset"

@@ -18,9 +18,8 @@ from dovision.config import settings
 from dovision.config.sources import configuration_folder
 from dovision.functional import sample_order
 from dovision.identity import code, dependencies
-from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER
+from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER, Shared
 from dovision.identity.relevance import IRRELEVANT_TO_RESULTS, WATCHING
-from dovision.identity.shared import Shared
 from dovision.io.files import sha256
 from dovision.jobs.job import Job
 from dovision.models import checkpoint

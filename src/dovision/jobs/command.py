@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from dovision.config import settings
 from dovision.config.settings import TrainSettings
-from dovision.identity.shared import Shared
+from dovision.identity.dependencies import Shared
 from dovision.io.allocator import uncollected
 from dovision.jobs.job import Job, plain_overrides
 from dovision.jobs.keys import check_choices, check_command, check_target, drop_unselected

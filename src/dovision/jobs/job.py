@@ -19,11 +19,11 @@ from dovision.identity.dependencies import (
     CLASSIFIER,
     DATA,
     NetworkKey,
+    Shared,
     network_keys,
     surroundings,
 )
 from dovision.identity.samples import evaluated_samples
-from dovision.identity.shared import Shared
 from dovision.interfaces import Images
 from dovision.io.process_state import is_rank_zero
 from dovision.results import run_files

@@ -11,18 +11,19 @@ import pandas as pd
 from dovision import checks
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import of_images
-from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNBOUNDED, withheld
+from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNBOUNDED, Number, withheld
 from dovision.notebook.detect import DetectedAttacks
 from dovision.notebook.explain import ExplainedImages
 from dovision.notebook.results import MeasuredImages, Result
-from dovision.results.comparison_findings import comparison_findings
 from dovision.results.detection_summary import WHOLE_FAMILY
 from dovision.results.detector_comparison import DIFFERENCES, detector_differences
 from dovision.results.display_names import METRIC_HEADS, display_name
 from dovision.results.explanation_metrics import MAP_METRICS
+from dovision.results.finding import Finding, direction, finding, in_brackets
 from dovision.results.map_findings import PRIMARY, at_chance
 from dovision.results.map_summary import map_difference
 from dovision.results.paired_difference import paired_difference
+from dovision.results.sentences import BETTER, NOT_SHOWN, UNMOVED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _HEADLINES = ("accuracy", "success_rate", "robust_accuracy", "mean_abs_expected_effect")
 _PAIRED = {"accuracy": "correct", "success_rate": "success", "mean_abs_expected_effect": "mean_abs_expected_effect"}
 _SAME = ["sample", "condition"]
+_MOST = 3  # metrics that have a sentence
+_VERDICTS = {1: "higher", -1: "lower", 0: NOT_SHOWN}
 
 
 class ComparedResults(Result):
@@ -226,3 +229,29 @@ def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> Compare
     return ComparedResults(
         pd.DataFrame(rows, columns=None if rows else ["explainer", "metric"]), compared, next(chance, "")
     )
+
+
+def comparison_findings(differences: pd.DataFrame, reference: str, counted: str) -> list[Finding]:
+    """Findings on the largest difference in each of the first three metrics that differ; a single one if none does.
+
+    Args:
+        differences: a row a metric (`panel`, its display name) and result (`name`): mean, low, high, and n; of the
+            same images as the reference's.
+        reference: display name of what the others are compared with.
+        counted: what n counts, such as "images".
+    """
+    rows = differences.dropna(subset="mean")
+    differing = rows["mean"].ne(0).groupby(rows["panel"]).transform("any")
+    if len(rows) and not differing.any():
+        row = rows.iloc[0].to_dict()
+        return [finding(BETTER, "compared", UNMOVED, str(row["name"]), Number.of(row), reference=reference)]
+    result = []
+    for panel, of_metric in rows[differing].groupby("panel", sort=False):
+        row = of_metric.loc[of_metric["mean"].abs().idxmax()].to_dict()
+        words = {"rival": str(row["name"]), "reference": reference}
+        number = Number.of(row)._replace(n=int(row["n"]))
+        one = finding(BETTER, "compared", _VERDICTS[direction(row)], str(panel), number, **words)
+        others = of_metric.to_dict("records")
+        detail = [(str(of["name"]), f"{in_brackets(of)}, n = {int(of['n']):,} {counted}") for of in others]
+        result.append(one._replace(detail=detail))
+    return result[:_MOST]

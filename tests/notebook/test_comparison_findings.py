@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from dovision.results.comparison_findings import comparison_findings
+from dovision.notebook.compare import comparison_findings
 
 
 def rows(*values, panel="accuracy"):
