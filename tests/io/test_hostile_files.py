@@ -204,7 +204,7 @@ HUGE: dict[str, tuple[str, Callable[[Path], Any], Callable[[Path], Any], str]] =
         "a.dcm",
         lambda path: write_dicom(path, GREY, Rows=60000, Columns=60000),
         pixels,
-        "more than 65,536 in all",
+        "more than 41,943,040 in all",
     ),
     "a JPEG of scans": ("a.jpg", scans, pixels, "too many scans"),
     "a TIFF of pages": ("a.tiff", pages, pixels, "several frames"),

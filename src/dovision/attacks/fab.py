@@ -126,7 +126,7 @@ class FAB(NearestAttack):
 
 def _nothing(image: Tensor) -> Candidates:
     """Candidates before a search; the loss is minus the distance of an adversarial image, -inf of others."""
-    loss = torch.full((len(image),), -torch.inf, device=image.device)
+    loss = image.new_full((len(image),), -torch.inf)
     return Candidates(image, loss > 0, loss)
 
 

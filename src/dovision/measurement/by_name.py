@@ -242,7 +242,8 @@ def _is_function(group: str, value: Any) -> bool:
     if isinstance(value, nn.Module) and any(True for _ in value.parameters()):
         return False
     counts = (1, 2) if group == "intervention" else (len(_TAKES[group]),)
-    return any(adapters.takes(value, count) for count in counts)
+    function = value.forward if isinstance(value, nn.Module) else value
+    return any(adapters.takes(function, count) for count in counts)
 
 
 def _group_of(value: Any) -> str | None:
