@@ -12,7 +12,7 @@ from PIL import Image
 from dovision.config.component import Component
 from dovision.config.sources import resolved
 from dovision.datasets import digits as digits_dataset
-from dovision.identity import digests, shared
+from dovision.identity import dependencies, digests
 from dovision.identity.dependencies import Shared
 from dovision.identity.digests import Digests, stat_files
 from made_datasets import exchange, flip, write_dataset
@@ -25,7 +25,7 @@ FILM = Path("images_002", "images", "00000008_001.png")
 @pytest.fixture(autouse=True)
 def settled(monkeypatch):
     """Let a file count as settled at once."""
-    for module in (digests, shared):
+    for module in (digests, dependencies):
         monkeypatch.setattr(module, "SETTLED", -60.0)
 
 
@@ -47,7 +47,7 @@ def digit(root: Path, settings, patch) -> None:
     data = sklearn.datasets.load_digits()
     data.images[5, 3, 3] += 1
     patch.setattr(digits_dataset, "load_digits", lambda: data)
-    patch.setattr(shared, "stat_files", lambda paths: stat_files(paths)._replace(digest="other"))
+    patch.setattr(dependencies, "stat_files", lambda paths: stat_files(paths)._replace(digest="other"))
 
 
 def arrow(root: Path, settings, patch) -> None:
