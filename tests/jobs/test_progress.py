@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from dovision.io.progress import OfSweep
+from dovision.io.progress import in_console
 from dovision.jobs import sweep as module
 from dovision.jobs.jobs import Job
 from dovision.jobs.sweep import Progress
@@ -79,8 +79,8 @@ def test_what_the_jobs_of_a_sweep_in_this_process_say_is_for_their_own_logs(jobs
         )
     ]
     with Progress(jobs, [], bars=bars):
-        assert [record.msg for record in filter(OfSweep().filter, records)] == shown
-    assert all(map(OfSweep().filter, records))
+        assert [record.msg for record in filter(in_console, records)] == shown
+    assert all(map(in_console, records))
 
 
 def test_a_sweep_with_workers_has_lines_alone(jobs, runs, monkeypatch, caplog):

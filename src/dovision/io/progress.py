@@ -50,7 +50,7 @@ class Display:
     them, they are a line of the log every 30 s.
 
     Attributes:
-        in_sweep: what its jobs say stands in their own logs, and `OfSweep` leaves it out.
+        in_sweep: what its jobs say stands in their own logs, and `in_console` leaves it out.
     """
 
     in_sweep = False
@@ -218,9 +218,6 @@ def count_text(task: Task) -> str:
 DISPLAY = Display()
 
 
-class OfSweep(logging.Filter):
-    """What the log of a command shows: of the jobs of a sweep in this process, progress and warnings alone."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a message is shown."""
-        return not DISPLAY.in_sweep or record.levelno >= logging.WARNING or record.name == __name__
+def in_console(record: logging.LogRecord) -> bool:
+    """Return whether a command shows a message: of a sweep's jobs in this process progress and warnings alone."""
+    return not DISPLAY.in_sweep or record.levelno >= logging.WARNING or record.name == __name__

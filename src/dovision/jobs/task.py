@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from dovision.config.errors import error_text
 from dovision.config.sources import recorded
 from dovision.io.allocator import keep_freed_memory
 from dovision.io.outcomes import JobFailed
-from dovision.io.progress import DISPLAY
+from dovision.io.progress import DISPLAY, in_console
 from dovision.io.signals import Stop, Stopped
 from dovision.jobs.command import current
 from dovision.jobs.job import Job, plain_overrides
@@ -61,6 +62,9 @@ class JobTask:
                 self.error = error
                 return None
         if self.process == this_process():
+            for handler in logging.getLogger().handlers:  # which Hydra has made of its configuration
+                if getattr(handler, "stream", None) is sys.stderr:
+                    handler.addFilter(in_console)
             return self._run_in_sweep(config)
         keep_freed_memory()
         chdir_to(self.folder)

@@ -44,8 +44,8 @@ class SetMeasurement:
     ) -> None:
         self.network, self.objects, self.chunk = network, objects, chunk
         self.painter = painter_of(intervention)
-        # a set across the image has no rim to paint from
-        self.ranked = set() if self.painter is None or isinstance(self.painter.fill, Inpaint) else {*ranked}
+        has_fill = self.painter is not None and not isinstance(self.painter.fill, Inpaint)  # which needs a rim
+        self.ranked = {*ranked} if has_fill else set()
         self.propagation = None if objects is None else Propagation(network, objects, chunk)
 
     def object_rows(self, condition: str, batch: Batch, classes: Tensor) -> pd.DataFrame:
@@ -55,8 +55,7 @@ class SetMeasurement:
             return pd.DataFrame()
         units = range(len(objects.units(shape)))
         regions = [[objects.region(shape, unit, sample) for unit in units] for sample in samples]
-        rows = self._rows(condition, batch, self.propagation(batch), regions, classes)
-        if rows.empty:
+        if (rows := self._rows(condition, batch, self.propagation(batch), regions, classes)).empty:
             return rows[[]]
         name = rows.pop("unit").str.partition(MATCHED_CONTROL)
         rows = rows.assign(set=name[0], draw=[int(draw) + 1 if draw else 0 for draw in name[2]])
