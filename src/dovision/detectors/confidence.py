@@ -19,13 +19,6 @@ from dovision.types import Batch, Task
 UNSURE, SURE, EITHER = "unsure", "sure", "either"
 
 
-def log_likeliest(logits: Tensor, task: Task) -> Tensor:
-    """Log-probability of the likeliest class, or label combination, (B, K) to (B,)."""
-    if task.multilabel:
-        return F.logsigmoid(logits.abs()).sum(-1)
-    return F.logsigmoid(task.log_odds(logits).amax(-1))
-
-
 def logit_entropy(logits: Tensor, task: Task) -> Tensor:
     """Entropy of P(y | x) in nats, shape (B,), from logits, shape (B, K)."""
     if task.multilabel:
@@ -67,7 +60,9 @@ class MaxSoftmax(Detector):
 
     def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
         """1 - p, or the log-odds of p, shape (B, 1)."""
-        likeliest = log_likeliest(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
+        logits, task = logits_of(batch.image, classifier), classifier.task
+        odds = logits.abs() if task.multilabel else task.log_odds(logits).amax(-1, keepdim=True)
+        likeliest = F.logsigmoid(odds).sum(-1, keepdim=True)  # of the likeliest class, or label combination
         doubt = -likeliest.expm1()  # accurate near p = 1
         if self.answers != EITHER:
             return doubt

@@ -7,7 +7,6 @@ from torch import Tensor
 
 SPATIAL = "spatial"  # the budget of movements of the whole image, which no norm of pixels measures
 ORDERS = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}
-NORMS = (*ORDERS, SPATIAL)
 
 
 def size(delta: Tensor, norm: str) -> Tensor:

@@ -50,7 +50,7 @@ class Display:
     them, they are a line of the log every 30 s.
 
     Attributes:
-        in_sweep: what its jobs say stands in their own logs, and `in_console` leaves it out.
+        in_sweep: what its jobs log stands in their run.log, and `in_console` leaves it out.
     """
 
     in_sweep = False

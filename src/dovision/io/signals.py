@@ -1,4 +1,4 @@
-"""Signals that end a job: it is left where it is, what is finished is written, and the state says so."""
+"""Signals that end a job: it is left where it is, what is finished is written, and the state says so; other ends."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)  # of a scheduler that is about to take the machine away
+
+
+class JobFailed(Exception):
+    """A job has failed, logged its error, and recorded why; the argument is its folder."""
+
+    exit_code = 1  # of the command
+
+
+class PartialRun(Exception):
+    """Raised if some images or attacks were not measured."""
 
 
 class Stopped(BaseException):

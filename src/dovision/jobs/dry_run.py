@@ -8,6 +8,7 @@ from pathlib import Path
 from dovision.config.settings import EvaluateSettings
 from dovision.identity.dependencies import CLASSIFIER
 from dovision.interfaces import Images
+from dovision.interventions.object_cells import object_cells
 from dovision.jobs.job import Job
 from dovision.measurement.by_name import one_component
 from dovision.results.run_record import Run
@@ -53,11 +54,12 @@ def _line(job: Job, state: str, fits: int, passes: int | None) -> str:
 
 
 def _units(settings: EvaluateSettings, images: Images) -> int | None:
-    """Number of units; None for a layer of a network that is not made here."""
+    """Number of units and sets over objects; None for a layer of a network that is not made here."""
     intervention = settings.intervention.make()
     intervention.bind(images, settings.evaluation.split)
     if intervention.site == INPUT:
-        return len(intervention.units(images.shape))
+        joint = object_cells(intervention, images, settings.evaluation.split)
+        return len(intervention.units(images.shape)) + (1 + len(joint.units(images.shape)) if joint else 0)
     if intervention.site == CODE:
         return len(intervention.units((settings.code_of.make().code_channels,)))
     return None

@@ -11,8 +11,8 @@ from typing import Any
 from dovision.config.settings import EvaluateSettings
 from dovision.functional.norms import condition_name
 from dovision.interventions.mask_files import check_units
-from dovision.io.outcomes import PartialRun
 from dovision.io.progress import DISPLAY
+from dovision.io.signals import PartialRun
 from dovision.jobs import evaluation_callbacks as callbacks
 from dovision.jobs import session
 from dovision.jobs.closing import print_headlines

@@ -17,8 +17,7 @@ from dovision.config.errors import error_text
 from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder, without_null
 from dovision.identity.relevance import register_resolvers
 from dovision.io.allocator import keep_freed_memory
-from dovision.io.outcomes import JobFailed
-from dovision.io.signals import Stop, Stopped
+from dovision.io.signals import JobFailed, Stop, Stopped
 from dovision.jobs.command import Command, begin
 from dovision.jobs.scripts import multirun_first
 from dovision.jobs.sweep import Sweep

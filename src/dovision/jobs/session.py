@@ -20,10 +20,9 @@ from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.config.sources import without_values
 from dovision.identity.dependencies import reads_code
 from dovision.identity.provenance import peak_memory, provenance
-from dovision.io.outcomes import JobFailed, PartialRun
 from dovision.io.process_state import freeing_memory, is_rank_zero, isolated
 from dovision.io.progress import DISPLAY
-from dovision.io.signals import Stop, Stopped
+from dovision.io.signals import JobFailed, PartialRun, Stop, Stopped
 from dovision.jobs.job import Job
 from dovision.models.checkpoint import read_checkpoint
 from dovision.report.loggers import closing_loggers, make_loggers

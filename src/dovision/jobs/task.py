@@ -22,9 +22,8 @@ from omegaconf import DictConfig
 from dovision.config.errors import error_text
 from dovision.config.sources import recorded
 from dovision.io.allocator import keep_freed_memory
-from dovision.io.outcomes import JobFailed
 from dovision.io.progress import DISPLAY, in_console
-from dovision.io.signals import Stop, Stopped
+from dovision.io.signals import JobFailed, Stop, Stopped
 from dovision.jobs.command import current
 from dovision.jobs.job import Job, plain_overrides
 from dovision.jobs.jobs import check_devices

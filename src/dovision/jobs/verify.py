@@ -18,9 +18,9 @@ from dovision.identity.provenance import provenance
 from dovision.identity.samples import evaluated_samples
 from dovision.interfaces import Classifier, Images
 from dovision.io.files import sha256
-from dovision.io.outcomes import JobFailed
 from dovision.io.process_state import isolated
 from dovision.io.progress import DISPLAY
+from dovision.io.signals import JobFailed
 from dovision.jobs.evaluation_callbacks import (
     effect_evaluation,
     evaluation_data,

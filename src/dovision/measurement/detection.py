@@ -22,8 +22,8 @@ from dovision import checks
 from dovision.attacks.gradients import dead_gradients
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Detector
-from dovision.io.outcomes import PartialRun
 from dovision.io.progress import DISPLAY
+from dovision.io.signals import PartialRun
 from dovision.io.text_files import make_folder
 from dovision.measurement.by_name import Named, named_components
 from dovision.measurement.callback import Evaluation, round_to_8_bits

@@ -17,6 +17,7 @@ from dovision.attacks.none import NoAttack
 from dovision.functional.geometry import paint
 from dovision.interfaces import Classifier, Explainer, Images, Intervention
 from dovision.io.atomic import replacing
+from dovision.measurement.adapters import StoredMaps
 from dovision.measurement.by_name import Named, named_components, one_component
 from dovision.measurement.explanation_config import TARGETS, MapSettings
 from dovision.measurement.maps import MapEvaluation, MapOptions
@@ -237,6 +238,11 @@ def explain(
     made: dict[str, Explainer] = named_components("explainer", explainers, seed)
     shape = images.shape(classifier)
     chosen = _settings(settings, target, images, task, shape)
+    for name, explainer in made.items():
+        if isinstance(explainer, StoredMaps) and len(samples := images.samples() or explainer.maps) != len(
+            explainer.maps
+        ):
+            raise ValueError(f"{name} must have a map for each of {len(samples)} images, got {len(explainer.maps)}.")
     painted = WHOLE_IMAGE if intervention is None else one_component("intervention", intervention, seed)
     if isinstance(images.images, Images):
         for explainer in made.values():

@@ -218,14 +218,18 @@ class ImageData:
         target = target.tolist() if hasattr(target, "tolist") else target
         if not isinstance(target, (list, tuple)):
             return task.classes[task.number_of(target)]
-        if isinstance(self.images, Batch):
-            samples = self.images.sample[: self.most].tolist()
-        else:
-            try:
-                samples = list(range(min(self._count(), self.most or checks.MOST_IMAGES)))
-            except TypeError as error:
-                raise ValueError("target must be one class where the number of images is not known.") from error
+        if (samples := self.samples()) is None:
+            raise ValueError("target must be one class where the number of images is not known.")
         return dict(zip(samples, task.targets(target, len(samples)).tolist(), strict=True))
+
+    def samples(self) -> list[int] | None:
+        """Numbers of the images; None where it is not known how many there are."""
+        if isinstance(self.images, Batch):
+            return [int(sample) for sample in self.images.sample[: self.most]]
+        try:
+            return list(range(min(self._count(), self.most or checks.MOST_IMAGES)))
+        except TypeError:
+            return None
 
     def _count(self) -> int:
         if isinstance(self.images, Images):
