@@ -82,7 +82,7 @@ def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, mo
 def test_a_completed_sweep_whose_folder_is_read_only_is_shown(small, monkeypatch, capsys):
     assert small("intervention.rows=1", "-m") == 0
     refuse = fail(PermissionError("read-only"))
-    for place in ("results.sweep_summary.write_text", "jobs.sweep.make_folder"):
+    for place in ("results.sweep_summary.replacing", "jobs.sweep.make_folder"):
         monkeypatch.setattr(f"dovision.{place}", lambda *_, **__: refuse())
     capsys.readouterr()
     assert small("intervention.rows=1", "-m") == 0

@@ -89,7 +89,6 @@ def test_a_sweep_gives_the_same_numbers_and_sentences_in_every_outlet(copy, dovi
     sweep = copy / "evaluate"
     assert reported(sweep, "log_to=[wandb]") == 0
     page = words(visible((sweep / "report" / "index.html").read_text()))
-    summary = words((sweep / "sweep_summary.md").read_text())
     runs = read_sweep(sweep)
     frame = by_factors(runs)
     sentences = [one.text for one in sweep_findings(frame)]
@@ -97,11 +96,9 @@ def test_a_sweep_gives_the_same_numbers_and_sentences_in_every_outlet(copy, dovi
     for text in sentences:
         assert text in page
         assert text in terminal
-        assert text in summary
     for pivot in pivots(frame)[:3]:
         for text in (text for _, cells in pivot.rows for text in cells):
             assert text in page
-            assert text in summary
     table = pd.read_csv(sweep / "sweep_summary.csv").to_dict("records")
     for row, run in zip(table, sorted(runs, key=lambda run: run.label), strict=True):
         of_run = {"/".join(reversed(name.split("/"))): value for name, value in numbers(run.summary).items()}

@@ -94,9 +94,8 @@ class Sweep:
         print_closing(ends, self._program)
         if ends:
             with suppress(OSError) if self._is_done else nullcontext():  # the summary of the jobs is there
-                command = shlex.join([sweep_summary.PROGRAM, *sys.argv[1:]])
-                sweep_summary.write_sweep_summary(self.folder, command, ends, self._program)
-            written = self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md"
+                sweep_summary.write_sweep_summary(self.folder, ends)
+            written = self.folder / sweep_summary.SWEEP_SUMMARY
             print(f"sweep: {written}\n{next_command(self.folder)}", file=sys.stderr)
         return all(job.state == sweep_summary.GOOD or job.record.get("limits") for job in ends)
 

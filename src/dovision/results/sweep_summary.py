@@ -13,20 +13,15 @@ import pandas as pd
 
 from dovision.identity.differences import mixed
 from dovision.io.atomic import replacing
-from dovision.io.text_files import write_text
-from dovision.results.display_names import metric_head
 from dovision.results.image_ranges import join_ranges
 from dovision.results.run_files import RUN
 from dovision.results.run_record import DAMAGED, Run, read_config
 from dovision.results.schemas import METRICS, read_summary
 from dovision.results.summary import label_counts
-from dovision.results.sweep_findings import by_factors, pivots, sweep_findings
-from dovision.results.tables import CLEAN
+from dovision.results.sweep_findings import by_factors, sweep_findings
 
-SWEEP_SUMMARY = "sweep_summary"  # .csv and .md in the sweep's folder
-OVER_SEEDS = "sweep_seeds.csv"
+SWEEP_SUMMARY, OVER_SEEDS = "sweep_summary.csv", "sweep_seeds.csv"  # in the sweep's folder
 GOOD, PROGRAM = "completed", "dovision-evaluate"
-_PIVOTS = 3  # headline numbers that have a table by factors
 
 
 def look_at(folder: Path) -> Run:
@@ -65,28 +60,17 @@ def metrics_of(job: Run) -> dict[str, float]:
     }
 
 
-def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Run], program: str = PROGRAM) -> None:
-    """Write sweep_summary.csv and .md, and, where there are several seeds of a setting, sweep_seeds.csv.
-
-    Args:
-        command: of the sweep.
-        program: of the command that does a job again, before its overrides.
-    """
+def write_sweep_summary(folder: Path, jobs: Sequence[Run]) -> None:
+    """Write sweep_summary.csv, and, where there are several seeds of a setting, sweep_seeds.csv."""
     rows = join_ranges(jobs)
     frame = _factors(rows)
     table, seeds = _table(rows), frame.query("seeds > 1 and mean.notna()") if len(frame) else frame
     seeds = seeds.drop(columns=["low", "high", "run"], errors="ignore")
     (folder / OVER_SEEDS).unlink(missing_ok=True)
-    for name, rows in ((f"{SWEEP_SUMMARY}.csv", table), (OVER_SEEDS, seeds)):
+    for name, rows in ((SWEEP_SUMMARY, table), (OVER_SEEDS, seeds)):
         if len(rows):
             with replacing(folder / name) as partial:
                 rows.to_csv(partial, index=False)
-    text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), *_by_factors(frame), _markdown(table)]
-    failed = [job for job in jobs if job.state != GOOD]
-    if failed:
-        repeats = (f"job {job.label}: {job.failure}\n\n    {_again(job, program)}" for job in failed)
-        text += ["## Not completed", *repeats]
-    write_text(folder / f"{SWEEP_SUMMARY}.md", "\n\n".join(text) + "\n")
 
 
 def closing(jobs: Sequence[Run], program: str = PROGRAM) -> str:
@@ -118,20 +102,6 @@ def _factors(jobs: Sequence[Run]) -> pd.DataFrame:
     return by_factors([job for job in jobs if job.summary])
 
 
-def _by_factors(frame: pd.DataFrame) -> list[str]:
-    """Findings of a sweep, and its headline numbers by factor."""
-    sentences = [f"- {one.text}" for one in sweep_findings(frame)]
-    tables = []
-    for pivot in pivots(frame)[:_PIVOTS]:
-        heads = [
-            *pivot.factors,
-            *(level if level == CLEAN else f"{pivot.across} {level}".strip() for level in pivot.levels),
-        ]
-        rows = pd.DataFrame([[*setting, *numbers] for setting, numbers in pivot.rows], columns=heads)
-        tables += [f"## {metric_head(pivot.metric)}", *filter(None, [pivot.note]), _markdown(rows)]
-    return ["\n".join(sentences), *tables, "## Jobs"] if sentences else []
-
-
 def _reason(state: str, record: Mapping[str, Any]) -> str:
     reason = record.get("reason")
     reasons = {
@@ -161,14 +131,3 @@ def _table(jobs: Sequence[Run]) -> pd.DataFrame:
     conditions = list(dict.fromkeys(name.rpartition("/")[0] for name in numbers))
     together = sorted(numbers, key=lambda name: conditions.index(name.rpartition("/")[0]))
     return pd.DataFrame(rows).join(numbers[together]).assign(dir=[str(job.folder) for job in jobs])
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    head = f"| {' | '.join(map(str, table.columns))} |\n|{' --- |' * len(table.columns)}"
-    return "\n".join([head, *(f"| {' | '.join(map(_cell, row))} |" for row in table.itertuples(index=False))])
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.4g}"
-    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
