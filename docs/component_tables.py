@@ -16,7 +16,7 @@ from dovision.results.tables import RunTable
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python docs/component_tables.py"
-KINDS = {  # of which docs/extend has a page
+KINDS = {  # of which docs/extend has an example
     "dataset": "images, their splits, and what is known of them",
     "model": "a network with its normalisation inside",
     "autoencoder": "inserted after a layer, for interventions on its code",
@@ -170,12 +170,6 @@ def names() -> str:
     return table(["group", "what it is", "components"], rows)
 
 
-def kinds() -> str:
-    """The table of docs/extend/README.md: a page for each kind."""
-    rows = [(kind, what, f"[{kind}]({kind}.md)") for kind, what in KINDS.items()]
-    return table(["component", "what it is", "page"], rows)
-
-
 def run_files() -> str:
     """The table of docs/reference/run_directory.md: what a run leaves."""
     digest = {True: "yes", False: ""}
@@ -203,14 +197,14 @@ def _isort_key(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
 
 
-TABLES = {"groups": names, "kinds": kinds, "files": run_files, "columns": run_columns}
+TABLES = {"groups": names, "files": run_files, "columns": run_columns}
 
 
 def pages() -> dict[Path, str]:
     """Content of each page, by its path."""
     pages = {ROOT / "docs" / "configuration.md": all_groups()}
     pages[ROOT / "src" / "dovision" / "__init__.pyi"] = public_names()
-    for name in ("docs/reference/components.md", "docs/reference/run_directory.md", "docs/extend/README.md"):
+    for name in ("docs/reference/components.md", "docs/reference/run_directory.md"):
         text = (ROOT / name).read_text()
         pages[ROOT / name] = SHORT.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
     return pages

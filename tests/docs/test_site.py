@@ -68,7 +68,6 @@ def tables():
         "docs/reference/components.md",
         "docs/reference/run_directory.md",
         "docs/configuration.md",
-        "docs/extend/README.md",
         "src/dovision/__init__.pyi",
     ],
 )

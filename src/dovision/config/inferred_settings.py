@@ -65,7 +65,7 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None, checkpoint:
     """
     nulls, rooted = _nulls(dataset), dataset.get("root") != "???"
     try:
-        dataset_class = hydra.utils.get_class(dataset["_target_"]) if nulls else None
+        dataset_class = hydra.utils.get_object(dataset["_target_"]) if nulls else None
     except Exception:  # the check of targets says what is wrong with it
         return {}
     trained, resize = _preprocessing(model, checkpoint) if nulls & {"shape", "resize"} else (None, None)

@@ -198,7 +198,7 @@ class TrainSettings(SitesSettings):
     def has_labels(self) -> bool:
         """False if the dataset has no labels, so that nothing can be fitted."""
         try:
-            dataset_class = hydra.utils.get_class(self.dataset["_target_"])
+            dataset_class = hydra.utils.get_object(self.dataset["_target_"])
             find = getattr(dataset_class, "found_labels", None)
             return bool(getattr(dataset_class, "labelled", True) if find is None else find(self.dataset))
         except Exception:  # a target that is no class, or cannot be imported: the component's own error reports it
