@@ -41,7 +41,7 @@ def encoded(mode: str, colour: bool, kind: str = "PNG") -> bytes:
 )
 def test_pixels_of_any_mode_decide_what_is_in_colour(tmp_path, mode, kind, colour):
     (tmp_path / "a.png").write_bytes(encoded(mode, colour, kind))
-    assert _image_io.Decoding().header(tmp_path / "a.png", decode=True).colour is colour
+    assert _image_io.Decoding().header(tmp_path / "a.png").colour is colour
     assert _image_io.channels_of([tmp_path / "a.png"], lambda path: _image_io.pixels(path, 3)) == (3 if colour else 1)
 
 

@@ -86,7 +86,6 @@ def test_an_exchanged_pixel_is_other_data(path, tmp_path, monkeypatch, nih_root)
     else:
         root = tmp_path / "data"
         settings = write_dataset(path.stem, root, monkeypatch)
-    settings |= {"check": "headers"} if path.stem == "table" else {}
     jobs = Shared()
 
     def found() -> set[str]:

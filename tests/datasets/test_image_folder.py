@@ -220,8 +220,6 @@ def test_a_folder_a_picture_a_list_and_a_file_of_names_are_all_pictures(tmp_path
     assert pictures(tmp_path / "a.jpg").table("test")["name"].tolist() == ["a.jpg"]
     both = pictures([str(tmp_path / "a.jpg"), str(tmp_path / "below" / "a.jpg")])
     assert sorted(both.table("test")["name"]) == [str(tmp_path / "a.jpg"), str(tmp_path / "below" / "a.jpg")]
-    (tmp_path / "some.txt").write_text("b.png\n\nbelow/a.jpg\n")
-    assert sorted(pictures(tmp_path / "some.txt").table("test")["name"]) == ["a.jpg", "b.png"]
 
 
 def test_pictures_have_no_labels_and_take_the_classes_of_a_classifier(tmp_path):

@@ -62,7 +62,7 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), d
 def test_what_is_no_whole_image_is_a_bad_file(data, message, tmp_path):
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(_image_io.BadFile, match=message):
-        _image_io.Decoding().header(tmp_path / "a", decode=True)
+        _image_io.Decoding().header(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_the_bits_that_a_file_states_are_read(tmp_path):
     (tmp_path / "a.png").write_bytes(data[:33] + chunk(b"sBIT", bytes([12])) + data[33:])  # behind the header
     Image.fromarray(FILM // 8).save(tmp_path / "b.tif", tiffinfo={281: 4095})
     for name in ("a.png", "b.tif"):
-        assert _image_io.Decoding().header(tmp_path / name, decode=True).deep == (0, 500, 12)
+        assert _image_io.Decoding().header(tmp_path / name).deep == (0, 500, 12)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:

@@ -21,7 +21,6 @@ def phantom(images=40, **settings) -> Phantom:
 
 
 KINDS = {"label": "kinds", "task": "multilabel", "classes": ["nodule", "opacity"]}
-KIND = {"label": "kind", "classes": ["healthy", "nodule", "opacity", "both"]}
 samples = st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 500))
 few = settings(max_examples=25, deadline=None)
 
@@ -86,16 +85,11 @@ def test_a_film_depends_on_seed_split_and_row_alone():
     assert first.fingerprint == phantom().fingerprint != phantom(seed=1).fingerprint
 
 
-def test_the_three_labels_tell_the_same_patients_differently():
-    whether = phantom()
-    which = phantom(**KINDS)
-    one = phantom(**KIND)
-    labels = [each.source("train").label.tolist() for each in (which, one, whether)]
-    for (nodule, opacity), number, diseased in zip(*labels, strict=True):
-        assert number == nodule + 2 * opacity
-        assert diseased == float(nodule or opacity)
-    assert len(set(labels[1])) == 4
-    assert torch.equal(whether.source("train").image(0), one.source("train").image(0))
+def test_the_two_labels_tell_the_same_patients_differently():
+    disease, kinds = (phantom(**settings).source("train") for settings in ({}, KINDS))
+    assert torch.equal(disease.label, kinds.label.amax(1).long())
+    assert len(kinds.label.unique(dim=0)) == 4
+    assert torch.equal(disease.image(0), kinds.image(0))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +97,6 @@ def test_the_three_labels_tell_the_same_patients_differently():
     [
         ({}, {"nodule": {"disease"}, "opacity": {"disease"}}),
         (KINDS, {"nodule": {"nodule"}, "opacity": {"opacity"}}),
-        (KIND, {"nodule": {"nodule", "both"}, "opacity": {"opacity", "both"}}),
     ],
 )
 def test_lesions_speak_for_a_class_that_their_sample_has_and_tag_and_rib_for_none(facts, labels_of):
@@ -121,11 +114,11 @@ def test_lesions_speak_for_a_class_that_their_sample_has_and_tag_and_rib_for_non
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"label": "diseases"}, "label must be one of disease, kinds, kind, got 'diseases'. Did you mean disease"),
+        ({"label": "diseases"}, "label must be one of disease, kinds, got 'diseases'. Did you mean disease"),
         ({"label": "kinds"}, "task must be multilabel for label=kinds, got 'multiclass'. Use dataset.task=multilabel"),
         (
-            {"label": "kind"},
-            r"classes must be .*got \['healthy', 'disease'\]. Use 'dataset.classes=\[healthy,nodule,opacity,both\]'",
+            {"label": "kinds", "task": "multilabel"},
+            r"classes must be .*got \['healthy', 'disease'\]. Use 'dataset.classes=\[nodule,opacity\]'",
         ),
         ({"shape": [3, 64, 64]}, r"shape must be what the data say, \[1, 64, 64\], got \[3, 64, 64\]"),
         ({"shape": [1, 32, 32]}, r"the phantom's height must be a number in \[64, 224\], got 32"),

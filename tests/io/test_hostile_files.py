@@ -23,7 +23,6 @@ import torch
 from PIL import Image
 
 from dovision.datasets import _image_io, torch_dataset
-from dovision.datasets.image_folder import listed_images
 from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import read_manifest
 from dovision.io import files, images, mask_files, sealed, text_files
@@ -91,7 +90,6 @@ READERS = [
     Reader("train-images-idx3-ubyte.gz", lambda path: path.write_bytes(gzip.compress(IDX)), idx, checked=True),
     Reader("a.csv", lambda path: path.write_text(ROWS), table, text=True),
     Reader("a.csv.gz", lambda path: path.write_bytes(gzip.compress(ROWS.encode())), table, checked=True),
-    Reader("a.jsonl", lambda path: path.write_text('{"path": "0.png"}\n'), table, text=True),
     Reader("a.parquet", lambda path: pq.write_table(pa.table({"path": ["0.png"] * 40}), path), table),
     Reader("a.json", lambda path: path.write_text('{"a": 1}'), text_files.read_json),
     Reader("a.yaml", lambda path: path.write_text("a: 1\nb: [2, 3]\n"), text_files.read_yaml, text=True),
@@ -214,7 +212,6 @@ HUGE: dict[str, tuple[str, Callable[[Path], Any], Callable[[Path], Any], str]] =
         BY_NAME["masks.npz"].read,
         "67,108,864",
     ),
-    "deep JSON lines": ("a.jsonl", lines('{"a":' + "[" * 7000), table, "row 1 is not"),
     "deep JSON": ("a.json", lines("[" * 10**6), text_files.read_json, "one JSON object"),
     "deep YAML": ("a.yaml", lines("[" * 20000), text_files.read_yaml, "YAML of plain types"),
     "long YAML": ("a.yaml", lines("- a\n" * (1 << 20), "b"), text_files.read_yaml, "4,194,304 bytes"),
@@ -223,12 +220,6 @@ HUGE: dict[str, tuple[str, Callable[[Path], Any], Callable[[Path], Any], str]] =
         lambda path: path.write_bytes(struct.pack("<Q", 1 << 60) + b"{}"),
         weights,
         "of safetensors",
-    ),
-    "a list of itself": (
-        "a.txt",
-        lines("a.txt"),
-        listed_images,
-        "the list",
     ),
 }
 

@@ -92,13 +92,12 @@ def _sampled(images: Sequence[_Image], read: Callable[[_Image], _Value]) -> Iter
 
 
 class ImageHeader(NamedTuple):
-    """Properties of an image, read before its pixels are decoded."""
+    """Properties of an image's file."""
 
     height: int
     width: int
-    dark: bool | None = None  # a window applies to it, and it fills little of its range; None: not read
     deep: DeepRange | None = None  # of a grey file of more than 8 bits
-    colour: bool | None = None  # its channels differ; None: not read
+    colour: bool = False  # its channels differ
     digest: bytes = b""  # SHA-256 of the file; empty of a slice or a frame, of which a file has many
 
 
@@ -121,37 +120,25 @@ class Decoding:
     plane: str = "axial"
     white: int = DEEP_WHITE
 
-    def header(self, path: Path, number: int | None = None, decode: bool = False) -> ImageHeader:
-        """Read the size of the image as `pixels` gives it, and other fields; arguments and errors as those of `pixels`.
-
-        With `decode` the image is decoded to its end; without, damage behind its header is not noticed.
-        """
+    def header(self, path: Path, number: int | None = None) -> ImageHeader:
+        """Decode the image to its end, and return what is known of it; arguments and errors as those of `pixels`."""
         if nifti.is_nifti(path.name):
-            header = ImageHeader(*nifti.slice_size(path, number, self.plane))
-            value = self.pixels(path, 1, number) if decode else None
-            return header if value is None else header._replace(dark=False, colour=False)
+            return ImageHeader(*self.pixels(path, 1, number).shape[1:])
         data = _bytes(path)
         digest = hashlib.sha256(data).digest() if number is None else b""
         if dicom.is_dicom(path.name, data):
-            header = ImageHeader(*dicom.dicom_size(data, number), digest=digest)
-            if not decode:
-                return header
             value = _tensor(dicom.dicom_image(data, number, self.window), 3)
-            dark = self.window is None and bool(value.max() - value.min() < 1 / 8)
-            return header._replace(dark=dark, colour=is_colour(value))
+            return ImageHeader(*value.shape[1:], colour=is_colour(value), digest=digest)
         _one_frame(number)
-        header = ImageHeader(*images.upright_size(data), digest=digest)
-        if not decode:
-            return header
         image = images.decode(data)
         if _is_deep(image):
-            self._of_pil(image, 1)  # which refuses another range
+            value = self._of_pil(image, 1)  # which refuses another range
             deep = DeepRange.of(image) if self.window is None else None
-            return header._replace(dark=False, colour=False, deep=deep)
+            return ImageHeader(*value.shape[1:], deep=deep, digest=digest)
         image = images.upright(image)
-        pixels = np.zeros((1, 1, 3), np.uint8) if image.mode in GREY_MODES else np.array(image.convert("RGB"))
-        colour = is_colour(torch.from_numpy(pixels).movedim(-1, 0), white=255)
-        return header._replace(height=image.height, width=image.width, dark=False, colour=colour)
+        rgb = None if image.mode in GREY_MODES else torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0)
+        colour = rgb is not None and is_colour(rgb, white=255)
+        return ImageHeader(image.height, image.width, colour=colour, digest=digest)
 
     def pixels(self, path: Path, channels: int, number: int | None = None) -> Tensor:
         """Decode the image at its size in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].
@@ -177,24 +164,6 @@ class Decoding:
             values = np.asarray(images.upright(image), dtype=np.float64)
             return _tensor(dicom.window_values(values, *self.window), channels)
         return _channels(_upright(image), channels, self.white)
-
-
-def warn_of_pixels(names: Sequence[str], headers: Sequence[ImageHeader], shape: Shape) -> None:
-    """Log images that lose their colours or are nearly black."""
-    coloured = [header.colour for header in headers].count(True)
-    if shape[0] == 1 and coloured:
-        text = "%d of %d images are in colour and are read as grey. Set 'dataset.shape=[3,%d,%d]' to keep their colours"
-        log.warning(text, coloured, len(headers), *shape[1:])
-    dark = [name for name, header in zip(names, headers, strict=True) if header.dark]
-    if 2 * len(dark) > (read := sum(header.dark is not None for header in headers)):
-        log.warning(
-            "%d of %d images fill less than an eighth of their range, such as %s: if their bits are more than their "
-            "values need, list them in a table, and set 'dataset.window=[2048,4096]', the centre and width of what "
-            "becomes [0, 1] (of 12 bits)",
-            len(dark),
-            read,
-            dark[0],
-        )
 
 
 def _is_deep(image: Image.Image) -> bool:

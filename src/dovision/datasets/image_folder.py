@@ -45,8 +45,7 @@ class ImageFolder(FileImages):
     decoded once at start, to find bad ones, and read again when asked for.
 
     Args:
-        root: the folder; or, without labels, a folder, an image, a text file with the path of an image a line,
-            relative to its own folder, or a list of folders and images.
+        root: the folder; or, without labels, a folder, an image, or a list of folders and images.
         task, classes, shape: of the data; classes in the order of the labels, 1 or 3 channels.
         class_file: a file below the root with a line a class, its folder and, behind a tab, or behind an ImageNet
             number such as n01440764, its name; None: folders are named after their classes.
@@ -144,7 +143,7 @@ class ImageFolder(FileImages):
             of_boxes = read_manifest(base / boxes, "boxes")
             self.boxes_in_files = boxes_of_images(of_boxes, base, self.records, self.task.classes)
         error = Manifest(base, pd.DataFrame(index=names)).error
-        self.take_masks(masks_by_name(names, settings, base, error), settings.missing, True, error)
+        self.take_masks(masks_by_name(names, settings, base, error), settings.missing, error)
         numbered = repr(dict(enumerate(sorted(set(groups)))))
         self.identify(numbered.encode() + b"".join(header.digest for header in self.headers), [base], images_read=True)
 
@@ -317,9 +316,4 @@ def listed_images(path: Path) -> list[Path]:
         return [file for file in visible if file.suffix.lower() in _ENDINGS]
     if not path.is_file():
         raise FileNotFoundError(f"root must be a folder or an image that exists, but there is no {path}. {_ASK}")
-    if path.suffix.lower() != ".txt":
-        return [path]
-    lines = [line.strip() for line in files.read_text(path).splitlines() if line.strip()]
-    if lists := [line for line in lines if line.lower().endswith(".txt")]:
-        raise ValueError(f"{path} must list images and folders, got the list {lists[0]}. {_ASK}")
-    return [image for line in lines for image in listed_images(path.parent / line)]
+    return [path]

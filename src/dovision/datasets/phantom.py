@@ -28,7 +28,6 @@ _VERSION = 1  # to be raised whenever the same arguments draw another pixel
 _TASKS = {
     "disease": ("multiclass", ("healthy", "disease")),
     "kinds": ("multilabel", LESION_KINDS),
-    "kind": ("multiclass", ("healthy", *LESION_KINDS, "both")),
 }
 
 
@@ -40,7 +39,7 @@ class Phantom(Counterfactuals):
 
     Args:
         task, classes, shape: of the data; (1, S, S) with S from 64 to 224.
-        label: disease (healthy or not), kinds (a label for each kind of lesion), or kind (one of four classes).
+        label: disease (healthy or not), or kinds (a label for each kind of lesion).
         shortcut: s in [0, 1]; P(disease | tagged) = (1 + s)/2 and P(disease | not tagged) = (1 - s)/2.
         test_shortcut: s of the test split; None is the same s. 0 is the honest test.
         train_images, val_images, test_images: images in each split.
@@ -166,11 +165,8 @@ class Films:
 
 
 def _label(patient: Patient, label: str) -> Tensor:
-    present = torch.tensor([patient.count(finding) > 0 for finding in LESION_KINDS])
     if label == "kinds":
-        return present.float()
-    if label == "kind":
-        return present[0] + 2 * present[1]
+        return torch.tensor([float(patient.count(finding) > 0) for finding in LESION_KINDS])
     return torch.tensor(int(patient.disease))
 
 

@@ -1,4 +1,4 @@
-"""Images listed in a table: CSV, JSON lines or parquet, with labels, patients, splits, boxes and masks."""
+"""Images listed in a table: CSV or parquet, with labels, patients, splits, boxes and masks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Table(FileImages):
 
     Args:
         root: the folder of the table and its images.
-        manifest: the table, below the root: .csv, .tsv, .jsonl, .ndjson (each may be gzipped) or .parquet.
+        manifest: the table, below the root: .csv, .tsv (each may be gzipped) or .parquet.
         folder: that paths are relative to, below the root; None: the root.
         task, classes, shape: of the data; 1 or 3 channels.
         columns: names of the columns, as of `table_rows.Columns`.
@@ -54,7 +54,6 @@ class Table(FileImages):
         masks: files of masks, as of `mask_sources.MaskSettings`.
         window, plane: of DICOM, NIfTI and 16-bit files, as of `_image_io.Decoding`.
         val_fraction, test_fraction, seed, leaking: of the cut, as of `_splits.Cut`.
-        check: pixels, which decodes each file once at start, or headers, which decodes some.
         white_level, on_bad_file, copies, resize: as of `ImageFolder`.
 
     Raises:
@@ -100,7 +99,6 @@ class Table(FileImages):
         val_fraction: float,
         test_fraction: float,
         seed: int,
-        check: str,
         on_bad_file: str,
         leaking: str,
         copies: str,
@@ -111,13 +109,10 @@ class Table(FileImages):
         self.task = _checks.task(task, classes, TASKS, "a table")
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), Resize.of(resize)
         self.decoding = _decoding(window, plane)
-        decode = checks.choice("check", check, ("pixels", "headers")) == "pixels"
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
         settings = _checks.group("masks", MaskSettings, masks)
         listed = table_rows.rows_where(read_manifest(base / manifest, "manifest"), where)
-        stated = _checks.group("columns", Columns, columns)
-        used = table_rows.present_columns(listed, stated)
-        table_rows.warn_of_unread(listed, stated, used, settings.folder is not None)
+        used = table_rows.present_columns(listed, _checks.group("columns", Columns, columns))
         ignored = checks.names("ignored_labels", ignored_labels)
         listed, label, given = together(
             lambda: table_rows.named_rows(listed, used.path, used.slice, paths_from),
@@ -147,7 +142,7 @@ class Table(FileImages):
         else:
             files["group"] = rows.cells[used.patient].tolist()
         error = partial(_file_error, rows, used.path, paths_from)
-        whole = self.take_files(files, "a table", on_bad_file, decode, error, white_level)
+        whole = self.take_files(files, "a table", on_bad_file, error, white_level)
         rows = rows.chosen(whole)
         self.labels = label[used_rows][whole]
         if given is not None:
@@ -166,7 +161,7 @@ class Table(FileImages):
                 listed, self.records, listed.cells[NAME], labels, self.task.classes
             )
         sources = mask_sources(rows, used.mask, settings, base)
-        self.take_masks(sources, settings.missing, decode, rows.error)
+        self.take_masks(sources, settings.missing, rows.error)
         self.identify(b"", [base / table for table in (manifest, boxes) if table is not None], images_read=False)
 
     @classmethod

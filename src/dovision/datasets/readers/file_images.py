@@ -18,7 +18,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
-from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes
+from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks
 from dovision.datasets.readers.record_images import ChosenRows, RecordImages
 from dovision.functional import geometry
 from dovision.io.images import BadFile
@@ -26,7 +26,6 @@ from dovision.io.progress import DISPLAY
 from dovision.types import SOURCE_BOXES, Mask, Resize, Shape
 
 log = logging.getLogger(__name__)
-_DECODED = 16  # files that are decoded where only headers are checked, about
 _TASKS = 2000  # of threads, at most: to hand over files one by one takes longer than to decode small ones
 
 
@@ -80,7 +79,6 @@ class FileImages(RecordImages):
         files: pd.DataFrame,
         dataset: str,
         on_bad_file: str,
-        decode: bool = True,
         error: Callable[[int, Exception], str] | None = None,
         white: int | None = None,
     ) -> npt.NDArray[np.bool_]:
@@ -90,7 +88,6 @@ class FileImages(RecordImages):
             files: name, path, number (of a slice, or None) and group of each.
             dataset: what they are files of, for the error.
             on_bad_file: error, or skip, which lists them in `bad_files`.
-            decode: whether files are decoded to their end; if not, some are, all over the table.
             error: makes the message about a file; None names it.
             white: value that becomes 1 in grey files of more than 8 bits; None: as of `white_level`.
 
@@ -103,12 +100,11 @@ class FileImages(RecordImages):
         skip = checks.choice("on_bad_file", on_bad_file, ("error", "skip")) == "skip"
         if white is not None:  # files of larger values are bad
             self.decoding = replace(self.decoding, white=_image_io.white_level((), white))
-        step = 1 if decode else max(1, len(files) // _DECODED)
         names, paths, numbers = (files[column].tolist() for column in ("name", "path", "number"))
 
         def checked(row: int) -> _image_io.ImageHeader | str:
             try:
-                return self.decoding.header(Path(paths[row]), numbers[row], decode=row % step == 0)
+                return self.decoding.header(Path(paths[row]), numbers[row])
             except (BadFile, FileNotFoundError, NotADirectoryError) as reason:
                 return error(row, reason) if error else f"{names[row]}: {reason}"
 
@@ -120,11 +116,6 @@ class FileImages(RecordImages):
         self.headers = [header for header in read if not isinstance(header, str)]
         if deep := [header.deep for header in self.headers if header.deep is not None]:
             self.decoding = replace(self.decoding, white=_image_io.white_level(deep, white))
-            least = self.decoding.white / 8
-            self.headers = [
-                header._replace(dark=header.deep.high - header.deep.low < least) if header.deep else header
-                for header in self.headers
-            ]
         if self.bad_files and not (skip and self.headers):
             raise ValueError(
                 f"each file of {dataset} must be a whole image, got {len(self.bad_files)} bad:"
@@ -134,22 +125,22 @@ class FileImages(RecordImages):
         whole = np.array([not isinstance(header, str) for header in read], dtype=bool)
         heights, widths = ([getattr(header, edge) for header in self.headers] for edge in ("height", "width"))
         self.records = files[whole].reset_index(drop=True).assign(height=heights, width=widths)
-        _image_io.warn_of_pixels(self.records["name"].tolist(), self.headers, self.shape)
+        if self.shape[0] == 1 and (coloured := sum(header.colour for header in self.headers)):
+            text = "%d of %d images are in colour and are read as grey. Set 'dataset.shape=[3,%d,%d]' to keep colours"
+            log.warning(text, coloured, len(self.headers), *self.shape[1:])
         return whole
 
-    def take_masks(self, sources: Sequence[MaskSource], missing: str, decode: bool, error: ErrorText) -> None:
+    def take_masks(self, sources: Sequence[MaskSource], missing: str, error: ErrorText) -> None:
         """Set the files of masks, once `records` are there.
 
-        Empty masks are refused unless `missing` is skip; without `decode` masks are not read to their end.
+        Empty masks are refused unless `missing` is skip.
 
         Raises:
             ValueError: a mask is damaged, empty, or of another aspect than its image.
         """
         slices = [None if number is None else int(number) for number in self.records["number"]]
         sources = [source._replace(slices=slices, plane=self.decoding.plane) for source in sources]
-        check_masks(sources, self._sizes(), self.shape, missing == "skip", decode, error)
-        for source in sources:
-            check_volumes(source, self.records["path"].tolist(), error)
+        check_masks(sources, self._sizes(), self.shape, missing == "skip", error)
         self.mask_sources = sources
         self.mask_names = tuple(dict.fromkeys(name for source in sources for name in source.numbers))
         for name in self.mask_names:

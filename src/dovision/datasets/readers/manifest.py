@@ -1,10 +1,9 @@
-"""Tables of cells in CSV, JSON lines or parquet; errors name the row and the column."""
+"""Tables of cells in CSV or parquet; errors name the row and the column."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import mimetypes
 from collections import Counter
@@ -25,7 +24,7 @@ from dovision.io import files
 from dovision.types import Task
 
 IGNORED = -1  # the label of a row that is left out
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")  # the first four may be gzipped
+SUFFIXES = (".csv", ".tsv", ".parquet")  # the first two may be gzipped
 MADE = "\0"  # the start of the names of columns that are made here, which no table has
 _SHOWN = 1000  # characters of a row, in an error
 _SEPARATORS = ",;\t"
@@ -37,7 +36,7 @@ class Manifest(NamedTuple):
     """A table of text cells; a cell without a value is empty.
 
     `cells` has a row an entry, and its index is the number of the row in the file: in CSV the header is row 1, as
-    spreadsheets count; in JSON lines, in parquet and in CSV without a header, whose columns have numbers from 0 for
+    spreadsheets count; in parquet and in CSV without a header, whose columns have numbers from 0 for
     names, the first entry is.
     """
 
@@ -106,8 +105,7 @@ def read_manifest(path: Path, key: str) -> Manifest:
     if suffix == ".parquet":
         cells = _as_text(path, _parquet(path))
     else:
-        text = _utf8(path, (files.unzipped if zipped else files.read_bytes)(path, files.TEXT))
-        cells = _csv(path, text, suffix) if suffix in (".csv", ".tsv") else _as_text(path, _json_lines(path, text))
+        cells = _csv(path, _utf8(path, (files.unzipped if zipped else files.read_bytes)(path, files.TEXT)), suffix)
     if cells.empty:
         raise ValueError(f"{path} must have at least one row, got none.")
     return Manifest(path, cells)
@@ -239,21 +237,6 @@ def _check_distinct(path: Path, names: Sequence[str]) -> None:
     twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     if twice:
         raise ValueError(f"columns of {path} must have different names, got {twice[0]!r} twice. Rename one of them.")
-
-
-def _json_lines(path: Path, text: str) -> pd.DataFrame:
-    entries: dict[int, Any] = {}
-    for number, line in enumerate(io.StringIO(text), 1):
-        if not line.strip():
-            continue
-        try:
-            entries[number] = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"each row of {path} must be a JSON object, but row {number} is not: {error}.") from error
-        if not isinstance(entries[number], dict):
-            got = type(entries[number]).__name__
-            raise ValueError(f"each row of {path} must be a JSON object, got {got} in row {number}.")
-    return pd.DataFrame([*entries.values()], index=[*entries], dtype=object)
 
 
 def _parquet(path: Path) -> pd.DataFrame:

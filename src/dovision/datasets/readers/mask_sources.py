@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from dovision.datasets.readers import nifti
 from dovision.datasets.readers.manifest import Manifest
 from dovision.datasets.readers.table_rows import NAME
 from dovision.functional import geometry
-from dovision.io import files, images, mask_files
+from dovision.io import images, mask_files
 from dovision.io.paths import outside
 from dovision.types import Mask, Shape
 
@@ -60,13 +59,6 @@ class MaskSource(NamedTuple):
             return nifti.slice_labels(path, self.slices[row], self.plane)
         except images.BadFile as error:
             raise ValueError(f"{path} must be a label map, but is {error}.") from error
-
-    def size(self, row: int) -> tuple[int, int]:
-        """Read height and width of an image's masks from the header of their file; errors as those of `read`."""
-        path = Path(self.paths[row])
-        if path.suffix.lower() == mask_files.ARRAYS or nifti.is_nifti(path.name):
-            return next(iter(self.read(row).values())).shape
-        return images.upright_size(files.read_bytes(path, images.MAX_FILE_BYTES))
 
 
 class MaskSettings(NamedTuple):
@@ -148,12 +140,9 @@ def check_masks(
     sizes: Sequence[tuple[int, int]],
     shape: Shape,
     skip: bool,
-    decode: bool,
     error_text: ErrorText,
 ) -> None:
-    """Refuse masks of another aspect than their images and, if they are decoded, damaged and empty ones.
-
-    With `skip` a mask may be empty; without `decode` their size alone is read.
+    """Refuse damaged masks, those of another aspect than their images, and, unless `skip`, empty ones.
 
     Raises:
         ValueError: masks are wrong, the message names the first rows; or all are empty.
@@ -165,11 +154,11 @@ def check_masks(
         for row in rows:
             path, (height, width) = source.paths[row], sizes[row]
             try:
-                masks = source.read(row) if decode else {}
-                size = next(iter(masks.values())).shape if decode else source.size(row)
+                masks = source.read(row)
             except ValueError as reason:
                 wrong.append(error_text(source.column, row, "a file of masks", str(reason)))
                 continue
+            size = next(iter(masks.values())).shape
             present = {name for name, mask in masks.items() if mask.any()}
             names |= present
             if not geometry.mask_fits(size, (height, width), shape):
@@ -177,30 +166,15 @@ def check_masks(
                 remedy = f", those of the image lying on its side: {_UPRIGHT}" if lies else f". {_WHOLE}"
                 rule = f"of its image's aspect, {height} x {width} pixels"
                 wrong.append(error_text(source.column, row, rule, f"{path} has {size[0]} x {size[1]}{remedy}"))
-            elif decode and not present and not skip:
+            elif not present and not skip:
                 wrong.append(error_text(source.column, row, _rule(source), f"{_numbers(source, row)} {_SKIP}"))
         checks.none_wrong("files of masks", wrong, len(rows))
-        if decode and rows and not names:
+        if rows and not names:
             remedy = f"All are empty. {_numbers(source, rows[0])} Set dataset.masks.units."
             raise ValueError(error_text(source.column, rows[0], _rule(source), remedy))
         for name, number in source.numbers.items():
-            if decode and rows and name not in names:
+            if rows and name not in names:
                 log.warning("no file of masks has a pixel of %r, number %s: see dataset.masks.units", name, number)
-
-
-def check_volumes(source: MaskSource, images: Sequence[str], error_text: ErrorText) -> None:
-    """Refuse a volume of masks with another number of slices than its image's volume.
-
-    Raises:
-        ValueError: a volume is wrong; the message names the row.
-    """
-    count = lru_cache(nifti.slice_count)
-    for row, (mask, image) in enumerate(zip(source.paths, images, strict=True)):
-        if nifti.is_nifti(mask) and nifti.is_nifti(image):
-            count_of_mask, wanted = (count(Path(path), source.plane) for path in (mask, image))
-            if count_of_mask != wanted:
-                rule = f"a volume of {wanted} {source.plane} slices, as its image is"
-                raise ValueError(error_text(source.column, row, rule, f"{mask} has {count_of_mask}. Resample it."))
 
 
 def _rule(source: MaskSource) -> str:

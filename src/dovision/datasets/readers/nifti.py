@@ -26,11 +26,6 @@ def is_nifti(name: str) -> bool:
     return name.lower().endswith(NIFTI_SUFFIXES)
 
 
-def slice_size(path: Path, number: int | None, plane: str) -> tuple[int, int]:
-    """Read height and width of a slice from the header; arguments and errors as those of `slice_image`."""
-    return _size(_load(path), number, plane)
-
-
 def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow | None) -> npt.NDArray[np.float64]:
     """Read a slice, shape (H, W), in [0, 1], the patient's front or head at the top and the right side on the left.
 
@@ -64,20 +59,20 @@ def slice_labels(path: Path, number: int | None, plane: str) -> npt.NDArray[np.f
     return _values(path, number, plane)[0]
 
 
-def slice_count(path: Path, plane: str) -> int:
-    """Number of slices of a volume; errors as those of `slice_image`."""
-    return _lengths(_load(path))[PLANES.index(plane)]
-
-
 def _values(path: Path, number: int | None, plane: str) -> tuple[npt.NDArray[np.float64], Any]:
     """Values of a slice as a viewer shows them, and its volume; of a file that is not zipped no other slice is read."""
-    image = _load(path)
-    _size(image, number, plane)
-    nibabel, normal = checks.import_extra("nibabel", "nifti"), PLANES.index(plane)
+    nibabel, image = checks.import_extra("nibabel", "nifti"), _load(path)
     orientation = nibabel.io_orientation(image.affine)
+    if not np.isfinite(orientation).all():
+        raise BadFile("a NIfTI volume whose header does not say how it lies in space")
+    normal = PLANES.index(plane)
     axis = orientation[:, 0].tolist().index(normal)
-    index = number or 0  # which is one of the volume's
-    stored = index if orientation[axis, 1] > 0 else int(image.shape[axis]) - 1 - index
+    count = int(image.shape[axis])
+    if number is None:
+        raise BadFile(f"a volume of {count} {plane} slices, and an image has one: name it in a table's column slice")
+    if not 0 <= number < count:
+        raise BadFile(f"a volume of {count} {plane} slices, 0 to {count - 1}, without slice {number}")
+    stored = number if orientation[axis, 1] > 0 else count - 1 - number
     with decoding(_UNREADABLE):
         if path.name.lower().endswith(".gz"):  # to the end, where its checksum is
             image = type(image).from_bytes(files.unzipped(path, DECODED_BYTES))
@@ -103,22 +98,3 @@ def _load(path: Path) -> Any:
     if needed > DECODED_BYTES:
         raise BadFile(f"a NIfTI volume that takes {needed:,} bytes, more than {DECODED_BYTES:,}: crop it, or split it")
     return image
-
-
-def _lengths(image: Any) -> list[int]:
-    """Voxels along each of the patient's axes."""
-    orientation = checks.import_extra("nibabel", "nifti").io_orientation(image.affine)
-    if not np.isfinite(orientation).all():
-        raise BadFile("a NIfTI volume whose header does not say how it lies in space")
-    return [int(image.shape[axis]) for axis in orientation[:, 0].argsort()]
-
-
-def _size(image: Any, number: int | None, plane: str) -> tuple[int, int]:
-    """Height and width of a slice."""
-    lengths = _lengths(image)
-    count = lengths.pop(PLANES.index(plane))
-    if number is None:
-        raise BadFile(f"a volume of {count} {plane} slices, and an image has one: name it in a table's column slice")
-    if not 0 <= number < count:
-        raise BadFile(f"a volume of {count} {plane} slices, 0 to {count - 1}, without slice {number}")
-    return lengths[1], lengths[0]

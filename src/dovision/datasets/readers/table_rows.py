@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +21,9 @@ from dovision.types import SPLITS
 log = logging.getLogger(__name__)
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")
 NAME, FILE, NUMBER = f"{MADE}name", f"{MADE}file", f"{MADE}number"
-_USUAL = {  # role of a column: usual names in small letters and digits, and what is done without it
-    "patient": (
-        "(patient|subject|participant|person)s?(id|number|name)?|pid",
-        "each image counts as a patient of its own",
-    ),
-    "split": ("(data)?splits?|(sub|data)?set|partition|phase|fold", "splits are cut by a seed"),
-    "mask": ("masks?(path|file|filename)?|segmentation(path)?", "images have no masks"),
+_WITHOUT = {  # what is done without a column, by its role
+    "patient": "each image counts as a patient of its own",
+    "split": "splits are cut by a seed",
 }
 
 
@@ -46,7 +40,7 @@ class Columns(NamedTuple):
 
 
 def present_columns(manifest: Manifest, columns: Columns) -> Columns:
-    """Columns in use, None for an optional one that the table does not have.
+    """Columns in use, None for an optional one that the table does not have; one of a like name is logged.
 
     Raises:
         ValueError: a column that was named is not there.
@@ -61,26 +55,11 @@ def present_columns(manifest: Manifest, columns: Columns) -> Columns:
         names = getattr(used, role)
         for name in names.values() if isinstance(names, Mapping) else [names] if names else []:
             manifest.column(str(name), f"columns.{role}")
-    return used
-
-
-def warn_of_unread(manifest: Manifest, stated: Columns, used: Columns, other_masks: bool) -> None:
-    """Log each role without a column for which one looks suitable.
-
-    Args:
-        manifest: the table.
-        stated: names of its columns as they are set; None of one that is not to be used.
-        used: those that are used.
-        other_masks: whether masks come from elsewhere.
-    """
-    masks = used.mask.values() if isinstance(used.mask, Mapping) else [used.mask]
-    names = manifest.cells.columns.difference([*filter(None, used[:5]), *filter(None, masks)], sort=False)
-    for role, (usual, instead) in _USUAL.items():
-        alike = [name for name in names if re.fullmatch(usual, re.sub(r"[^a-z0-9]", "", name.lower()))]
-        absent = getattr(stated, role) is not None and getattr(used, role) is None
-        if alike and absent and not (role == "mask" and other_masks):
+    for role, instead in _WITHOUT.items():
+        if role in unset and (alike := [name for name in manifest.cells if role in name.lower()]):
             text = "%s has a column %r that is not read: %s. Set 'dataset.columns.%s=%s' if it is meant"
             log.warning(text, manifest.path, alike[0], instead, role, alike[0])
+    return used
 
 
 def rows_where(manifest: Manifest, where: Mapping[str, Any] | None) -> Manifest:
@@ -115,30 +94,18 @@ def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) ->
     )
     slices = [None if numbers is None or np.isnan(numbers[row]) else int(numbers[row]) for row in range(len(cells))]
     names = [
-        f"{name}#{value}" if value is not None else name
-        for name, value in zip(_names(cells, root), slices, strict=True)
+        _name(cell, root) if value is None else f"{_name(cell, root)}#{value}"
+        for cell, value in zip(cells, slices, strict=True)
     ]
     files = [str(root / cell) for cell in cells]
     made = {NAME: names, FILE: files, NUMBER: pd.Series(slices, cells.index, dtype=object)}
     return manifest._replace(cells=manifest.cells.assign(**made))
 
 
-def _names(cells: Iterable[str], root: Path) -> list[str]:
-    """Unify names of a file, however its path is written: as in the first row that has it.
-
-    It is relative to the root, or whole where the path is, and lies elsewhere.
-    """
-    real_folder = lru_cache(None)(os.path.realpath)
-    real_root = os.path.realpath(root)
-    first: dict[str, str] = {}
-    names = []
-    for cell in cells:
-        folder, file = os.path.split(os.path.join(root, cell))
-        real = os.path.join(real_folder(folder), file)
-        is_inside = real.startswith(os.path.join(real_root, ""))
-        name = os.path.relpath(real, real_root) if is_inside else os.path.normpath(cell)
-        names.append(first.setdefault(real, name.replace(os.sep, "/")))
-    return names
+def _name(cell: str, root: Path) -> str:
+    """Name of a file, however its path is written: relative to the root, or whole if it lies elsewhere."""
+    path = os.path.normpath(root / cell)
+    return (os.path.relpath(path, root) if Path(path).is_relative_to(root) else path).replace(os.sep, "/")
 
 
 def check_repeated_rows(manifest: Manifest, path: str) -> None:
@@ -228,7 +195,6 @@ def given_splits(
             "the name or number of a patient",
             "Set dataset.columns.patient=null where patients are not known.",
         )
-        _refuse_written_otherwise(manifest, patient)
     if split is None:
         return None
     split_of: dict[str, str] = {}
@@ -250,15 +216,3 @@ def given_splits(
     remedy = f"Set 'dataset.splits={setting}', or dataset.columns.split=null to have them cut."
     manifest.refuse(split, wrong, f"one of {', '.join(split_of)}", remedy)
     return cells.map(split_of).to_numpy(object)
-
-
-def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
-    """Raise if a number that names a patient is written in two ways, such as 1 and 1.0, or 1 and 001."""
-    cells = manifest.cells[patient]
-    number = cells.str.replace(r"^0*(\d+)(?:\.0+)?$", r"\1", regex=True)
-    first = cells.groupby(number, sort=False).transform("first")
-    wrong = (cells != first).to_numpy()
-    if wrong.any():
-        written = first.iloc[int(wrong.argmax())]
-        rule = f"{written!r}, as in row {first.index[cells == written][0]}, if it is the same patient"
-        manifest.refuse(patient, wrong, rule, "Write each patient's number in one way.")
