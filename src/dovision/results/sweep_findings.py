@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from dovision.functional.intervals import Number, withheld
 from dovision.results import sentences
@@ -295,7 +295,7 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
     counts = both["seeds"], both["seeds_last"]
     error = np.hypot(both["sd"] / np.sqrt(counts[0]), both["sd_last"] / np.sqrt(counts[1]))
     level = 1 - 0.025 / max(len(both), 1)  # of the best of these pairs
-    half = error.mask(error == 0) * stats.t.ppf(level, np.minimum(*counts) - 1)  # nan of one seed, and of equal ones
+    half = error.mask(error == 0) * special.stdtrit(np.minimum(*counts) - 1, level)  # nan of one seed, of equal ones
     seeds = (both["mean_last"] - both["mean"]).abs() > half
     apart = (both["high"] < both["low_last"]) | (both["high_last"] < both["low"]) | seeds
     names = {"least": levels[0], "most": levels[-1], "apart": apart}
