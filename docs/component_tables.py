@@ -37,7 +37,6 @@ PIECES = {  # of a component, or of a run
     "augmentation": "random transforms of training images",
     "trainer": "Lightning's trainer",
     "debug": "try a command out: `debug=default`",
-    "hparams_search": "values to search",
     "paths": "folders of a machine",
     "callbacks": "of Lightning, in fits and tests: `callbacks=[early_stopping,lr_monitor]`",
 }
@@ -100,11 +99,6 @@ intervention@detector.effect_profile.interventions.grid=activation` |
 | --- | --- |
 | 3 x 3 convolutions after a deeper layer | `autoencoder=conv_1x1 autoencoder.after=features.transition1 \
 'autoencoder.channels=[128,32,16,32,128]' autoencoder.code=2 autoencoder.kernel_size=3` |
-""",
-    "hparams_search": """
-| for | write |
-| --- | --- |
-| a grid | `-m training.classifier.optimizer.lr=0.0001,0.001,0.01` |
 """,
     "intervention": """
 | for | write |

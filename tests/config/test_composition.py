@@ -12,7 +12,7 @@ def test_null_is_the_empty_list_of_a_group_that_takes_a_list(group):
     assert without_null("evaluate", ["-m", f"{group}=null", "seed=0,1"]) == ["-m", f"{group}=[]", "seed=0,1"]
 
 
-@pytest.mark.parametrize("group", ["experiment", "debug", "hparams_search"])
+@pytest.mark.parametrize("group", ["experiment", "debug"])
 def test_null_of_what_is_not_chosen_anyway_is_left_out(group):
     assert without_null("train", [f"{group}=null", "seed=0"]) == ["seed=0"]
 

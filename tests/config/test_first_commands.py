@@ -18,7 +18,6 @@ TEMPLATE = {
     "train scheduler=cosine": "Did you mean scheduler@training.autoencoder.scheduler or scheduler@training.",
     "train callbacks=default": "It has: early_stopping, lr_monitor,",
     "train debug=default": WORKS,
-    "train hparams_search=mnist_optuna": "Did you mean optuna?",
     "train +training.classifier.optimizer.weight_decay=0.1 scheduler@training.classifier.scheduler=cosine": WORKS,
 }
 CAPTUM = {

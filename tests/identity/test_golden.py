@@ -18,7 +18,7 @@ from dovision.identity.code import MEASUREMENT
 
 GOLDEN = Path(__file__).with_name("golden.json")
 ATTACKS = ("fgsm", "pgd", "mifgsm", "square", "random_sign")
-OTHERS = ("hydra", "debug", "logger", "hparams_search", "local", "paths", "experiment", "report", "view", "figure")
+OTHERS = ("hydra", "debug", "logger", "local", "paths", "experiment", "report", "view", "figure")
 EXPLAINERS = ("grad_cam", "integrated_gradients", "occlusion", "rise")
 
 

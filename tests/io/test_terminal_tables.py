@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from dovision.io.terminal_tables import TextTable, print_states, print_tables
+from dovision.io.terminal_tables import TextTable, print_states, print_table
 from pseudo_terminal import terminal
 
 JOBS = TextTable(
@@ -10,21 +10,21 @@ JOBS = TextTable(
     [["0", "a rather long name of an attack", "completed", "0.0123"], ["1", "pgd", "failed", "-"]],
     names=3,
 )
-SHORT = TextTable(["job"], [["0"], ["1"]])
+LONG = TextTable(["job"], [[str(number)] for number in range(300)])
 
 
 @pytest.fixture
 def printed(monkeypatch):
-    """What a terminal of some columns and lines shows of tables, without blank lines, and what it received."""
+    """What a terminal of some columns and lines shows of a table, without blank lines, and what it received."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
 
-    def show(*tables, columns=80, lines=24):
+    def show(table, columns=80, lines=24):
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setenv("LINES", str(lines))
         with terminal(lines, columns) as end:
             monkeypatch.setattr(sys, "stderr", end.stream)
-            print_tables(*tables)
+            print_table(table)
             end.stream.flush()
             text = [line.rstrip() for line in end.screen().text() if line.strip()]
             return text, end.received
@@ -33,9 +33,9 @@ def printed(monkeypatch):
 
 
 def test_a_table_is_plain_and_whole_without_a_terminal(capsys):
-    print_tables([SHORT._replace(rows=[[str(number)] for number in range(300)])], [JOBS])
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[301:] == [
+    print_table(LONG)
+    print_table(JOBS)
+    assert capsys.readouterr().err.splitlines()[301:] == [
         "job  attack                           state      mean |expected effect|",
         "0    a rather long name of an attack  completed                  0.0123",
         "1    pgd                              failed                          -",
@@ -43,7 +43,7 @@ def test_a_table_is_plain_and_whole_without_a_terminal(capsys):
 
 
 def test_states_have_colours_on_a_terminal(printed):
-    text, received = printed([JOBS])
+    text, received = printed(JOBS)
     assert text[-2:] == [
         " 0    a rather long name of an attack  completed     0.0123",
         " 1    pgd                              failed             -",
@@ -53,7 +53,7 @@ def test_states_have_colours_on_a_terminal(printed):
 
 
 def test_names_give_way_in_a_narrow_terminal_and_numbers_do_not(printed):
-    text, _ = printed([JOBS], columns=50)
+    text, _ = printed(JOBS, columns=50)
     assert text[-3:] == [
         " 0    a rather long name of  completed     0.0123",
         "      an attack",
@@ -61,17 +61,8 @@ def test_names_give_way_in_a_narrow_terminal_and_numbers_do_not(printed):
     ]
 
 
-def test_the_first_layout_that_fits_is_chosen(printed):
-    assert printed([JOBS, SHORT], columns=80)[0][-1].startswith(" 1    pgd")
-    assert printed([JOBS, SHORT], columns=50)[0] == [" job", " ───", " 0", " 1"]
-
-
-def test_tables_together_are_at_most_a_screenful(printed):
-    many = SHORT._replace(rows=[[str(number)] for number in range(300)])
-    text, _ = printed([many], lines=30)
-    assert text[-2:] == [" 21", "and 278 more rows"]
-    text, _ = printed([many], [many], lines=40)
-    assert text.count("and 284 more rows") == 2
+def test_a_table_has_at_most_a_screenful_of_rows(printed):
+    assert printed(LONG, lines=30)[0][-2:] == [" 21", "and 278 more rows"]
 
 
 def test_states_in_a_sentence_have_their_colours(printed, monkeypatch, capsys):

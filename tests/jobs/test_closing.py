@@ -90,8 +90,3 @@ def test_below_the_table_there_are_states_and_reasons(capsys, monkeypatch):
         "  job 1 failed: ValueError: no",
         "    dovision-evaluate seed=1",
     ]
-
-
-def test_a_sweep_without_jobs_has_no_table(capsys):
-    print_closing([])
-    assert capsys.readouterr().err.splitlines() == ["0 jobs: ."]

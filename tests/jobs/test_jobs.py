@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -12,7 +10,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import open_dict
 
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.jobs.job import Job
 from dovision.jobs.jobs import overrides_of_jobs
 
 THREE = ("intervention.rows=1,2,3", "-m")
@@ -113,20 +110,3 @@ def test_the_jobs_of_a_sweep_are_those_of_hydras_basic_sweeper(params, task, job
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         parsed = parser.parse_overrides([*given, *task])
     assert own == jobs == [tuple(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "common", "expected"),
-    [
-        (["dataset=digits", "attack=fgsm", "attack.eps=0.1"], ["dataset"], "attack=fgsm eps=0.1"),
-        (["+attack@detection.attacks.x=pgd", "intervention.rows=4"], ["intervention.rows"], "x=pgd"),
-        (["note='of-${oc.env:SECRET}'"], [], "note='of-${oc.env:SECRET}'"),
-        (["dataset=digits"], ["dataset"], "digits-small_cnn-fgsm"),
-        ([f"intervention.rows={'9' * 80}"], [], f"rows={'9' * 48}-c1812c"),
-    ],
-)
-def test_a_job_of_a_sweep_is_named_by_its_factors(overrides, common, expected):
-    choices = {"dataset": "digits", "model": "small_cnn", "attack": "fgsm", "autoencoder": None}
-    job = Job(Path(), tuple(overrides), common=frozenset(common), choices=choices)
-    assert job.title() == expected
-    assert job.title(Path("runs/own.ckpt")) == expected.replace("small_cnn", "own")

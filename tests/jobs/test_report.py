@@ -2,15 +2,10 @@
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 
-from dovision.config.settings import ReportSettings
-from dovision.jobs import report
 from dovision.jobs.report import main
-from dovision.report.page import render_page
 from dovision.results.run_record import Run
 from made_runs import report_of_sweep
 
@@ -73,26 +68,3 @@ def test_the_command_prints_where_the_page_is(failed, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["dovision-report", f"sweep={failed}", f"output={failed / 'out'}"])
     main()
     assert capsys.readouterr().out.strip() == str(failed / "out" / "index.html")
-
-
-def test_a_page_is_drawn_again_until_no_job_is_running(tmp_path, monkeypatch):
-    """Between two jobs none is running, which is no end yet."""
-    states = iter(["running", "completed", "running", "completed", "completed"])
-    monkeypatch.setattr(report, "read_runs", lambda folder: [Run(tmp_path, "job", next(states), {}, {}, {})])
-    monkeypatch.setattr(report.time, "sleep", lambda seconds: seen.append(seconds))
-    seen, pages = [], []
-    monkeypatch.setattr(report, "write_report", lambda *arguments: pages.append(arguments[-1]))
-    settings = ReportSettings.model_construct(
-        sweep=tmp_path,
-        output=tmp_path,
-        figure_width=6.75,
-        details=1,
-        formats=["svg"],
-        log_to=[],
-        refresh=9,
-    )
-    report.report_of_settings(SimpleNamespace(settings=settings))
-    assert (seen, pages) == ([9] * 4, [9, 9, 9, 9, None])
-    refreshing = render_page("sweep", [], pd.DataFrame(), [], [], refresh=9)
-    assert '<meta http-equiv="refresh" content="9">' in refreshing
-    assert 'http-equiv="refresh"' not in render_page("sweep", [], pd.DataFrame(), [], [])

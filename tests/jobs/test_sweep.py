@@ -177,3 +177,9 @@ def test_a_launcher_whose_extra_is_missing_says_how_to_install_it(small, capsys,
     monkeypatch.setattr("dovision.jobs.start.find_spec", lambda name: None)
     assert small(*THREE, "hydra/launcher=joblib") == 1
     assert "pip install hydra-joblib-launcher" in capsys.readouterr().err
+
+
+def test_a_sweeper_that_chooses_jobs_as_they_go_is_refused(small, capsys):
+    assert small(*THREE, "hydra.sweeper._target_=mine.Adaptive") == 1
+    assert "hydra/sweeper must be Hydra's basic one, got Adaptive" in capsys.readouterr().err
+    assert not small.root.exists()

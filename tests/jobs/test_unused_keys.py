@@ -40,7 +40,7 @@ register_resolvers()
 ALWAYS_USED = {
     *("seed", "output_root", "num_workers", "dataset", "trainer", "logger", "intervention", "attack", "explainer"),
     *("detector", "name", "threads", "rerun", "dry_run", "note", "checkpoint"),
-    *("tags", "ckpt_path", "optimized_metric", "callbacks", "refute"),
+    *("tags", "ckpt_path", "callbacks", "refute"),
     *(f"evaluation.{key}" for key in ("images", "split", "only_with_boxes", "batch_size", "chunk")),
     *(f"evaluation.{key}" for key in ("checkpoint_every", "num_thumbnails", "rows")),
 }  # fmt: skip

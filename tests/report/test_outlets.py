@@ -11,7 +11,7 @@ import pytest
 from dovision.report.dashboard import MOST_SCALARS
 from dovision.report.mlflow_logger import mlflow_name
 from dovision.results.finding import HEADLINE_METRICS
-from dovision.results.headline_numbers import numbers, result_texts, results_frame
+from dovision.results.headline_numbers import result_texts, results_frame
 from dovision.results.map_summary import whole_scores
 from dovision.results.run_findings import run_findings
 from dovision.results.run_record import read_sweep
@@ -28,6 +28,16 @@ LOGGERS = ("logger=[csv,tensorboard,wandb,mlflow]", "logger.wandb.artifacts=fals
 
 def words(text):
     return " ".join(text.split())
+
+
+def numbers(summary):
+    """Estimates by METRIC/CONDITION."""
+    return {
+        f"{metric}/{condition}": value["estimate"]
+        for condition, metrics in summary["conditions"].items()
+        for metric, value in metrics.items()
+        if isinstance(value, dict) and "estimate" in value
+    }
 
 
 def estimates(run):

@@ -175,7 +175,6 @@ class TrainSettings(SitesSettings):
     trust_checkpoint: StrictBool
     num_workers: Workers
     tags: Names
-    optimized_metric: str | None
     ckpt_path: Folder | None
     rerun: Literal["all"] | None
 
@@ -324,7 +323,6 @@ class ReportSettings(CommandSettings):
     output: Folder | None
     figure_width: Annotated[float, Field(ge=3.25, le=6.75)]  # inches
     details: ImageCount | None  # runs
-    refresh: ImageCount | None  # seconds
     formats: list[Literal["svg", "pdf", "png"]] | None
     log_to: Chosen  # components of the group logger
 

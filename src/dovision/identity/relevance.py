@@ -28,7 +28,6 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "dry_run",
     "note",
     "tags",
-    "optimized_metric",
     "dataset.root",
     "dataset.source.download",
     "dataset.source.root",

@@ -32,20 +32,13 @@ class TextTable(NamedTuple):
     names: int = 1
 
 
-def print_tables(*tables: Sequence[TextTable]) -> None:
-    """Print each table in the first layout that fits the terminal, or else in the last, whose names are wrapped.
-
-    A terminal gets as many rows as have room on it together.
-    """
+def print_table(table: TextTable) -> None:
+    """Print a table; a terminal gets as many rows as it has room for, with cells that are wrapped to its width."""
     console = _console()
-    most = max((console.height - _AROUND) // len(tables), 3) if console.is_terminal else None
-    wide = console.options.update(width=_WIDE)
-    for layouts in tables:
-        drawn = [_rich(layout._replace(rows=layout.rows[:most]), console) for layout in layouts]
-        fitting = (table for table in drawn if console.measure(table, options=wide).maximum <= console.width)
-        console.print(next(fitting, drawn[-1]))
-        if more := len(layouts[-1].rows[most:]) if most else 0:
-            console.print(f"and {more} more rows")
+    most = max(console.height - _AROUND, 3) if console.is_terminal else None
+    console.print(_rich(table._replace(rows=table.rows[:most]), console))
+    if more := len(table.rows[most:]) if most else 0:
+        console.print(f"and {more} more rows")
 
 
 def print_states(text: str) -> None:
@@ -66,9 +59,8 @@ def _rich(layout: TextTable, console: Console) -> Table:
     for number, head in enumerate(layout.heads):
         longest = max((len(row[number]) for row in layout.rows), default=0)
         lines = textwrap.wrap(head, max(longest, _HEAD), break_long_words=False) if console.is_terminal else [head]
-        is_name = number < layout.names
-        justify: Literal["left", "right"] = "left" if is_name else "right"
-        table.add_column(Text("\n".join(lines)), justify=justify, no_wrap=not is_name)
+        justify: Literal["left", "right"] = "left" if number < layout.names else "right"
+        table.add_column(Text("\n".join(lines)), justify=justify)
     for row in layout.rows:
         table.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in row))
     return table

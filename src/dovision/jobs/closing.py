@@ -14,7 +14,7 @@ from hydra.types import RunMode
 
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.io.process_state import is_rank_zero
-from dovision.io.terminal_tables import TextTable, print_states, print_tables
+from dovision.io.terminal_tables import TextTable, print_states, print_table
 from dovision.results.display_names import MEAN_EFFECT, METRIC_HEADS, display_name
 from dovision.results.effect_findings import norm_of
 from dovision.results.factors import factor_heads, level_texts
@@ -33,8 +33,7 @@ _HEADLINES = ("accuracy", MEAN_EFFECT, "success_rate")
 def print_closing(jobs: Sequence[Run], program: str = PROGRAM) -> None:
     """Print the table of a sweep's jobs, its findings, and what is not completed, on standard error."""
     rows = join_ranges(jobs)
-    if jobs:
-        print_tables([closing_table(rows)])
+    print_table(closing_table(rows))
     print_states("\n".join([closing(jobs, program), *findings(rows)]))
 
 
@@ -84,9 +83,9 @@ def print_headlines(folder: Path) -> None:
         return
     run = replace(read_run(folder), summary=read_summary(folder))  # also of a run that is partial
     conditions = run.summary["conditions"]
-    tables = condition_tables({_head(run, name): row for name, row in conditions.items()})
-    if len(tables[0].heads) > 1:  # none of pictures without labels
-        print_tables(tables)
+    table = condition_table({_head(run, name): row for name, row in conditions.items()})
+    if table.rows:  # none of pictures without labels
+        print_table(table)
     notes = (note for condition in conditions.values() for note in condition["notes"])
     for note in (note for note in notes if note.endswith(f": {FEW_IMAGES}.")):  # of numbers of the table
         print(note, file=sys.stderr)
@@ -100,19 +99,11 @@ def _head(run: Run, condition: str) -> str:
     return condition if condition == CLEAN else f"{norm_of(run, condition)} {display_name(condition)}"
 
 
-def condition_tables(conditions: Mapping[str, Mapping[str, Any]]) -> list[TextTable]:
-    """Tables of headline numbers with intervals: condition by metric, metric by condition, and both stacked."""
+def condition_table(conditions: Mapping[str, Mapping[str, Any]]) -> TextTable:
+    """Table of headline numbers with intervals, metric by condition."""
     metrics = [name for name in HEADLINE_METRICS if any(row[name] is not None for row in conditions.values())]
-    names = [METRIC_HEADS[name].partition(",")[0] for name in metrics]
-    rows = [[condition, *(metric_text(name, row[name]) for name in metrics)] for condition, row in conditions.items()]
-    turned = [list(column) for column in zip(*rows, strict=True)]
-    stacked = []
-    for condition, *texts in rows:
-        present = [(name, text) for name, text in zip(names, texts, strict=True) if text != "-"]
-        stacked += [["" if number else condition, name, text] for number, (name, text) in enumerate(present)]
-    columns = [[name, *texts] for name, texts in zip(names, turned[1:], strict=True)]
-    return [
-        TextTable(["condition", *names], rows),
-        TextTable(["condition", *conditions], columns),
-        TextTable(["condition", "", "estimate [95%]"], stacked, names=2),
+    rows = [
+        [METRIC_HEADS[name].partition(",")[0], *(metric_text(name, row[name]) for row in conditions.values())]
+        for name in metrics
     ]
+    return TextTable(["condition", *conditions], rows)

@@ -16,7 +16,6 @@ from dovision.config.component import Component, make_each
 from dovision.config.errors import named
 from dovision.config.import_target import import_target
 from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
-from dovision.functional.norms import condition_name
 from dovision.functional.rng import generator
 from dovision.identity.dependencies import reads_code
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Intervention
@@ -26,18 +25,16 @@ from dovision.jobs.meta_networks import meta_classifier, network_key, with_autoe
 from dovision.measurement.by_name import named_components, one_component
 from dovision.measurement.explanation_config import MapSettings
 from dovision.measurement.fit_protocol import conditions_of, fit_protocol, without_noise
-from dovision.models.checkpoint import read_checkpoint, without_weights
+from dovision.models.checkpoint import without_weights
 from dovision.module_state import evaluating
 from dovision.propagation import presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.whole_passes import Shortened, WholePasses
 from dovision.report.loggers import check_logger
-from dovision.results.schemas import CONDITION_METRICS
-from dovision.results.tables import CLEAN
 from dovision.training.augmentation import Augmentation
 from dovision.training.checkpointing import check_resumable
 from dovision.training.fit_callbacks import check_callbacks
-from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule, scored
+from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule
 from dovision.training.trainer import make_trainer
 from dovision.types import INPUT, Batch, Shape
 
@@ -68,7 +65,6 @@ class Components:
             FileNotFoundError: there is no such file.
         """
         _check_autoencoder(settings)
-        _check_optimized(settings)
         _check_files(settings)
         dataset, content = settings.dataset, to_dict(settings)
         self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
@@ -105,7 +101,7 @@ class Components:
         for component in components(settings):
             if component.where not in COSTLY:
                 self._once([component.where, dict(component), with_code_key], functools.partial(check, component))
-        fitted = [content[name] for name in ("training", "callbacks", "optimized_metric")]
+        fitted = [content[name] for name in ("training", "callbacks")]
         self._once(
             ["fits", with_code_key, fitted, _file(settings.ckpt_path)], lambda: _check_fits(settings, classifier)
         )
@@ -205,20 +201,6 @@ def _check_fits(settings: TrainSettings, classifier: Classifier) -> None:
     logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(training.autoencoder, settings.autoencoder)}
     for network, fit in (("classifier", training.classifier), ("autoencoder", training.autoencoder)):
         _check_schedule(f"training.{network}.scheduler", fit, logged[network])
-    if settings.optimized_metric is not None and not isinstance(settings, EvaluateSettings):
-        checks.choice("optimized_metric", settings.optimized_metric, _scores(settings, logged))
-
-
-def _scores(settings: TrainSettings, logged: Mapping[str, list[str]]) -> list[str]:
-    """Names of the scores at the end of a training."""
-    training = settings.training
-    scores = scored(training.classifier, logged["classifier"])
-    if settings.foreign_checkpoint is not None:
-        scores = []
-    elif settings.checkpoint is not None:
-        scores = list(read_checkpoint(settings.checkpoint)["facts"].get("scores", {}))
-    more = [] if settings.autoencoder is None else scored(training.autoencoder, logged["autoencoder"])
-    return [*scores, *(f"autoencoder/{name}" for name in more)]
 
 
 def _check_schedule(where: str, fit: FitSettings, logged: Collection[str]) -> None:
@@ -319,15 +301,6 @@ def _check_files(settings: TrainSettings) -> None:
                 sealed.require(file)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{key}: {error}") from None
-
-
-def _check_optimized(settings: TrainSettings) -> None:
-    """Raise for a metric that an evaluation lacks; training metrics are checked with the fits."""
-    if settings.optimized_metric is not None and isinstance(settings, EvaluateSettings):
-        attack: Attack = one_component("attack", settings.attack.make())
-        conditions = [CLEAN, *map(condition_name, attack.eps)]
-        names = [f"{metric}/{condition}" for metric in CONDITION_METRICS for condition in conditions]
-        checks.choice("optimized_metric", settings.optimized_metric, names)
 
 
 def _warnings_of_families(settings: TrainSettings) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 from dataclasses import replace
 from typing import Any
@@ -23,7 +22,6 @@ from dovision.measurement.by_name import one_component
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.refuters import refutable
 from dovision.results import tables
-from dovision.results.headline_numbers import numbers
 from dovision.results.resumable_writer import CHUNKS_FOLDER
 from dovision.results.run_findings import write_findings
 from dovision.results.run_record import read_run
@@ -35,23 +33,11 @@ from dovision.training.trainer import limits
 log = logging.getLogger(__name__)
 
 
-def evaluate_effects(job: Job) -> float | None:
+def evaluate_effects(job: Job) -> None:
     """Fit missing networks, measure the effects on the test images, write the tables and their summary.
 
-    Returns:
-        The number that `optimized_metric` names, nan if this run has none; None if that names nothing.
+    A run that is completed is left as it is.
     """
-    _evaluate(job)
-    if job.settings.optimized_metric is None:
-        return None
-    try:
-        return numbers(read_summary(job.folder)).get(job.settings.optimized_metric, math.nan)
-    except (OSError, ValueError):  # of a run that was not measured
-        return math.nan
-
-
-def _evaluate(job: Job) -> None:
-    """Measure a run from its plan to its summary, unless it is completed."""
     run, settings = open_run(job), job.settings
     if run is None:
         return

@@ -32,9 +32,7 @@ from dovision.results.run_files import RUN
 from dovision.results.run_record import DAMAGED, DONE, OUTDATED, Run
 
 log = logging.getLogger(__name__)
-NAMED = ("dataset", "model", "autoencoder", "training", "intervention", "attack")  # groups that name a single job
 BASIC = "BasicLauncher"  # class of Hydra's own launcher
-_LONGEST = 60  # characters of a name in a dashboard
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,6 @@ class Job:
     number: int = 0
     common: frozenset[str] = frozenset()  # keys that all jobs of the sweep have in common
     in_sweep: bool = True
-    choices: Mapping[str, Any] = field(default_factory=dict)  # components by group
     shared: Shared = field(default_factory=Shared, compare=False)
     images: Images = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
     data: str = ""  # the fingerprint of the images
@@ -68,8 +65,7 @@ class Job:
             folder = Path(hydra.runtime.output_dir)
         number = 0 if OmegaConf.is_missing(hydra.job, "num") else hydra.job.num
         common = frozenset(hydra.job.config.override_dirname.exclude_keys)
-        choices, words = dict(hydra.runtime.choices), plain_overrides(hydra, "task")
-        return cls(folder.absolute(), words, settings, number, common, in_sweep, choices, shared)
+        return cls(folder.absolute(), plain_overrides(hydra, "task"), settings, number, common, in_sweep, shared)
 
     def identified(self) -> Job:
         """The same job with its images and all that its numbers depend on, as it is now.
@@ -177,19 +173,6 @@ class Job:
         keys = sorted(word.lstrip("+~").partition("=")[0] for word in self.differing)
         shared = sorted(word.lstrip("+~").partition("=")[::2] for word in {*self.overrides} - {*self.differing})
         return f"{name}-{sha256(repr((keys, shared)).encode()).hexdigest()[:6]}"
-
-    def title(self, checkpoint: Path | None = None, unused: Sequence[str] = ()) -> str:
-        """Readable name: its sweep's factors, or its components but the unused, with a checkpoint's file."""
-        if self.in_sweep and self.differing:
-            keys = [word.lstrip("+~").partition("=")[::2] for word in self.differing]
-            last = [key.rpartition(".")[2] for key, _ in keys]
-            short = [name if last.count(name) == 1 else key for (key, _), name in zip(keys, last, strict=True)]
-            name = " ".join(f"{key}={value}" for key, (_, value) in zip(short, keys, strict=True))
-        else:
-            choices = self.choices if checkpoint is None else {**self.choices, "model": checkpoint.stem}
-            components = [str(choices[group]) for group in NAMED if choices.get(group) and group not in unused]
-            name = "-".join(component for component in components if component not in ("none", "default"))
-        return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{sha256(name.encode()).hexdigest()[:6]}"
 
 
 def open_run(job: Job) -> Run | None:

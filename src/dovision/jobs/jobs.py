@@ -28,10 +28,8 @@ HERE = (BASIC, JOBLIB, LOCAL)  # launchers that run jobs on this machine
 SHOWN = 10  # refused jobs that are listed one by one
 
 
-def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:
-    """Overrides of each job of Hydra's basic sweeper; None for a sweeper that chooses jobs adaptively."""
-    if plugin(config, "sweeper") != BASIC_SWEEPER:
-        return None
+def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]]:
+    """Overrides of each job of Hydra's basic sweeper."""
     axes = [list(itertools.islice(_values(override), _MOST_JOBS + 1)) for override in _parsed(config).values()]
     if math.prod(map(len, axes)) > _MOST_JOBS:
         raise ValueError(f"a sweep must have at most {_MOST_JOBS:,} jobs, got more. Name fewer values.")

@@ -73,7 +73,7 @@ def recorded_settings(run: Run, trusted: bool, trusted_by: str, whole: bool = Fa
         whole: read what measures rows as well; else today's defaults stand in for it, whose keys may be others.
     """
     unread = _UNREAD if not whole else {name: _UNREAD[name] for name in _UNREAD if name != "explainer"}
-    config = {**run.config, **unread}
+    config = {name: value for name, value in {**run.config, **unread}.items() if name in EvaluateSettings.model_fields}
     if not trusted:
         check_stored(config, str(run.folder / CONFIG), trusted_by)
     evaluation: Any = checks.instance(

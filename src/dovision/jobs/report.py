@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,12 +36,10 @@ def write_report(
     details: int | None,
     catalogue: Catalogue,
     formats: Sequence[str] | None = None,
-    refresh: int | None = None,
 ) -> Path:
     """Write the report of these runs; runs that are not completed are only listed.
 
-    A user's figure that could not be drawn is named on the page, and in `catalogue.failed`. The page loads itself
-    again every `refresh` seconds.
+    A user's figure that could not be drawn is named on the page, and in `catalogue.failed`.
     """
     completed = [run for run in runs if run.state == "completed"]
     several = len(completed) > 1
@@ -59,7 +56,7 @@ def write_report(
         shown = _draw(catalogue.of_run(run), output / folder, f"run{number}-", forms)
         runwise.append(page.Details(run.label, str(folder), shown))
     notes = [*_cut(len(completed), len(detailed)), *catalogue.failed]
-    text = page.render_page(sweep.resolve().name, runs, numbers, overview, runwise, notes, refresh)
+    text = page.render_page(sweep.resolve().name, runs, numbers, overview, runwise, notes)
     write_text(output / "index.html", text)
     return output / "index.html"
 
@@ -105,14 +102,12 @@ def report_of_settings(job: Job) -> None:
     settings: ReportSettings = job.settings
     sweep = settings.sweep
     output = settings.output or sweep / "report"
-    loggers: list[Logger] = []
-    for runs, refresh in _looks(sweep, settings.refresh):
-        catalogue = Catalogue()
-        loggers = loggers or _loggers(settings, runs, output)
-        with page_width(settings.figure_width):
-            formats: Sequence[str] | None = settings.formats or ([*FORMS] if loggers else None)  # which show the PNG
-            page = write_report(sweep, runs, output, settings.details, catalogue, formats, refresh)
-        print(page, flush=True)
+    runs, catalogue = read_runs(sweep), Catalogue()
+    loggers = _loggers(settings, runs, output)
+    with page_width(settings.figure_width):
+        formats: Sequence[str] | None = settings.formats or ([*FORMS] if loggers else None)  # which show the PNG
+        page = write_report(sweep, runs, output, settings.details, catalogue, formats)
+    print(page, flush=True)
     if loggers:
         from dovision.report.loggers import closing_loggers
         from dovision.report.uploader import log_report
@@ -125,18 +120,6 @@ def report_of_settings(job: Job) -> None:
         raise ValueError(f"left out a run that cannot be read: {damaged[0].problem}{more}")
     if catalogue.failed:
         raise ValueError(f"{catalogue.failed[0]}. Mend it, or take its yaml away.")
-
-
-def _looks(sweep: Path, refresh: int | None) -> Iterator[tuple[list[Run], int | None]]:
-    """The runs of a sweep, and the seconds to the next look: None once no job was running at this look and the last."""
-    looks: list[list[Run]] = []
-    while True:
-        looks = [*looks[-1:], read_runs(sweep)]
-        running = any(run.state == "running" for runs in looks for run in runs)
-        yield looks[-1], refresh if running else None
-        if not (refresh and running):
-            return
-        time.sleep(refresh)
 
 
 main = hydra_main("report", report_of_settings)

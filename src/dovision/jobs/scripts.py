@@ -60,13 +60,13 @@ def _print_or_run(name: str) -> None:
     hydra_main(name, partial(_run_story, name))()
 
 
-def _run_story(name: str, job: Any) -> float | None:
+def _run_story(name: str, job: Any) -> None:
     """Run a command's story, whose imports only a job with something to do waits for."""
-    return _story(name)(job)
+    _story(name)(job)
 
 
 @cache  # a second job of a process would freeze what the first has left
-def _story(name: str) -> Callable[[Any], float | None]:
+def _story(name: str) -> Callable[[Any], None]:
     with uncollected():
         module = import_module(f"dovision.jobs.{name}")
     return getattr(module, STORIES[name])

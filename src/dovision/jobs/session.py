@@ -31,6 +31,7 @@ from dovision.results.run_record import MODEL, OUTDATED, BeingWritten, Run
 from dovision.training.trainer import limits, limits_in_words
 
 log = logging.getLogger(__name__)
+_LONGEST = 60  # letters of the overrides in the name of a run in a dashboard
 
 
 @contextmanager
@@ -126,12 +127,11 @@ def loggers_of(job: Job, job_type: str) -> list[Logger]:
         record = {**record, MODEL: read_checkpoint(settings.checkpoint)[MODEL]}
     unused = [] if reads_code(settings) else ["autoencoder"]
     identifier = job.folder.name[:6]  # of which there is one, whatever else is called so
-    name = job.title(None if settings.checkpoint is None else Path(str(record["checkpoint"])), unused)
     record = {key: value for key, value in record.items() if key not in unused}
     return make_loggers(
         settings.logger,
         job.folder,
-        name=f"{name} {identifier}",
+        name=f"{job.name[:_LONGEST]} {identifier}",
         suffix=f" {identifier}" if job.in_sweep else "",
         group=job.group,
         job_type=job_type,

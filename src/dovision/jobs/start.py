@@ -30,7 +30,7 @@ from dovision.results.run_record import DONE, Run
 log = logging.getLogger(__name__)
 MASK_FILES = "dovision.interventions.mask_files.MaskFiles"
 AGAIN = "rerun=unfinished"  # of a command that is launched again, after its launcher has failed
-PLUGINS = ("hydra_joblib_launcher", "hydra_submitit_launcher", "hydra_ray_launcher", "hydra_optuna_sweeper")
+PLUGINS = ("hydra_joblib_launcher", "hydra_submitit_launcher", "hydra_ray_launcher")
 
 
 class Start(Callback):
@@ -61,10 +61,8 @@ class Start(Callback):
 
     def _sweep(self, config: DictConfig) -> None:
         _check_plugins(config)
-        overrides = planned.overrides_of_jobs(config)
         planned.name_by_factors(config)
-        if overrides is not None:
-            planned.checked(config, overrides, self.command, self.command.check)
+        planned.checked(config, planned.overrides_of_jobs(config), self.command, self.command.check)
 
     def _or_exit(self, step: Callable[[DictConfig], object], config: DictConfig) -> None:
         """Exit on an exception, which Hydra would turn into a warning in a callback."""
@@ -97,7 +95,6 @@ class SweepStart(Start):
         _check_plugins(config)
         folder = QuotedString(str(Path(config.hydra.sweep.dir).absolute()), Quote.single).with_quotes()
         planned.add_override(config, "hydra", f"hydra.sweep.dir={folder}")  # for workers in another working folder
-        _limit_jobs(config)
         share_cores(config)
         planned.name_by_factors(config)
         if self.command.sweep is None:
@@ -107,12 +104,6 @@ class SweepStart(Start):
 
     def _begin(self, config: DictConfig) -> None:
         """Compose and check the jobs, and begin the sweep; exit if there is nothing to do."""
-        overrides = planned.overrides_of_jobs(config)
-        if overrides is None:
-            if config.dry_run:
-                raise ValueError("dry_run needs Hydra's basic sweeper, since others choose their jobs as they go.")
-            self.command.sweep = Sweep(config, None)
-            return
         runs, reasons = dict[Path, Run](), list[str]()
         opened = set[str]()
 
@@ -127,7 +118,7 @@ class SweepStart(Start):
             _check_data(job, opened)
             _check_batches(job)
 
-        jobs = planned.checked(config, overrides, self.command, check)
+        jobs = planned.checked(config, planned.overrides_of_jobs(config), self.command, check)
         if config.dry_run:
             _print_plan(jobs)
         _check_roots(jobs)
@@ -205,34 +196,32 @@ def _refuse_sweep(config: DictConfig) -> None:
 
 
 def _check_plugins(config: DictConfig) -> None:
-    for role in ("launcher", "sweeper"):
-        target = config.hydra[role].get("_target_", "")
-        for name in PLUGINS:
-            if f".{name}." in target and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{name}")):
-                raise ValueError(f"this {role} is not installed. Install it: pip install {name.replace('_', '-')}.")
+    target = config.hydra.launcher.get("_target_", "")
+    for name in PLUGINS:
+        if f".{name}." in target and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{name}")):
+            raise ValueError(f"this launcher is not installed. Install it: pip install {name.replace('_', '-')}.")
     if plugin(config, "launcher") == planned.SLURM and not (config.get("dry_run") or shutil.which("srun")):
         raise ValueError(
             "hydra/launcher=submitit_slurm needs SLURM, got a machine without srun. Start the command on a cluster's "
             "login node, or choose hydra/launcher=submitit_local."
         )
-    if plugin(config, "sweeper") == "OptunaSweeper" and config.get("optimized_metric") is None:
+    if plugin(config, "sweeper") != planned.BASIC_SWEEPER:
         raise ValueError(
-            "optimized_metric must name the number that Optuna raises, got null. Set optimized_metric=val_score "
-            "(dovision-train) or optimized_metric=accuracy/clean (dovision-evaluate)."
+            f"hydra/sweeper must be Hydra's basic one, got {plugin(config, 'sweeper')}: all jobs are checked before "
+            "the first starts. Leave hydra/sweeper out, and name the values: -m KEY=A,B."
         )
 
 
-def _limit_jobs(config: DictConfig) -> None:
-    """Limit a batch of submitit's local launcher to the number of cores, since it starts all its jobs at once."""
-    if plugin(config, "launcher") == planned.LOCAL and config.hydra.sweeper.get("max_batch_size", 1) is None:
-        cores = os.cpu_count() or 1
+def share_cores(config: DictConfig) -> None:
+    """Limit a batch of submitit's local launcher, which starts all its jobs at once, to the cores, shared among them.
+
+    Numbers that the user has set stay.
+    """
+    if plugin(config, "launcher") != planned.LOCAL:
+        return
+    cores = os.cpu_count() or 1
+    if config.hydra.sweeper.get("max_batch_size", 1) is None:
         log.info("at most %d jobs at once; for more or fewer: hydra.sweeper.max_batch_size=...", cores)
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.sweeper.max_batch_size = cores
-
-
-def share_cores(config: DictConfig) -> None:
-    """Divide the cores among processes of submitit's local launcher, unless the user has, as joblib does."""
-    if plugin(config, "launcher") == planned.LOCAL:
-        threads = max(1, (os.cpu_count() or 1) // config.hydra.sweeper.max_batch_size)
-        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // config.hydra.sweeper.max_batch_size)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import shlex
 import sys
@@ -12,12 +11,11 @@ from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
-from types import MappingProxyType
 
 from omegaconf import DictConfig
 
 from dovision.io.progress import DISPLAY
-from dovision.io.text_files import make_folder, read_json
+from dovision.io.text_files import make_folder
 from dovision.jobs.closing import next_command, print_closing
 from dovision.jobs.job import BASIC, Job, plugin
 from dovision.results import sweep_summary
@@ -37,17 +35,17 @@ class Sweep:
 
     Args:
         config: of the sweep.
-        jobs: None if they are chosen as the sweep goes.
-        runs: by folder, as they are before the sweep; empty of jobs that are chosen as the sweep goes.
+        jobs: in their order.
+        runs: by folder, as they are before the sweep.
         is_done: all jobs are completed; the sweep only shows them, also where nothing can be written.
     """
 
     def __init__(
         self,
         config: DictConfig,
-        jobs: Sequence[Job] | None,
-        runs: Mapping[Path, Run] = MappingProxyType({}),
-        is_done: bool = False,
+        jobs: Sequence[Job],
+        runs: Mapping[Path, Run],
+        is_done: bool,
     ) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.rerun: str | None = config.rerun
@@ -56,28 +54,18 @@ class Sweep:
         self._program = shlex.join([sweep_summary.PROGRAM, *words])  # to repeat a job, before its overrides
         self._jobs = jobs
         self._outdated = {folder: run.problem for folder, run in runs.items() if run.state == OUTDATED}
-        self._started = {folder: runs[folder].record.get("started") for folder in self._outdated}
         self._is_done = is_done
         if not is_done:
             make_folder(self.folder, setting="output_root")
         completed = {folder for folder, run in runs.items() if run.state == "completed" and self.rerun != "all"}
-        self._progress = Progress(jobs or (), completed, bars=plugin(config, "launcher") == BASIC)
+        self._progress = Progress(jobs, completed, bars=plugin(config, "launcher") == BASIC)
         self._progress.__enter__()
-
-    @property
-    def jobs(self) -> Sequence[Job]:
-        """The jobs; with an adaptive sweeper, all runs in the sweep's folder."""
-        if self._jobs is not None:
-            return self._jobs
-        folders = sorted(path.parent for path in self.folder.glob(f"*/{RUN}"))
-        overrides = [look_at(folder).overrides for folder in folders]
-        return [Job(*job) for job in zip(folders, overrides, itertools.repeat(None), range(len(folders)))]
 
     def unfinished(self) -> int:
         """Number of jobs neither completed nor failed, after waiting for running ones."""
-        while "running" in (states := [look_at(job.folder).state for job in self.jobs]):
+        while "running" in (states := [look_at(job.folder).state for job in self._jobs]):
             time.sleep(AT_WORK)
-        outdated = sum(self._is_outdated(job.folder) for job in self.jobs)
+        outdated = sum(self._is_outdated(job.folder) for job in self._jobs)
         return outdated + sum(state in (MISSING, DAMAGED, "interrupted") for state in states)
 
     def close(self) -> bool:
@@ -89,51 +77,47 @@ class Sweep:
             OSError: it could not be written.
         """
         self._progress.__exit__()
-        jobs = self.jobs
-        ends = [self._ended(job) for job in jobs]
+        ends = [self._ended(job) for job in self._jobs]
         print_closing(ends, self._program)
-        if ends:
-            with suppress(OSError) if self._is_done else nullcontext():  # the summary of the jobs is there
-                sweep_summary.write_sweep_summary(self.folder, ends)
-            written = self.folder / sweep_summary.SWEEP_SUMMARY
-            print(f"sweep: {written}\n{next_command(self.folder)}", file=sys.stderr)
+        with suppress(OSError) if self._is_done else nullcontext():  # the summary of the jobs is there
+            sweep_summary.write_sweep_summary(self.folder, ends)
+        written = self.folder / sweep_summary.SWEEP_SUMMARY
+        print(f"sweep: {written}\n{next_command(self.folder)}", file=sys.stderr)
         return all(job.state == sweep_summary.GOOD or job.record.get("limits") for job in ends)
 
     def _ended(self, job: Job) -> Run:
         overrides = [override for override in job.overrides if not override.startswith(OPTIONS)]
-        end = ended(job.number, overrides, job.folder, {} if job.settings is None else job.settings.record())
+        end = ended(job.number, overrides, job.folder, job.settings.record())
         if self._is_outdated(job.folder):
             return replace(end, state=OUTDATED, problem=self._outdated[job.folder], summary={})
         return end
 
     def _is_outdated(self, folder: Path) -> bool:
         """Return whether a run outdated at the sweep's start has not been restarted."""
-        return folder in self._outdated and look_at(folder).record.get("started") == self._started[folder]
+        return folder in self._outdated and not self._progress.has_begun(folder)
 
 
 class Progress:
-    """Context that reports ended and failed jobs, and the remaining time.
+    """Context that reports ended and failed jobs, and the remaining time, by their run.json.
 
     A row of the display, and a line for each job that fails. `completed` are the folders of jobs that are not done
     again; where jobs run in other processes, whose lines would run into bars, `bars` is false.
     """
 
     def __init__(self, jobs: Sequence[Job], completed: Collection[Path], bars: bool = True) -> None:
-        folders = {job.folder: job for job in jobs}
-        self._total, self._bars = len(folders), bars
-        self._pending = [job for folder, job in folders.items() if folder not in completed]
-        self._versions = {job.folder: _version(job.folder / RUN) for job in self._pending}
+        self._versions = {job.folder: _version(job.folder) for job in jobs}
+        self._pending = {job.folder: job for job in jobs if job.folder not in completed}
+        self._bars = bars
         self._over = Event()
         self._thread = Thread(target=self._watch, daemon=True)
         self._shown = ExitStack()
         self._failed = 0
 
     def __enter__(self) -> Progress:
-        if self._total:
-            done = self._total - len(self._pending)
-            self._shown.enter_context(nullcontext() if self._bars else DISPLAY.silenced(lines=True))
-            self._jobs = self._shown.enter_context(DISPLAY.stage("sweep", "jobs", self._total, done))
-            DISPLAY.in_sweep = self._bars
+        total = len(self._versions)
+        self._shown.enter_context(nullcontext() if self._bars else DISPLAY.silenced(lines=True))
+        self._jobs = self._shown.enter_context(DISPLAY.stage("sweep", "jobs", total, total - len(self._pending)))
+        DISPLAY.in_sweep = self._bars
         self._thread.start()
         return self
 
@@ -144,41 +128,29 @@ class Progress:
         self._shown.close()
         DISPLAY.in_sweep = False
 
+    def has_begun(self, folder: Path) -> bool:
+        """Return whether the run.json of a job was written in this sweep, whatever a clock says."""
+        return _version(folder) != self._versions[folder]
+
     def _watch(self) -> None:
         while not self._over.wait(_PERIOD):
             self._look()
 
     def _look(self) -> None:
-        for job in list(self._pending):
-            state = self._state(job)
-            if state in ENDS:
-                self._pending.remove(job)
-                self._report(job, state)
-
-    def _state(self, job: Job) -> str:
-        """State in a run.json that was written since the last look; "" if none was, whatever a clock says."""
-        path = job.folder / RUN
-        version = _version(path)
-        if version == self._versions[job.folder]:
-            return ""
-        self._versions[job.folder] = version
-        try:
-            return str(read_json(path).get("state"))
-        except (OSError, ValueError):
-            return ""
-
-    def _report(self, job: Job, state: str) -> None:
-        self._failed += state == "failed"
-        self._jobs.update(failed=self._failed)
-        self._jobs.advance()
-        if state == "failed":
-            log.warning("sweep: %s: failed %s", self._jobs.text(), job.name)
+        for folder, job in [*self._pending.items()]:
+            if self.has_begun(folder) and (state := look_at(folder).state) in ENDS:
+                del self._pending[folder]
+                self._failed += state == "failed"
+                self._jobs.update(failed=self._failed)
+                self._jobs.advance()
+                if state == "failed":
+                    log.warning("sweep: %s: failed %s", self._jobs.text(), job.name)
 
 
-def _version(path: Path) -> tuple[int, int] | None:
-    """Inode and time of a file that every write replaces; None if it is missing."""
+def _version(folder: Path) -> tuple[int, int] | None:
+    """Inode and time of a run.json, which every write replaces; None if it is missing."""
     try:
-        status = path.stat()
+        status = (folder / RUN).stat()
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import platform
 import signal
@@ -32,7 +31,7 @@ from dovision.results.run_record import BeingWritten, Run
 
 log = logging.getLogger(__name__)
 _PERIOD = 0.5  # seconds between looks at the launching process
-Story = Callable[[Job], float | None]  # of a command, to the number that its job asks to be optimized
+Story = Callable[[Job], None]  # of a command
 
 
 class JobTask:
@@ -52,40 +51,43 @@ class JobTask:
         if self.process != this_process() and current_thread() is main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, with which the worker ends
 
-    def __call__(self, config: DictConfig) -> float | None:
+    def __call__(self, config: DictConfig) -> None:
         self.started = True
         if HydraConfig.get().mode == RunMode.RUN:
             try:
-                return self._run(config)
+                self._run(config)
             except Exception as error:
                 self.error = error
-                return None
-        if self.process == this_process():
+        elif self.process == this_process():
             for handler in logging.getLogger().handlers:  # which Hydra has made of its configuration
                 if getattr(handler, "stream", None) is sys.stderr:
                     handler.addFilter(in_console)
-            return self._run_in_sweep(config)
+            self._run_in_sweep(config)
+        else:
+            self._run_in_worker(config)
+
+    def _run_in_worker(self, config: DictConfig) -> None:
         keep_freed_memory()
         chdir_to(self.folder)
         DISPLAY.silence(lines=True)
         try:
             with watched(self.process), Stop():
-                return self._run_in_sweep(config)
+                self._run_in_sweep(config)
         except Stopped as stopped:  # this worker alone, as by its scheduler
             if callable(signal.getsignal(stopped.signum)):
                 signal.raise_signal(stopped.signum)  # for the scheduler's client, which answers it
             elif not _has_run_directory():
                 raise JobFailed(str(stopped)) from None
-        return None
 
-    def _run_in_sweep(self, config: DictConfig) -> float | None:
-        """Run a job and return its optimised metric; nan if it fails, which no sweeper selects."""
+    def _run_in_sweep(self, config: DictConfig) -> None:
+        """Run a job; if it has a run directory, that records its failure."""
         if not _has_run_directory():
-            return self._run(config)
+            self._run(config)
+            return
         run = Run(Path(HydraConfig.get().runtime.output_dir))
         try:
             check_devices(config)
-            return self._run(config)
+            self._run(config)
         except JobFailed:
             pass
         except BeingWritten:
@@ -93,15 +95,14 @@ class JobTask:
         except (Exception, SystemExit) as error:  # before the run was started, or from its very end
             log.error("failed: %s", error_text(error))
             self._record(run, config, error)
-        return math.nan if config.optimized_metric else None
 
-    def _run(self, config: DictConfig) -> float | None:
+    def _run(self, config: DictConfig) -> None:
         """Run the command on the job that was made before the first started, else on one that is made here."""
         command, hydra = current(self.command), HydraConfig.get()
         job = command.jobs.get(Path(hydra.runtime.output_dir))
         if job is None or job.overrides != plain_overrides(hydra, "task"):
             job = command.check(command.job(config, hydra))
-        return self.story(job)
+        self.story(job)
 
     def _record(self, run: Run, config: DictConfig, error: BaseException) -> None:
         """Record an error from outside the run."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
-from dovision import checks
 from dovision.config.settings import TrainSettings, to_dict
 from dovision.identity.code import software
 from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER
@@ -27,29 +26,17 @@ from dovision.types import Preprocessing
 log = logging.getLogger(__name__)
 
 
-def train_networks(job: Job) -> float | None:
-    """Fit missing networks, and print their paths and scores.
-
-    Returns:
-        The score that `optimized_metric` names; None if that names nothing.
-
-    Raises:
-        ValueError: `optimized_metric` names no score of these networks.
-    """
+def train_networks(job: Job) -> None:
+    """Fit missing networks, and print their paths and scores."""
     settings: TrainSettings = job.settings
     make_folder(settings.output_root, setting="output_root")
     loggers = session.loggers_of(job, "train")
     with closing_loggers(loggers), DISPLAY.job(["data", CLASSIFIER, *([AUTOENCODER] if settings.autoencoder else [])]):
-        job, fitted, scores = job.identified(), dict[str, FittedModel](), dict[str, float]()
+        job, fitted = job.identified(), dict[str, FittedModel]()
         for name in job.networks:
             DISPLAY.step(name)
             job, fitted[name] = fitted_network(job, name, fitted, loggers, again=settings.rerun == "all")
             log.info("%s %s: %s", name, fitted[name].path, checkpointing.scores_text(fitted[name].scores))
-            prefix = "" if name == CLASSIFIER else f"{name}/"
-            scores |= {f"{prefix}{score}": value for score, value in fitted[name].scores.items()}
-    if settings.optimized_metric is None:
-        return None
-    return scores[checks.choice("optimized_metric", settings.optimized_metric, scores)]
 
 
 def fitted_network(

@@ -127,7 +127,6 @@ def render_page(
     overview: Sequence[Shown],
     details: Sequence[Details],
     notes: Sequence[str] = (),
-    refresh: int | None = None,
 ) -> str:
     """Render the page.
 
@@ -138,7 +137,6 @@ def render_page(
         overview: figures that compare runs.
         details: the figures of completed runs, which the page has as long as they fit.
         notes: remarks on the whole.
-        refresh: seconds after which the page loads itself again, as jobs are running.
     """
     completed = [run for run in runs if run.state == "completed"]
     results = results_frame(completed).assign(
@@ -167,7 +165,6 @@ def render_page(
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         runs=runs,
-        refresh=refresh,
         counts=Counter(run.state for run in runs),
         useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
         mixed=mixed({run.label: run.record for run in completed}),

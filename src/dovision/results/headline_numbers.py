@@ -1,8 +1,7 @@
-"""Headline numbers of runs: one table for the page, figures, terminal and summaries, and flat names for loggers."""
+"""Headline numbers of runs: one table for the page, figures, terminal and summaries."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from dovision.results.display_names import MEAN_EFFECT
 from dovision.results.finding import SIZE_SPREAD, metric_text
 from dovision.results.run_record import Run
-from dovision.results.schemas import CONDITION_METRICS, METRICS
+from dovision.results.schemas import METRICS
 from dovision.results.summary import label_counts
 from dovision.results.tables import SAMPLES, read_table
 
@@ -22,15 +21,6 @@ _SHARES = {
     "success_rate": "success",
     "success_8bit": "success_8bit",
 }
-
-
-def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Estimates of a summary by METRIC/CONDITION, such as accuracy/clean; nan where undefined."""
-    return {
-        f"{metric}/{condition}": math.nan if of_condition[metric] is None else float(of_condition[metric]["estimate"])
-        for condition, of_condition in summary["conditions"].items()
-        for metric in CONDITION_METRICS
-    }
 
 
 def results_frame(runs: Sequence[Run]) -> pd.DataFrame:

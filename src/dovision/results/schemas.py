@@ -24,7 +24,6 @@ QUALITY = (  # metrics of the classifier
     "calibration_error",
 )
 METRICS = (*QUALITY, "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
-CONDITION_METRICS = (*METRICS, "auroc_paired", "auroc_twins", "mean_expected_logit_effect")  # of a condition
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

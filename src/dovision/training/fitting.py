@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
@@ -58,11 +56,6 @@ def autoencoder_logs(fit: AutoencoderFitSettings, configured: Component | None) 
     if autoencoder is not None and autoencoder.loss_terms:
         return logged_metrics(autoencoder)
     return logged_terms(fit.loss.make())
-
-
-def scored(fit: FitSettings, logged: Sequence[str]) -> list[str]:
-    """Names of a fit's scores among its logged metrics; without epochs, those of validation only."""
-    return [*(name for name in logged if fit.epochs or name.startswith("val_")), "epoch"]
 
 
 def make_schedule(fit: FitSettings) -> Schedule | None:
