@@ -435,10 +435,10 @@ BROKEN = [  # what is broken, the sentence, and the settings
         for cell in CELLS
     ),
     (lambda root: (root / "images" / "3.png").write_bytes(b"text"), "a whole image, got 'images/3.png'. It is not", {}),
-    (lambda root: with_cell(root, 5, "path", "images/2.png"), "'cat', as in row 4 of the same image, got", {}),
+    (lambda root: with_cell(root, 5, "path", "images/2.png"), "'cat', as in the first row of the same image, got", {}),
     (
         lambda root: (root / "metadata.csv").open("a").write(",".join(read_csv(root / "metadata.csv")[3])),
-        "path in row 14 of metadata.csv must be of a box that no other row has, but row 4 is the same, got",
+        "path in row 14 of metadata.csv must be of an image, or of a box, that no other row has, got",
         {},
     ),
     (

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import special
 
 _Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 
 LEVEL = 0.95
-_DENSE = 16  # times the number of rows, up to which a table of all numbers is faster than sorting
 MIN_GROUPS = 3  # groups behind the interval of a mean, and groups that must differ from the middle one
 MEAN, BOUNDED, SHARE = (
     "t",
@@ -438,17 +438,9 @@ def difference_interval(
 
 
 def numbered(groups: Groups) -> tuple[Groups, Groups]:
-    """Distinct groups, ascending, and the index of each row's group, as by numpy.unique.
-
-    Without sorting where the numbers of groups are not much larger than the number of rows.
-    """
-    whole = groups.dtype.kind in "iu" and len(groups) > 0
-    if not whole or groups.min() < 0 or groups.max() >= _DENSE * len(groups):
-        names, number = np.unique(groups, return_inverse=True)
-        return names, number
-    present = np.zeros(int(groups.max()) + 1, dtype=bool)
-    present[groups] = True
-    return np.flatnonzero(present), (np.cumsum(present) - 1)[groups]
+    """Distinct groups, ascending, and the index of each row's group, as by numpy.unique, which sorts all rows."""
+    number, names = pd.factorize(groups, sort=True)
+    return np.asarray(names), number
 
 
 def effective_groups(groups: Groups) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,6 @@ class Incremental:
         self.stored = self._stored()
         use_in_place(graph, self.stored)
         self.inputs = {step: step.inputs() for step in self.edited_steps}
-        self.arguments = {step: Arguments.of(step) for step in self.edited_steps}
         self.clean_last_use = _last_use(graph.steps)
         self.edited_last_use = _last_use(self.edited_steps)
         self.bytes_per_image = 0  # stored by the first clean pass
@@ -146,7 +145,7 @@ class _Pass:
             step = self.engine.edited_steps[position]
             result = self._local(step)
             if result is None:
-                args, kwargs = self.engine.arguments[step].filled(self._full)
+                args, kwargs = step.arguments(self._full)
                 result = step.function(*args, **kwargs)
             self._hold(step, result)
             self.peak = max(self.peak, self.bytes)
@@ -178,7 +177,7 @@ class _Pass:
             return None
         if not self.background.sizes.isdisjoint(self.engine.inputs[step]):
             return None
-        args, kwargs = self.engine.arguments[step].filled(operand)
+        args, kwargs = step.arguments(operand)
         return rule(Map(self.background, step, self.image, None, channel_axis), *args, **kwargs)
 
     def _full(self, step: Step) -> Any:
@@ -208,34 +207,6 @@ class _Pass:
 
         args, kwargs = step.arguments(shape_only)
         return step.function(*args, **kwargs)
-
-
-class Arguments(NamedTuple):
-    """A step with the positions of steps among its arguments, so that no pass searches for them; None: nested."""
-
-    step: Step
-    places: tuple[int, ...] | None
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, step: Step) -> Arguments:
-        """Find the positions of steps among a step's arguments."""
-        places = tuple(position for position, argument in enumerate(step.args) if isinstance(argument, Step))
-        names = tuple(name for name, argument in step.kwargs.items() if isinstance(argument, Step))
-        others = tuple(argument for argument in (*step.args, *step.kwargs.values()) if not isinstance(argument, Step))
-        deeper = replace(step, args=others, kwargs={}).inputs()
-        return cls(step, None if deeper else places, names)
-
-    def filled(self, value: Callable[[Step], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The step's `arguments`, with the value of each step."""
-        if self.places is None:
-            return self.step.arguments(value)
-        args, kwargs = list(self.step.args), dict(self.step.kwargs)
-        for position in self.places:
-            args[position] = value(self.step.args[position])
-        for name in self.names:
-            kwargs[name] = value(self.step.kwargs[name])
-        return tuple(args), kwargs
 
 
 def _nbytes(value: Any) -> int:

@@ -109,33 +109,19 @@ def _name(cell: str, root: Path) -> str:
 
 
 def check_repeated_rows(manifest: Manifest, path: str) -> None:
-    """Raise if rows of one image differ in something else than their box, or are no boxes."""
-    edges = box_columns(manifest)
-    first = manifest.cells.groupby(NAME, sort=False).head(1)
-    repeated = manifest.cells[NAME].duplicated().to_numpy()
-    if edges is None:
-        manifest.refuse(path, repeated, "an image that no other row has", "Leave one of the rows out.")
-    else:
-        _refuse_equal_boxes(manifest, path, edges)
-    of_first = first.set_index(NAME).loc[manifest.cells[NAME]]
-    for column in manifest.cells.columns.difference([*(edges or ()), NAME, FILE, NUMBER], sort=False):
-        other = repeated & (manifest.cells[column].to_numpy() != of_first[column].to_numpy())
-        if other.any():
-            row = int(other.argmax())
-            number = first.index[first[NAME] == manifest.cells[NAME].iloc[row]][0]
-            rule = f"{of_first[column].iloc[row]!r}, as in row {number} of the same image"
-            manifest.refuse(column, other, rule, "Further rows of an image may have other boxes alone.")
+    """Raise if rows of one image differ in something else than their box, or have the same."""
+    _refuse_equal_rows(manifest, path)
+    columns = manifest.cells.columns.difference([*(box_columns(manifest) or ()), NAME, FILE, NUMBER], sort=False)
+    for column, first in manifest.cells.groupby(NAME)[[*columns]].transform("first").items():
+        wrong = manifest.cells[column] != first
+        rule = f"{next(iter(first[wrong]), '')!r}, as in the first row of the same image"
+        manifest.refuse(str(column), wrong, rule, "Further rows of an image may have other boxes alone.")
 
 
-def _refuse_equal_boxes(manifest: Manifest, path: str, edges: Sequence[str]) -> None:
-    """Raise if a row with a box repeats another one whole, so that its box would count twice."""
-    manifest = manifest.chosen((manifest.cells[[*edges]] != "").any(axis=1).to_numpy())
-    cells = manifest.cells.drop(columns=[NUMBER])  # which is in the name
-    equal = cells.duplicated().to_numpy()
-    if equal.any():
-        first = cells.index[(cells == cells.iloc[int(equal.argmax())]).all(axis=1)][0]
-        rule = f"of a box that no other row has, but row {first} is the same"
-        manifest.refuse(path, equal, rule, "Leave one of the rows out.")
+def _refuse_equal_rows(manifest: Manifest, path: str) -> None:
+    """Raise if a row repeats another one whole, so that its image or its box would count twice."""
+    equal = manifest.cells.drop(columns=[NUMBER]).duplicated()  # a number is in the name
+    manifest.refuse(path, equal, "of an image, or of a box, that no other row has", "Leave one of the rows out.")
 
 
 def boxes_of_images(
@@ -161,7 +147,7 @@ def boxes_of_images(
     """
     table = named_rows(table, columns.path, columns.slice if columns.slice in table.cells else None, root)
     names = table.cells[NAME]
-    _refuse_equal_boxes(table, columns.path, box_columns(table) or ())
+    _refuse_equal_rows(table, columns.path)
     wrong = ~names.isin(records["name"]) & ~names.isin(other_names)
     table.refuse(columns.path, wrong, "the path of an image of the dataset")
     if columns.box_label is not None:
