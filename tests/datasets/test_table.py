@@ -144,6 +144,14 @@ def test_a_file_has_one_name_however_its_path_is_written(root):
     assert open_table(root).content == before.content
 
 
+def test_of_many_files_of_which_headers_are_read_some_are_decoded(root, caplog, monkeypatch):
+    monkeypatch.setattr("dovision.datasets.readers.file_images._DECODED", 3)
+    for path in (root / "images").glob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
+    open_table(root, {"check": "headers"})
+    assert "4095 becomes 1 in images of more than 8 bits, since the largest value of 3 of them is " in caplog.text
+
+
 def test_files_of_equal_bytes_in_two_splits_are_refused_and_of_two_patients_warned_of(root, caplog):
     images = root / "images"
     (images / "2.png").write_bytes((images / "0.png").read_bytes())  # both are of train, and of two patients
@@ -262,6 +270,14 @@ def test_masks_of_slices_have_the_number_in_their_files_names(slices):
     assert (
         "a mask file of its own, but volume.nii.gz#0 and volume.nii.gz#1 both have masks/volume.png. Set files"
         in message
+    )
+
+
+def test_a_volume_of_masks_of_other_slices_than_its_images_is_refused(slices):
+    write_nifti(slices / "lungs.nii.gz", np.ones((WIDTH, HEIGHT, 24), np.uint8))
+    assert (
+        "mask in row 2 of metadata.csv must be a volume of 12 axial slices, as its image is, got 'lungs.nii.gz'. "
+        "lungs.nii.gz has 24. Resample it." in refusal(slices)
     )
 
 
@@ -461,6 +477,12 @@ BROKEN = [  # what is broken, the sentence, and the settings
     (written("metadata.csv", HEADER), "metadata.csv must have at least one row, got none.", {}),
     (lambda root: (root / "metadata.csv").write_bytes(b"path\n\xdf"), "metadata.csv must be a text in UTF-8", {}),
     (written("metadata.csv", "path|label", "a|b"), "Cells are separated by a comma, semicolon or tab.", {}),
+    (
+        lambda root: [with_cell(root, row, "patient", name) for row, name in ((4, "07"), (5, "7.0"))],
+        "patient in row 5 of metadata.csv must be a number written as in its other rows, if it is the same patient, "
+        "got '7.0'.",
+        {},
+    ),
     (boxes_as_shares, "must be in pixels of the files, got '.8'", {}),
     (None, "manifest must be a file, but there is no films.csv.", {"manifest": "films.csv"}),
     (None, "manifest must be a file that ends in .csv, .tsv, .parquet", {"manifest": "films.xlsx"}),

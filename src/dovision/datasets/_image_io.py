@@ -120,8 +120,11 @@ class Decoding:
     plane: str = "axial"
     white: int = DEEP_WHITE
 
-    def header(self, path: Path, number: int | None = None) -> ImageHeader:
-        """Decode the image to its end, and return what is known of it; arguments and errors as those of `pixels`."""
+    def header(self, path: Path, number: int | None = None, decode: bool = True) -> ImageHeader:
+        """Decode the image to its end, and return what is known of it; arguments and errors as those of `pixels`.
+
+        Without `decode` only the size of a usual image file is read; damage behind its header is not noticed.
+        """
         if nifti.is_nifti(path.name):
             return ImageHeader(*self.pixels(path, 1, number).shape[1:])
         data = _bytes(path)
@@ -130,6 +133,8 @@ class Decoding:
             value = _tensor(dicom.dicom_image(data, number, self.window), 3)
             return ImageHeader(*value.shape[1:], colour=is_colour(value), digest=digest)
         _one_frame(number)
+        if not decode:
+            return ImageHeader(*images.upright_size(data), digest=digest)
         image = images.decode(data)
         if _is_deep(image):
             value = self._of_pil(image, 1)  # which refuses another range

@@ -54,6 +54,7 @@ class Table(FileImages):
         masks: files of masks, as of `mask_sources.MaskSettings`.
         window, plane: of DICOM, NIfTI and 16-bit files, as of `_image_io.Decoding`.
         val_fraction, test_fraction, seed, leaking: of the cut, as of `_splits.Cut`.
+        check: pixels, which decodes each file once at start, or headers, which decodes some.
         white_level, on_bad_file, copies, resize: as of `ImageFolder`.
 
     Raises:
@@ -99,6 +100,7 @@ class Table(FileImages):
         val_fraction: float,
         test_fraction: float,
         seed: int,
+        check: str,
         on_bad_file: str,
         leaking: str,
         copies: str,
@@ -109,6 +111,7 @@ class Table(FileImages):
         self.task = _checks.task(task, classes, TASKS, "a table")
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), Resize.of(resize)
         self.decoding = _decoding(window, plane)
+        decode = checks.choice("check", check, ("pixels", "headers")) == "pixels"
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
         settings = _checks.group("masks", MaskSettings, masks)
         listed = table_rows.rows_where(read_manifest(base / manifest, "manifest"), where)
@@ -142,7 +145,7 @@ class Table(FileImages):
         else:
             files["group"] = rows.cells[used.patient].tolist()
         error = partial(_file_error, rows, used.path, paths_from)
-        whole = self.take_files(files, "a table", on_bad_file, error, white_level)
+        whole = self.take_files(files, "a table", on_bad_file, decode, error, white_level)
         rows = rows.chosen(whole)
         self.labels = label[used_rows][whole]
         if given is not None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
-from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks
+from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes
 from dovision.datasets.readers.record_images import ChosenRows, RecordImages
 from dovision.functional import geometry
 from dovision.io.images import BadFile
@@ -26,6 +26,7 @@ from dovision.io.progress import DISPLAY
 from dovision.types import SOURCE_BOXES, Mask, Resize, Shape
 
 log = logging.getLogger(__name__)
+_DECODED = 16  # files that are decoded where only headers are checked, about
 _TASKS = 2000  # of threads, at most: to hand over files one by one takes longer than to decode small ones
 
 
@@ -79,6 +80,7 @@ class FileImages(RecordImages):
         files: pd.DataFrame,
         dataset: str,
         on_bad_file: str,
+        decode: bool = True,
         error: Callable[[int, Exception], str] | None = None,
         white: int | None = None,
     ) -> npt.NDArray[np.bool_]:
@@ -88,6 +90,7 @@ class FileImages(RecordImages):
             files: name, path, number (of a slice, or None) and group of each.
             dataset: what they are files of, for the error.
             on_bad_file: error, or skip, which lists them in `bad_files`.
+            decode: whether each file is decoded to its end; if not, some are, all over the table.
             error: makes the message about a file; None names it.
             white: value that becomes 1 in grey files of more than 8 bits; None: as of `white_level`.
 
@@ -100,11 +103,12 @@ class FileImages(RecordImages):
         skip = checks.choice("on_bad_file", on_bad_file, ("error", "skip")) == "skip"
         if white is not None:  # files of larger values are bad
             self.decoding = replace(self.decoding, white=_image_io.white_level((), white))
+        step = 1 if decode else max(1, len(files) // _DECODED)
         names, paths, numbers = (files[column].tolist() for column in ("name", "path", "number"))
 
         def checked(row: int) -> _image_io.ImageHeader | str:
             try:
-                return self.decoding.header(Path(paths[row]), numbers[row])
+                return self.decoding.header(Path(paths[row]), numbers[row], decode=row % step == 0)
             except (BadFile, FileNotFoundError, NotADirectoryError) as reason:
                 return error(row, reason) if error else f"{names[row]}: {reason}"
 
@@ -136,11 +140,13 @@ class FileImages(RecordImages):
         Empty masks are refused unless `missing` is skip.
 
         Raises:
-            ValueError: a mask is damaged, empty, or of another aspect than its image.
+            ValueError: a mask is damaged, empty, or of another aspect, or another number of slices, than its image.
         """
         slices = [None if number is None else int(number) for number in self.records["number"]]
         sources = [source._replace(slices=slices, plane=self.decoding.plane) for source in sources]
         check_masks(sources, self._sizes(), self.shape, missing == "skip", error)
+        for source in sources:
+            check_volumes(source, self.records["path"].tolist(), error)
         self.mask_sources = sources
         self.mask_names = tuple(dict.fromkeys(name for source in sources for name in source.numbers))
         for name in self.mask_names:

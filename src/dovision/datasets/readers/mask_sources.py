@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -175,6 +176,21 @@ def check_masks(
         for name, number in source.numbers.items():
             if rows and name not in names:
                 log.warning("no file of masks has a pixel of %r, number %s: see dataset.masks.units", name, number)
+
+
+def check_volumes(source: MaskSource, images: Sequence[str], error_text: ErrorText) -> None:
+    """Refuse a volume of masks with another number of slices than its image's volume.
+
+    Raises:
+        ValueError: a volume is wrong; the message names the row.
+    """
+    count = lru_cache(nifti.slice_count)
+    for row, (mask, image) in enumerate(zip(source.paths, images, strict=True)):
+        if nifti.is_nifti(mask) and nifti.is_nifti(image):
+            count_of_mask, wanted = (count(Path(path), source.plane) for path in (mask, image))
+            if count_of_mask != wanted:
+                rule = f"a volume of {wanted} {source.plane} slices, as its image is"
+                raise ValueError(error_text(source.column, row, rule, f"{mask} has {count_of_mask}. Resample it."))
 
 
 def _rule(source: MaskSource) -> str:

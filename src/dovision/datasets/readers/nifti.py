@@ -59,26 +59,37 @@ def slice_labels(path: Path, number: int | None, plane: str) -> npt.NDArray[np.f
     return _values(path, number, plane)[0]
 
 
+def slice_count(path: Path, plane: str) -> int:
+    """Number of slices of a volume; errors as those of `slice_image`."""
+    image = _load(path)
+    return int(image.shape[_axis(image, plane)[0]])
+
+
+def _axis(image: Any, plane: str) -> tuple[int, bool]:
+    """Axis of a volume that crosses the slices, and whether it runs from the patient's feet, back or left side."""
+    orientation = checks.import_extra("nibabel", "nifti").io_orientation(image.affine)
+    if not np.isfinite(orientation).all():
+        raise BadFile("a NIfTI volume whose header does not say how it lies in space")
+    axis = orientation[:, 0].tolist().index(PLANES.index(plane))
+    return axis, bool(orientation[axis, 1] > 0)
+
+
 def _values(path: Path, number: int | None, plane: str) -> tuple[npt.NDArray[np.float64], Any]:
     """Values of a slice as a viewer shows them, and its volume; of a file that is not zipped no other slice is read."""
     nibabel, image = checks.import_extra("nibabel", "nifti"), _load(path)
-    orientation = nibabel.io_orientation(image.affine)
-    if not np.isfinite(orientation).all():
-        raise BadFile("a NIfTI volume whose header does not say how it lies in space")
-    normal = PLANES.index(plane)
-    axis = orientation[:, 0].tolist().index(normal)
+    axis, ascends = _axis(image, plane)
     count = int(image.shape[axis])
     if number is None:
         raise BadFile(f"a volume of {count} {plane} slices, and an image has one: name it in a table's column slice")
     if not 0 <= number < count:
         raise BadFile(f"a volume of {count} {plane} slices, 0 to {count - 1}, without slice {number}")
-    stored = number if orientation[axis, 1] > 0 else count - 1 - number
+    stored = number if ascends else count - 1 - number
     with decoding(_UNREADABLE):
         if path.name.lower().endswith(".gz"):  # to the end, where its checksum is
             image = type(image).from_bytes(files.unzipped(path, DECODED_BYTES))
         slab = image.slicer[(slice(None),) * axis + (slice(stored, stored + 1),)]
         values = np.asarray(nibabel.as_closest_canonical(slab).dataobj, dtype=np.float64)
-    values = np.moveaxis(values.reshape(values.shape[:3]), normal, 0)[0]
+    values = np.moveaxis(values.reshape(values.shape[:3]), PLANES.index(plane), 0)[0]
     if not np.isfinite(values).all():
         raise BadFile(_NOT_FINITE)
     return values.T[::-1, ::-1], image  # rows go down from the front or head, columns from the right side or the front

@@ -181,6 +181,10 @@ def given_splits(
             "the name or number of a patient",
             "Set dataset.columns.patient=null where patients are not known.",
         )
+        number = manifest.cells[patient].str.replace(r"^0*(\d+)(?:\.0+)?$", r"\1", regex=True)
+        first = manifest.cells[patient].groupby(number, sort=False).transform("first")
+        rule = "a number written as in its other rows, if it is the same patient"
+        manifest.refuse(patient, (manifest.cells[patient] != first).to_numpy(), rule, "Write it in one way.")
     if split is None:
         return None
     split_of: dict[str, str] = {}
