@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 from PIL import Image
 
 import dovision as dv
-from dovision.config.inferred_settings import inferred_settings
 from dovision.datasets import _image_io
 
 SIZE = (12, 10)
@@ -86,11 +84,3 @@ def test_colour_that_is_read_as_grey_is_said(tmp_path, caplog, name):
     asked = {**DATASETS[name](tmp_path, 0.25), "shape": [1, *SIZE]}
     assert dv.component("dataset", name, asked).shape == (1, *SIZE)
     assert "10 of 40 images are in colour and are read as grey. Set 'dataset.shape=[3,12,10]'" in caplog.text
-
-
-def test_a_model_of_hugging_face_says_its_size(tmp_path):
-    library = pytest.importorskip("transformers")
-    library.ViTConfig(image_size=96).save_pretrained(tmp_path)
-    model = {"_target_": "dovision.models.hf_model.hf_model", "source": str(tmp_path), "revision": None}
-    pictures = {"_target_": "dovision.datasets.image_folder.ImageFolder", "root": "x", "shape": [3, None, None]}
-    assert inferred_settings(pictures, OmegaConf.create(model)) == {"shape": [3, 96, 96]}

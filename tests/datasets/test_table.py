@@ -89,17 +89,6 @@ def test_splits_have_the_names_that_are_set(root):
     assert "splits must be one of train, val, test, got 'valid'." in refusal(root, {"splits": {"valid": "valid"}})
 
 
-def test_splits_may_be_numbers_or_have_no_name(root):
-    path, before = root / "metadata.csv", names(open_table(root))
-    text = path.read_text()
-    path.write_text(text.replace(",train", ",0").replace(",val", ",1").replace(",test", ",2"))
-    assert path.read_text() != text
-    assert names(open_table(root, {"splits": {"train": 0, "val": [1], "test": 2}})) == before
-    assert "must be one of test, got '0'." in refusal(root, {"splits": {"train": None, "val": None}})
-    unnamed = refusal(root, {"splits": dict.fromkeys(SPLITS)})
-    assert "splits must name some of train, val and test in the column 'split', got {'train': None, " in unnamed
-
-
 def relabelled(root: Path, column: str, values: list[str], header: str | None = None) -> None:
     rows = read_csv(root / "metadata.csv")
     place = rows[0].index(column)

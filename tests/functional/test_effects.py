@@ -10,11 +10,6 @@ from dovision.types import Task
 BINARY = Task("multiclass", ("no", "yes"))
 LABELS = Task("multilabel", ("a", "b"))
 CONTROL = torch.tensor([[0.2, 0.8]])
-TREATED = torch.tensor([[0.5, 0.5]])
-
-
-def test_an_effect_is_treated_minus_control():
-    torch.testing.assert_close(effects.effect(TREATED, CONTROL), torch.tensor([[0.3, -0.3]]))
 
 
 def test_the_expected_effect_of_classes_is_summed_with_the_control_as_weights():
@@ -25,19 +20,6 @@ def test_the_expected_effect_of_classes_is_summed_with_the_control_as_weights():
 def test_each_label_has_an_expected_effect_of_its_own():
     expected = effects.expected_effect(torch.tensor([[0.3, -0.3]]), CONTROL, LABELS)
     torch.testing.assert_close(expected, torch.tensor([[0.06, -0.24]]))
-
-
-def test_expected_effects_keep_every_axis():
-    effect = torch.rand(3, 4, 2)
-    assert effects.expected_effect(effect, torch.rand(3, 4, 2), BINARY).shape == (3, 4, 2)
-
-
-def test_the_log_odds_effect_shows_what_a_saturated_softmax_hides():
-    control, treated = torch.tensor([[0.0, 40.0]]), torch.tensor([[0.0, 30.0]])
-    hidden = effects.effect(BINARY.probability(treated), BINARY.probability(control))
-    assert hidden.abs().max() < 1e-12
-    shown = effects.log_odds_effect(treated, control, BINARY)
-    torch.testing.assert_close(shown, torch.tensor([[10.0, -10.0]]))
 
 
 def test_the_log_odds_effect_of_a_label_is_the_change_of_its_logit():

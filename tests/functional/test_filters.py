@@ -61,10 +61,6 @@ def test_one_bit_is_black_or_white_and_the_gradient_passes():
     assert image.grad.tolist() == pytest.approx(bell, rel=1e-4)
 
 
-def test_two_bits_are_thirds():
-    torch.testing.assert_close(reduce_depth(torch.tensor([0.1, 0.2, 0.6]), 2), torch.tensor([0.0, 1 / 3, 2 / 3]))
-
-
 @settings(max_examples=30, deadline=None)
 @given(sigma=st.floats(0.2, 6), shape=SIDES)
 def test_the_gaussian_filter_is_that_of_scipy(sigma, shape):
@@ -175,27 +171,11 @@ def test_filters_keep_shape_and_range_and_see_each_image_alone(filtered, shape, 
     torch.testing.assert_close(whole[1:2], filtered(image[1:2]), rtol=0, atol=1e-6)
 
 
-@EACH
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_black_and_white_images_are_left_alone(filtered, value):
-    flat = torch.full((1, 3, 9, 8), value)
-    torch.testing.assert_close(filtered(flat), flat)
-
-
 @pytest.mark.parametrize("name", ["median", "gaussian", "non-local means", "shift", "rotation", "resampling"])
 def test_flat_images_are_left_alone(name):
     flat = torch.full((1, 3, 9, 8), 0.3)
     tolerance = 2 / 255 if name == "non-local means" else 1e-6  # Lab is rounded to 8 bits
     torch.testing.assert_close(FILTERS[name](flat), flat, rtol=0, atol=tolerance)
-
-
-@EACH
-def test_a_gradient_reaches_the_image_which_is_not_changed(filtered):
-    image = images(2, 1, 8, 9).requires_grad_()
-    before = image.detach().clone()
-    filtered(image).sum().backward()
-    assert torch.equal(image.detach(), before)
-    assert image.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("step", [(0, 0), (1, 0), (-2, 3), (9, -9)])

@@ -47,11 +47,6 @@ def test_a_grid_finer_than_the_image_is_refused():
         geometry.grid_cell((1, 4, 6), 0, 5, 6)
 
 
-@given(boxes)
-def test_clipping_keeps_the_pixels_inside_the_image(box):
-    assert pixels(geometry.clip(box, 12, 15)) == pixels(box) & pixels(Box(0, 0, 12, 15))
-
-
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 9), st.integers(1, 9), st.lists(boxes, max_size=3))
 def test_places_are_all_those_inside_the_image_that_overlap_nothing_taken(height, width, rows, columns, taken):
     corners = [(top, left) for top in range(rows - height + 1) for left in range(columns - width + 1)]
@@ -90,20 +85,9 @@ def test_a_box_follows_its_image_and_is_empty_where_it_is_cut_away():
     assert geometry.fit_box(Box(0, 0, 100, 90), fit).area == 0
 
 
-@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 300), st.integers(1, 300))
-def test_the_window_of_a_fit_has_the_shape_and_lies_inside_the_resized_image(height, width, rows, columns):
-    fit = geometry.central_fit(height, width, (1, rows, columns))
-    assert (fit.window.height, fit.window.width) == (rows, columns)
-    assert geometry.clip(fit.window, *fit.resized) == fit.window
-
-
 def test_effects_are_painted_on_their_boxes_and_averaged_where_they_overlap():
     painted = geometry.paint(2, 4, [Box(0, 0, 2, 2), Box(0, 1, 1, 3)], [1.0, -0.5])
     assert np.array_equal(painted, [[1, 0.25, -0.5, 0], [1, 1, 0, 0]])
-
-
-def test_an_empty_box_paints_nothing():
-    assert not geometry.paint(3, 3, [Box(1, 1, 1, 3), None], [1.0, 2.0]).any()
 
 
 L_SHAPE = np.array([[1, 0], [1, 0], [1, 1]], dtype=bool)

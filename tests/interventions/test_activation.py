@@ -6,7 +6,7 @@ import torch
 import dovision as dv
 from dovision.interventions.activation import Activation
 from dovision.interventions.values import GaussianNoise, ReferenceMean, Resample, SampleMean, Steering, Zero
-from dovision.types import CODE, INPUT, Box, Layout
+from dovision.types import CODE, Box, Layout
 
 CODES = torch.randn(4, 5, 6, 7, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randn(4, 5, 9, generator=torch.Generator().manual_seed(1))  # NTC
@@ -30,14 +30,6 @@ SHAPE = (5, 6, 7)
 )
 def test_there_is_a_unit_for_each_number_of_its_axis(unit, value, names):
     assert Activation("layer", unit).units(tuple(value.shape[1:])) == names
-
-
-def test_a_number_chooses_the_first_units():
-    assert Activation("layer", choose=2).units(SHAPE) == ("c0", "c1")
-    with pytest.raises(ValueError, match="choose must be a whole number from 0 to 4, got 5"):
-        Activation("layer", choose=6).units(SHAPE)
-    with pytest.raises(ValueError, match="choose must be a whole number of at least 1, got 0"):
-        Activation("layer", choose=0)
 
 
 @pytest.mark.parametrize(
@@ -65,14 +57,6 @@ def test_a_channels_mean_is_that_of_the_channel_by_itself_to_the_bit(memory, con
     assert treated.stride() == value.stride()
 
 
-def test_chosen_units_keep_their_own_names_and_draws(context):
-    chosen = Activation(CODE, value=Resample(seed=0), choose=[3, "c0"])
-    assert chosen.units(SHAPE) == ("c3", "c0")
-    whole = Activation(CODE, value=Resample(seed=0))
-    for unit, channel in enumerate([3, 0]):
-        assert torch.equal(chosen.do(CODES, unit, context), whole.do(CODES, channel, context))
-
-
 def test_the_region_of_a_position_is_itself_and_that_of_a_set_the_box_around():
     positions = Activation("layer", "position", choose=["r1c2"], sets=[["r0c5", "r4c3"]])
     assert positions.region(SHAPE, 0, 0) == Box(1, 2, 2, 3)
@@ -81,12 +65,6 @@ def test_the_region_of_a_position_is_itself_and_that_of_a_set_the_box_around():
     assert tokens.region((9, 5, 1), 0, 0) == Box(4, 0, 5, 1)
     assert tokens.region((3, 5, 2), 1, 0) == Box(1, 0, 4, 2)
     assert Activation("layer").region(SHAPE, 0, 0) is None
-
-
-def test_resampling_moves_a_samples_values_and_invents_none(context):
-    treated = Activation(CODE, value=Resample(seed=0)).do(CODES, 2, context)
-    before, after = CODES[:, 2].flatten(1), treated[:, 2].flatten(1)
-    assert torch.equal(before.sort().values, after.sort().values)
 
 
 def test_a_resampled_token_is_another_token_of_its_sample(context):
@@ -118,12 +96,6 @@ def test_a_direction_is_read_from_a_file(tmp_path):
 
     np.save(tmp_path / "concept.npy", np.arange(4, dtype=np.float32))
     assert Steering(str(tmp_path / "concept.npy"), 1.0).direction.tolist() == [0, 1, 2, 3]
-
-
-def test_an_image_stays_in_its_range(context):
-    image = context.batch.image
-    steered = Activation(INPUT, None, Steering([5.0, -5.0, 0.0], 1.0)).do(image, 0, context)
-    assert torch.equal(steered, torch.stack([torch.ones_like(image[:, 0]), image[:, 1] * 0, image[:, 2]], 1))
 
 
 def test_a_set_is_all_of_its_units_at_once_beside_the_single_ones(context):
@@ -167,12 +139,6 @@ def test_a_control_is_drawn_among_the_channels_that_the_value_would_change(conte
     change = done.do(value, 1, context) - value
     assert (change.flatten(2).any(2) == torch.tensor([False, False, False, False, True])).all()
     torch.testing.assert_close(change.flatten(1).norm(dim=1), value[:, 1].flatten(1).norm(dim=1))
-
-
-def test_the_control_of_a_unit_that_is_not_changed_changes_nothing(context):
-    value = CODES.clone()
-    value[:, 1] = 0
-    assert torch.equal(Activation("layer", choose=[1], controls=1).do(value, 1, context), value)
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 4, 4), (3, 5), (3, 5, 6, 2)])

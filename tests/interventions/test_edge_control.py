@@ -36,13 +36,6 @@ def test_a_frame_has_the_border_pixels_of_its_cell_and_nothing_else_is_painted()
     assert torch.equal(middle.apply(grey, middle.units((1, 12, 12)).index("r1c1 frame"), context(grey))[0, 0], expected)
 
 
-def test_a_frame_has_no_pixels_along_the_border_of_the_image_where_painting_draws_no_edge():
-    expected = torch.full((8, 8), 0.5)
-    expected[:, 3] = 0.0  # the one edge of the left half
-    assert torch.equal(applied(dv.EdgeControl(dv.PixelGrid(1, 2), frame=1), "r0c0 frame"), expected)
-    assert torch.equal(applied(dv.EdgeControl(dv.PixelGrid(1, 1), frame=1), "r0c0 frame"), GREY[0, 0])
-
-
 class TopRow(nn.Module):
     def forward(self, image):
         top = image[:, 0, 0].sum(1)
@@ -87,36 +80,9 @@ def test_segments_have_the_frames_of_their_masks():
     assert torch.equal(framed, expected)
 
 
-class EdgeReader(nn.Module):
-    """Logits (0, sum of squared differences of neighbours): nothing but edges counts."""
-
-    def forward(self, image):
-        down, across = (image[:, 0].diff(dim=axis).square().sum((1, 2)) for axis in (1, 2))
-        return torch.stack([torch.zeros_like(down), down + across], 1)
-
-
-class Brightness(nn.Module):
-    def forward(self, image):
-        bright = image.sum((1, 2, 3))
-        return torch.stack([torch.zeros_like(bright), bright], 1)
-
-
 def effect(network: nn.Module, intervention: dv.Intervention) -> dict[str, float]:
     outcome = Propagation(dv.wrap(network, ["no", "yes"]), intervention)(context().batch)
     return dict(zip(outcome.units, (outcome.treated[0] - outcome.control)[:, 1].tolist(), strict=True))
-
-
-def test_all_of_an_effect_of_edges_is_an_effect_of_the_frame():
-    effects = effect(EdgeReader(), dv.EdgeControl(CELL, frame=1))
-    outside = 8 * 0.5**2  # 8 pixels of the cell have a grey neighbour outside of it
-    assert effects["r0c0"] == pytest.approx(outside)
-    assert effects["r0c0 frame"] >= effects["r0c0"]
-
-
-def test_an_effect_of_content_is_mostly_not_one_of_the_frame():
-    effects = effect(Brightness(), dv.EdgeControl(CELL, frame=1))
-    assert effects["r0c0"] == pytest.approx(-16 * 0.5)
-    assert effects["r0c0 frame"] == pytest.approx(-7 * 0.5)  # two of the four sides are edges
 
 
 def test_a_map_paints_a_soft_cell_where_the_cell_lies_and_no_frame():

@@ -30,15 +30,6 @@ def many() -> Phantom:
     return Phantom("multiclass", ("healthy", "disease"), (1, 64, 64), "disease", 0.0, None, 1, 1, 40, seed=0)
 
 
-def test_a_unit_takes_the_value_that_it_has_in_the_source(context):
-    value, source = torch.rand(2, 4, 5, 6, 7, generator=torch.Generator().manual_seed(0))
-    treated = Activation("layer", value=Interchange(SOURCE)).do(value, 3, context._replace(source=source))
-    assert torch.equal(treated[:, 3], source[:, 3])
-    assert torch.equal(treated[:, :3], value[:, :3])
-    whole = Activation("layer", None, Interchange(SOURCE)).do(value, 0, context._replace(source=source))
-    assert torch.equal(whole, source)
-
-
 def test_a_tensor_has_a_source_for_each_sample_or_one_for_all(context):
     batch = context.batch._replace(sample=torch.tensor([2, 0, 3, 1]))
     assert torch.equal(Interchange(SOURCE).sources(batch), SOURCE[[2, 0, 3, 1]])
@@ -102,15 +93,6 @@ def test_at_the_input_the_counterfactual_is_the_counterfactual_intervention(phan
         assert one.region(shape, 0, sample) == other.region(shape, unit, sample)
         image = context.batch.image
         assert torch.equal(one.apply(image, 0, context), other.apply(image, unit, context))
-
-
-@pytest.mark.parametrize("unit", [None, "channel"])
-def test_all_of_the_last_site_gives_the_logits_of_the_source_exactly(unit, context):
-    sets = None if unit is None else [["c0", "c1", "c2"]]
-    last = Activation("4", unit, Interchange(SOURCE), sets=sets)
-    found = Propagation(context.classifier, last)(numbered(context.batch))
-    source = Propagation(context.classifier, last)(numbered(context.batch._replace(image=SOURCE)))
-    assert torch.equal(found.treated[:, -1], source.control)
 
 
 def test_at_the_input_it_is_the_classifier_on_pasted_pixels(context):

@@ -18,10 +18,6 @@ def condition(image: torch.Tensor) -> Context:
     return Context(Batch(image, index, index, index), None)
 
 
-def test_units_are_numbered_row_by_row():
-    assert PixelGrid(2, 3).units((1, 9, 9)) == ("r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2")
-
-
 def test_a_cell_is_painted_on_all_channels_and_black_by_default():
     white = torch.ones(2, 3, 4, 4)
     expected = white.clone()

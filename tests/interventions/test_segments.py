@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import dovision as dv
 from dovision.explainers.effect_map import EffectMap
 from dovision.interventions.fills import Constant
 from dovision.interventions.segments import Segments, merged
@@ -48,13 +47,6 @@ def test_surplus_segments_join_the_neighbour_of_the_longest_border():
     # the single pixel of 2 borders on 0 twice, on 1 once and on 3 once
     assert np.array_equal(merged(labels, 3), joined)
     assert (merged(labels, 1) == 0).all()
-
-
-def test_there_are_never_more_segments_than_units():
-    image = torch.zeros(1, 3, 28, 28)  # of which SLIC makes 25 for 20
-    segments = Segments(20).for_images(dv.Batch(image, torch.tensor([0]), torch.tensor([0]), torch.tensor([0])))
-    labels = label_map(segments, (3, 28, 28), 0)
-    assert sorted(labels.unique().tolist()) == list(range(20))
 
 
 def test_the_map_is_that_of_captums_feature_ablation(context):

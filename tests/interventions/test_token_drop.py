@@ -51,15 +51,6 @@ def test_logits_equal_those_of_the_tokens_that_stay(keep):
     assert outcome.units == ("r0c0", "r0c1", "r1c0", "r1c1")
 
 
-def test_cells_of_unequal_size_share_a_chunk_and_do_not_depend_on_it():
-    classifier, batch = of_torchvision(), batch_of(32, 5)
-    whole = Propagation(classifier, TokenDrop(3, 3))(batch)
-    for chunk in (1, 7, 64):
-        torch.testing.assert_close(Propagation(classifier, TokenDrop(3, 3), chunk)(batch).treated, whole.treated)
-    alone = [Propagation(classifier, TokenDrop(3, 3))(batch.rows([row])).treated for row in range(5)]
-    torch.testing.assert_close(torch.cat(alone), whole.treated)
-
-
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "vit_small_r26_s32_224"])
 def test_timms_networks_equal_their_blocks_run_on_the_tokens_that_stay(name):
     timm = pytest.importorskip("timm", reason="the extra timm is not installed")

@@ -12,12 +12,11 @@ from dovision.interfaces import Attack
 from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.edge_control import EdgeControl
-from dovision.interventions.fills import Constant, ImageFill, Mean, Noise, Transformed
+from dovision.interventions.fills import Constant, ImageFill, Mean, Transformed
 from dovision.interventions.joint import Joint
 from dovision.interventions.perturbation import Perturbation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.interventions.sliding_window import SlidingWindow
-from dovision.interventions.transform import Transform
 from dovision.interventions.transforms import (
     BitDepth,
     HorizontalFlip,
@@ -26,18 +25,8 @@ from dovision.interventions.transforms import (
     SignNoise,
     TransformSequence,
 )
-from dovision.interventions.values import GaussianNoise, Resample
 from dovision.propagation import Propagation
-from dovision.types import INPUT, Box
-
-
-def test_units_are_named_by_the_keys_and_touch_the_whole_image(context):
-    transform = Transform({"bits1": BitDepth(1), "median3": MedianFilter(3)})
-    image = context.batch.image
-    assert transform.units(tuple(image.shape[1:])) == ("bits1", "median3")
-    assert transform.region(tuple(image.shape[1:]), 0, 0) is None
-    assert torch.equal(transform.apply(image, 0, context), reduce_depth(image, 1))
-    assert torch.equal(transform.apply(image, 1, context), median_filter(image, 3))
+from dovision.types import Box
 
 
 def test_a_sequence_goes_step_by_step(context):
@@ -59,27 +48,6 @@ def test_noise_is_by_the_amount_up_or_down_and_clipped(context):
     assert torch.equal(change.abs(), torch.full_like(grey, 0.25))
     assert abs(change.mean()) < 0.02
     assert SignNoise(1.0, seed=0)(grey, context).unique().tolist() == [0, 1]
-
-
-DRAWING = {
-    "sign noise": lambda seed: Transform({"a": SignNoise(0.1, seed)}),
-    "random affine": lambda seed: Transform({"a": RandomAffine(10.0, 0.1, seed)}),
-    "another draw": lambda seed: Transform({"a": SignNoise(0.1, seed=0, draw=seed)}),
-    "noise": lambda seed: PixelGrid(2, 2, Noise(seed)),
-    "resampling": lambda seed: Activation(INPUT, value=Resample(seed)),
-    "Gaussian noise": lambda seed: Activation(INPUT, value=GaussianNoise(1.0, seed)),
-    "controls": lambda seed: Brush(torch.eye(14, 17) > 0, controls=1, seed=seed),
-}
-
-
-@pytest.mark.parametrize("drawing", DRAWING.values(), ids=DRAWING)
-def test_draws_depend_on_seed_and_sample_alone(drawing, context):
-    image, unit = context.batch.image, len(drawing(0).units((3, 14, 17))) - 1
-    rows = [(image[[row]], unit, context.rows([row])) for row in range(4)]
-    first, other = ([drawing(seed).apply(*row) for row in rows] for seed in (0, 1))
-    backwards = [drawing(0).apply(*row) for row in rows[::-1]][::-1]
-    assert all(map(torch.equal, backwards, first))
-    assert not all(map(torch.equal, other, first))
 
 
 def test_a_random_affine_turns_and_shifts_each_image_by_another_amount_within_its_bounds(context):

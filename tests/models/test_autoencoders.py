@@ -80,24 +80,6 @@ def test_a_latent_is_dead_once_it_was_inactive_on_so_many_images_of_the_fit():
     assert made.idle.tolist() == [2, 2, 0, 0, 6, 6, 6, 6]
 
 
-@pytest.mark.parametrize("k", [1, 3, 24])
-def test_no_more_than_k_latents_are_active_at_a_position(k):
-    code = sae(k=k).encoder(torch.randn(5, 6, 3, 4))
-    assert code.shape == (5, 24, 3, 4)
-    assert (code >= 0).all()
-    assert ((code > 0).sum(1) <= k).all()
-    assert ((code > 0).sum(1) == k).any() or k == 24
-
-
-@pytest.mark.parametrize("scale", [2**-10, 8.0, 2**14])
-def test_a_scaled_activation_is_coded_by_the_same_latents(scale):
-    made, activation = sae(), torch.randn(20, 6)
-    torch.testing.assert_close(made.encoder(scale * activation), scale * made.encoder(activation))
-    torch.testing.assert_close(made(scale * activation), scale * made(activation))
-    losses = [made.eval().losses(each)["reconstruction"] for each in (activation, scale * activation)]
-    torch.testing.assert_close(*losses)
-
-
 @pytest.mark.parametrize("layout", ["NHWC", "NTC", "NCT"])
 def test_every_layout_is_coded_as_channels_first_is(layout):
     activation = torch.randn(2, 6, 5, 1) if layout == "NTC" else torch.randn(2, 6, 5, 4)
@@ -241,24 +223,6 @@ def test_the_inserted_classifier_is_prefix_then_autoencoder_then_suffix(classifi
     hidden = network.pool(network.relu2(network.conv2(autoencoder(hidden))))
     expected = network.linear2(network.relu3(network.linear1(network.flatten(hidden))))
     torch.testing.assert_close(with_autoencoder(image), expected)
-
-
-def test_an_identity_in_the_autoencoders_place_leaves_the_answers_as_they_are(classifier):
-    autoencoder = ConvAutoencoder("relu1", [32, 32, 32], code=1, kernel_size=1)
-    with torch.no_grad():
-        for layer in (autoencoder.encoder[0][0], autoencoder.decoder[0][0]):
-            layer.weight.copy_(torch.eye(32)[..., None, None])
-            layer.bias.zero_()
-    image = torch.rand(2, *SHAPE)
-    torch.testing.assert_close(insert(classifier, autoencoder, SHAPE)(image), classifier(image))
-
-
-def test_insertion_leaves_the_classifier_as_it_is(classifier):
-    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
-    insert(classifier, ConvAutoencoder(**MNIST), SHAPE)
-    assert classifier.sites == {}
-    assert list(classifier.state_dict()) == list(before)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
 
 
 @pytest.mark.parametrize("settings", [MNIST, CHEST])

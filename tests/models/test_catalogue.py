@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 import dovision
-from dovision.config.component import Component
 from dovision.functional.outputs import ClassShare
 from dovision.io import sealed
 from dovision.models import _catalogue, checkpoint
@@ -138,16 +136,3 @@ def test_a_model_may_read_its_output_by_a_function_of_the_package_and_by_no_othe
         _catalogue.build({"_target_": "made", "output": {"_target_": "os.system", "command": "true"}})
     with pytest.raises(ValueError, match="made refuses its arguments"):
         _catalogue.build({"_target_": "made", "output": None, "_partial_": True})
-
-
-def test_a_trusted_checkpoint_may_name_any_function_with_arguments_or_without():
-    function = {"_target_": "operator.itemgetter", "_partial_": True}
-    made = _catalogue.make_any({"_target_": "builtins.dict", "output": function, "index": 3})
-    assert made["output"]("out")({"out": 5}) == 5
-
-
-def test_the_yaml_of_a_model_takes_a_function():
-    settings = yaml.safe_load((CONF / "model" / "torchvision_model.yaml").read_text())
-    data = {"shape": [1, 64, 64], "task": "multilabel", "classes": ["a", "b"]}
-    with torch.device("meta"):
-        assert isinstance(Component("model", settings | data | {"output": SHARE}).make().output, ClassShare)

@@ -20,7 +20,6 @@ from torch import nn
 import dovision as dv
 from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Classifier
-from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.graph_passes import fold_batch_norm
 from dovision.propagation.incremental import Incremental
@@ -264,16 +263,6 @@ def test_an_engine_is_kept_for_all_interventions_at_a_site(traced):
     assert second.engine is first.engine
     assert len(traced) == 1
     Propagation(classifier, Painted([[None]], "2"))(batch)
-    assert len(traced) == 2
-
-
-def test_a_site_with_an_autoencoder_behind_it_is_another_one(traced):
-    classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
-    plain = Propagation(classifier, Painted(GRID))(batch)
-    autoencoder = ConvAutoencoder("0", (4, 3, 2, 3, 4), code=2, kernel_size=3)
-    inserted = insert(classifier, autoencoder, (1, 16, 16)).eval()
-    assert not torch.equal(Propagation(inserted, Painted(GRID))(batch).treated, plain.treated)
-    assert torch.equal(Propagation(classifier, Painted(GRID))(batch).treated, plain.treated)
     assert len(traced) == 2
 
 

@@ -132,28 +132,6 @@ class Shared(nn.Module):
         return F.relu(x + self.made(self.places, x))
 
 
-class OfTheImage(nn.Module):
-    """Adds such a map, made with the image, to that of a convolution."""
-
-    def __init__(self, made):
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.shared = nn.Conv2d(1, 4, 3, padding=1), Shared(made)
-        self.rest = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 5))
-
-    def forward(self, x):
-        return self.rest(F.relu(self.first(x) + self.shared.made(self.shared.places, x)))
-
-
-@pytest.mark.parametrize("made", [lambda places, x: places.type_as(x), lambda places, x: x.new_ones(1, 4, 16, 16)])
-@pytest.mark.parametrize("site", ["input", "first"])
-@pytest.mark.parametrize("images", [1, 3])
-def test_so_is_one_that_no_edit_reaches(site, made, images):
-    classifier, batch = classifier_of(OfTheImage(made).eval()), batch_of(images, 1, 16, 16)
-    regions = GRID if site == "input" else [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
-    assert isinstance(agreeing(classifier, Painted(regions, site), batch).engine, Incremental)
-
-
 @pytest.mark.parametrize("site", ["input", "0", "2"])
 @pytest.mark.parametrize(
     "made",

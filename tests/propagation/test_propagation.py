@@ -66,14 +66,6 @@ def test_the_outcome_does_not_depend_on_chunk_or_batch(chunk, count):
     assert_equal(propagation(batch), expected)  # the second call reuses the engine of the first
 
 
-@pytest.mark.parametrize("site", ["0", "1", "2", "3", "4"])
-def test_each_layer_can_be_edited_in_a_region(site):
-    classifier, batch = classifier_of(with_statistics(small_network())), batch_of(2, 1, 16, 16)
-    assert isinstance(
-        agreeing(classifier, Painted([[Box(0, 2, 3, 4)], [Box(1, 0, 8, 7)], [None]], site), batch).engine, Incremental
-    )
-
-
 def test_an_empty_region_leaves_the_control():
     regions = [[Box(0, 0, 4, 4), Box(0, 0, 0, 0)], [Box(3, 3, 3, 9), Box(2, 2, 6, 6)]]
     outcome = Propagation(classifier_of(small_network()), Painted(regions))(batch_of(2, 1, 16, 16))
@@ -261,15 +253,6 @@ def test_out_of_memory_halves_the_chunk_and_says_so(caplog, monkeypatch):
     assert propagation.allowance.pairs <= 4
 
 
-@pytest.mark.parametrize("chunk", ["auto", 8])
-def test_a_chunk_that_was_halved_stays_so(chunk):
-    propagation = Propagation(classifier_of(small_network()), Painted(GRID), chunk)
-    propagation.allowance.limit = 2  # as taken up from a run that was stopped
-    sizes = []
-    propagation(batch_of(2, 1, 16, 16), sizes.append)
-    assert max(sizes) == 2
-
-
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
     def broken(*args):
         raise RuntimeError("something else")
@@ -326,12 +309,6 @@ def test_any_other_dependence_on_the_batch_is_refused():
         ValueError, match="must not depend on the other images of its batch, but it does, by .* in a logit"
     ):
         Propagation(classifier_of(network), Painted(GRID))(batch_of(1, 1, 16, 16))
-
-
-@pytest.mark.parametrize("chunk", [0, -1, 2.5, "all"])
-def test_a_chunk_is_auto_or_a_whole_number(chunk):
-    with pytest.raises(ValueError, match="chunk must be a whole number of at least 1"):
-        Propagation(classifier_of(small_network()), Painted(GRID), chunk)
 
 
 def test_under_autocast_the_outcome_is_that_of_autocast():

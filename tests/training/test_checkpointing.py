@@ -227,10 +227,6 @@ def checkpoint_of(path: Path, **own: Any) -> Path:
     return path
 
 
-def test_a_checkpoint_of_the_same_model_and_fewer_epochs_is_resumable(tmp_path):
-    check_resumable(checkpoint_of(tmp_path / "x.ckpt"), Fitting(None), EPOCHS)
-
-
 def test_other_checkpoints_are_refused(tmp_path):
     path, module = checkpoint_of(tmp_path / "x.ckpt"), Fitting(None)
     with pytest.raises(ValueError, match="epochs must leave an epoch after the 1 of .*x.ckpt, got 1"):

@@ -126,10 +126,6 @@ def test_the_first_images_of_val_and_test_are_for_detection(images):
     assert flat(samples(test)) == list(range(len(images.split("test"))))
 
 
-def test_batches_of_the_callers_choice_come_as_they_are(images):
-    assert samples(ImageDataModule(images).batched_dataloader("val", [[3], [1, 2]])) == [[3], [1, 2]]
-
-
 @pytest.mark.parametrize(
     ("key", "value"), [("train_batch_size", 0), ("val_batch_size", 1.5), ("test_batch_size", True), ("num_workers", -1)]
 )

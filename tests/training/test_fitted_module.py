@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -129,15 +127,6 @@ def test_every_few_steps_loss_step_size_and_throughput_are_logged_on_the_axis_of
     assert [row["step"] for row in rows] == [3, 7, 11]
     assert all(set(row) == {"train_loss_step", "lr", "images_per_second", "step"} for row in rows)
     assert all(0 < row["images_per_second"] < 1e7 and row["train_loss_step"] > 0 for row in rows)
-
-
-def test_the_throughput_is_images_by_the_time_of_their_steps(monkeypatch):
-    module, clock = ImageClassifier(classifier(), partial(SGD, lr=0.1)), itertools.count()
-    seconds = {"passed": 0.0}
-    monkeypatch.setattr("dovision.training.fitted_module.time", SimpleNamespace(perf_counter=lambda: seconds["passed"]))
-    module.register_forward_pre_hook(lambda *_: seconds.update(passed=0.5 * (1 + next(clock))))  # half a second a batch
-    paces = fit(module, every=2, epochs=1).column("images_per_second")
-    assert paces == [2 * SIZE, 2 * SIZE, 2 * SIZE - 1]
 
 
 def test_a_frozen_backbone_is_fitted_from_the_epoch_on_that_is_configured():

@@ -6,7 +6,6 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torchvision
-from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -129,28 +128,6 @@ def test_an_attack_of_several_epsilons_is_refused_in_training():
     classifier = linear("multiclass", ("dark", "bright")).classifier
     with pytest.raises(ValueError, match=r"training\.classifier\.attack must have one eps, got \[0\.1, 0\.2\]\."):
         ImageClassifier(classifier, attack=PGD([0.1, 0.2], steps=1))
-
-
-@pytest.mark.slow
-def test_adversarial_training_makes_a_classifier_of_digits_robust():
-    pixels, label = (torch.tensor(column) for column in load_digits(return_X_y=True))
-    image, number = (pixels.float() / 16).view(-1, 1, 8, 8), torch.arange(len(label))
-    batches = [Batch(*rows) for rows in zip(*(each.split(64) for each in (image, label, number, number)), strict=True)]
-    fitted, tested = batches[:-4], batches[-4:]
-    robust = []
-    for attack in (None, PGD(0.15, steps=5)):
-        torch.manual_seed(0)
-        network = torch.nn.Sequential(
-            torch.nn.Flatten(), torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)
-        )
-        classifier = Classifier(network, Task("multiclass", tuple("0123456789")), [0.3], [0.4])
-        module = ImageClassifier(classifier, partial(torch.optim.Adam, lr=0.003), attack=attack)
-        loader = DataLoader(fitted, batch_size=None)
-        trainer_of(15).fit(module, loader, DataLoader(tested, batch_size=None))
-        judge = PGD(0.15, steps=20)
-        wrong = [classifier.eval()(judge(one, classifier, 0.15)).argmax(1) != one.label for one in tested]
-        robust.append(1 - torch.cat(wrong).float().mean().item())
-    assert robust[1] > robust[0] + 0.3
 
 
 THREE = Task("multiclass", ("a", "b", "c"))

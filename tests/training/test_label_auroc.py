@@ -55,12 +55,6 @@ def test_a_threshold_has_the_largest_youden_index_of_sklearns_curve(pair):
         assert youden[np.float32(cuts) == np.float32(chosen)].max() == pytest.approx(youden.max(), abs=1e-6)
 
 
-def test_the_threshold_of_a_label_is_the_lowest_probability_that_is_to_be_said():
-    probability = torch.tensor([[0.1, 0.9], [0.2, 0.6], [0.3, 0.7], [0.4, 0.2]])
-    label = torch.tensor([[0.0, 1.0], [0.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
-    torch.testing.assert_close(measured(probability, label).thresholds(), torch.tensor([0.3, 0.7]))
-
-
 def test_a_label_of_one_known_value_has_no_area_and_a_threshold_of_a_half():
     probability = torch.tensor([[0.1, 0.3, 0.9], [0.8, 0.6, 0.2]])
     label = torch.tensor([[0.0, 1.0, torch.nan], [1.0, 1.0, 0.0]])
@@ -76,12 +70,6 @@ def test_labels_without_an_area_are_left_out_of_the_mean():
     metric.update(torch.tensor([[0.5, 0.3]]), torch.tensor([[1.0, 1.0]]))
     assert metric.compute() == 1.0
     assert metric.by_label().tolist() == pytest.approx([1.0, np.nan], nan_ok=True)
-
-
-def test_the_mean_of_no_label_is_not_a_number():
-    metric = LabelAUROC()
-    metric.update(torch.tensor([[0.1]]), torch.tensor([[torch.nan]]))
-    assert metric.compute().isnan()
 
 
 def test_classes_are_scored_against_all_others():

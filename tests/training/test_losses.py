@@ -150,14 +150,6 @@ def test_a_metric_that_cannot_be_computed_is_refused_by_name():
         ValidationMetrics(MULTICLASS, {"mine": torchmetrics.MeanSquaredError})
 
 
-def test_metrics_have_seen_nothing_before_the_first_image(configured):
-    metrics, fresh = (ValidationMetrics(MULTICLASS, configured) for _ in range(2))
-    for each in metrics.metrics.values():
-        assert not each.update_called
-    probability, label = drawn(MULTICLASS)
-    assert measured(metrics, probability, label) == measured(fresh, probability, label)
-
-
 @pytest.mark.parametrize(
     "make", [partial(torchmetrics.F1Score, avrage="macro"), partial(torchmetrics.F1Score, average="mean")]
 )

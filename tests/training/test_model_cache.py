@@ -121,20 +121,6 @@ def test_the_best_epochs_scores_are_kept_with_the_weights(fitted):
     assert json.dumps(facts)
 
 
-def test_the_fitted_file_is_read_without_running_anything(fitted):
-    for path in (fitted / "checkpoints").glob("*/*.ckpt"):
-        assert set(torch.load(path, weights_only=True)) == {"format", "model", "autoencoder", "facts", "state"}
-
-
-@pytest.mark.slow
-def test_without_epochs_the_weights_are_scored_as_they_come(tmp_path, dovision_evaluate):
-    assert dovision_evaluate(f"output_root={tmp_path}", "training.classifier.epochs=0") == 0
-    (path,) = (tmp_path / "checkpoints").glob("classifier-*/classifier.ckpt")
-    scores = checkpoint.read_checkpoint(path)["facts"]["scores"]
-    assert scores["epoch"] == 0
-    assert scores["val_score"] < 0.5
-
-
 @pytest.mark.slow
 def test_the_thresholds_of_a_multilabel_classifier_are_kept_with_it(tmp_path, dovision_evaluate):
     films = ("dataset=phantom", "dataset.task=multilabel", "dataset.label=kinds", "dataset.classes=[nodule,opacity]")

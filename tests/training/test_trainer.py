@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
-import pytorch_lightning as pl
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
@@ -15,10 +12,8 @@ from pytorch_lightning.trainer.connectors import callback_connector
 from dovision.config import settings
 from dovision.config.component import Component
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.jobs.keys import check_target
 from dovision.training.trainer import FitProgress, limits, make_trainer
 
-PARAMETERS = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
 ALLOWED = set(OmegaConf.load(configuration_folder() / "trainer" / "default.yaml")) - {"_target_"}
 
 
@@ -36,22 +31,6 @@ def test_progress_is_shown_by_the_display_unless_a_bar_is_given_whatever_is_inst
     monkeypatch.setattr(callback_connector, "_RICH_AVAILABLE", rich, raising=False)
     bars = [each for each in make_trainer(configured, own).callbacks if isinstance(each, ProgressBar)]
     assert [type(bar) for bar in bars] == [type(each) for each in own or [FitProgress()]]
-
-
-@pytest.fixture(scope="module")
-def known():
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        return compose("evaluate", return_hydra_config=True)
-
-
-@pytest.mark.parametrize("name", sorted(PARAMETERS))
-def test_a_parameter_that_is_no_key_is_refused(known, name):
-    node = {"_target_": "pytorch_lightning.Trainer", name: known.trainer.get(name, 1)}
-    if name in ALLOWED:
-        check_target("trainer", node)
-        return
-    with pytest.raises(ValueError, match=rf"^trainer has no key '{name}'\. (Its keys are: |Did you mean )"):
-        check_target("trainer", node)
 
 
 def test_every_key_reaches_the_trainer():
