@@ -105,9 +105,7 @@ def _is_of(value: object, annotation: Any) -> bool:
 
 def positive_int(name: str, value: object, most: int = MOST_COUNT) -> int:
     """Return `value` if it is a whole number above zero, of at most `most`."""
-    if (number := _whole(value)) is None or number < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return _at_most(name, number, most)
+    return count(name, value, most, least=1)
 
 
 def bounded(name: str, value: object, low: int, high: int) -> int:
@@ -117,11 +115,13 @@ def bounded(name: str, value: object, low: int, high: int) -> int:
     return number
 
 
-def count(name: str, value: object, most: int = MOST_COUNT) -> int:
-    """Return `value` if it is a whole number of at least zero, of at most `most`."""
-    if (number := _whole(value)) is None or number < 0:
-        raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}.")
-    return _at_most(name, number, most)
+def count(name: str, value: object, most: int = MOST_COUNT, least: int = 0) -> int:
+    """Return `value` if it is a whole number of at least `least`, of at most `most`."""
+    if (number := _whole(value)) is None or number < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    if number > most:
+        raise ValueError(f"{name} must be at most {most:,}, got {number:,}.")
+    return number
 
 
 def _whole(value: object) -> int | None:
@@ -449,12 +449,6 @@ def none_wrong(name: str, errors: Sequence[str], count: int) -> None:
     if errors:
         several = f"{len(errors)} of {count} {name} are wrong:{bullet_lines(errors, 5)}"
         raise ValueError(several if len(errors) > 1 else errors[0])
-
-
-def _at_most(name: str, value: int, most: int) -> int:
-    if value > most:
-        raise ValueError(f"{name} must be at most {most:,}, got {value:,}.")
-    return value
 
 
 def _is_number(value: object) -> bool:

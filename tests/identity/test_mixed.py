@@ -64,14 +64,3 @@ def test_a_sweep_says_so_at_its_end(tmp_path):
     assert "differ" not in closing(jobs)
     assert "differ" not in closing([jobs[0], failed])
     assert "These runs differ in the data" in closing([jobs[0], other])
-
-
-@pytest.mark.slow
-def test_a_page_says_so_above_all_numbers(tmp_path, write_run, page_of):
-    for name, facts in ((1, ONE), (2, {**ONE, "checkpoints": {"classifier": "x", "autoencoder": "bbbb"}})):
-        run = write_run(tmp_path / str(name), [f"intervention.rows={name}"], images=6, maps=0, eps=())
-        run.hold()
-        run.update({**facts, "overrides": [f"intervention.rows={name}"]})
-        run.close()
-    page = page_of(tmp_path).read_text()
-    assert page.index("These runs differ in the weights of the classifier") < page.index("Headline numbers")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import shutil
 
 import pytest
@@ -97,12 +96,6 @@ def test_data_seed_measurement_and_torch_are_part_of_every_fit(config, monkeypat
     assert all(len(set(paths)) == len(seen) for paths in zip(*seen, strict=True))
 
 
-def test_an_attack_is_part_of_an_adversarial_fit(config):
-    pgd = {"_target_": "dovision.attacks.gradient_ascent.PGD", "eps": 0.1, "steps": 7}
-    seen = [found(config), *(found(config, training__classifier__attack=pgd | more) for more in ({}, {"eps": 0.2}))]
-    assert len({paths[0] for paths in seen}) == 3
-
-
 def test_the_content_of_a_file_that_training_starts_from_is_part_of_the_fit(config, tmp_path):
     start = tmp_path / "start.pth"
     seen = []
@@ -110,19 +103,6 @@ def test_the_content_of_a_file_that_training_starts_from_is_part_of_the_fit(conf
         start.write_text(content)
         seen.append(found(config, model__checkpoint_file=str(start))[0])
     assert seen[0] != seen[1]
-
-
-@pytest.mark.slow
-def test_each_fit_has_its_settings_beside_it(tmp_path, run_command, capsys):
-    root = f"output_root={tmp_path}"
-    assert run_command(train, *QUICK, root) == 0
-    capsys.readouterr()
-    assert run_command(train, *QUICK, root, "training.classifier.batch_size=17", "seed=1") == 0
-    assert run_command(train, *QUICK, root, "training.classifier.batch_size=17") == 0
-    printed = capsys.readouterr().err
-    assert printed.count("fitting the classifier") == 2
-    keys = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("checkpoints/*/key.json")}
-    assert {(key["seed"], key["training"]["batch_size"]) for key in keys.values()} == {(0, 16), (1, 17), (0, 17)}
 
 
 @pytest.mark.slow

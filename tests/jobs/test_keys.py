@@ -335,25 +335,6 @@ def test_settings_of_the_machine_win_over_an_experiment_and_lose_against_debug_a
     assert threads(folder, "~local") is None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("command", "text", "message"),
-    [
-        ("train", "training: {classifier: {epoch: 3}}", "training.classifier has no key 'epoch'. Did you mean epochs?"),
-        ("evaluate", "data: {root: x}", "the configuration has no key 'data'. "),
-        ("train", "defaults: [{override /dataset: minst}]", "dataset has no component 'minst'. Did you mean mnist?"),
-        ("evaluate", "seed: -1", "seed: Input should be greater than or equal to 0, got -1."),
-    ],
-)
-def test_settings_of_the_machine_are_checked_as_all_others(local, refused, command, text, message):
-    assert refused(command, "--config-dir", local(text)).startswith(message)
-
-
-def test_settings_of_another_machine_must_be_there(local, refused):
-    line = refused("evaluate", "--config-dir", local("threads: 1"), "local=defualt")
-    assert line == "local has no component 'defualt'. Did you mean default? It has: default."
-
-
 def test_a_configuration_file_that_is_no_yaml_is_refused_with_its_line(mine, refused):
     folder = mine(mine="note: {a: 1\nname: b")
     line = refused("evaluate", "--config-dir", folder, "dry_run=true", "experiment=mine")

@@ -88,13 +88,6 @@ def test_a_sweep_may_be_asked_for_at_any_place(flag, place):
     assert scripts.multirun_first(words) == words
 
 
-def test_a_mistaken_value_is_told_in_one_line(run_command, capsys):
-    assert run_command(scripts.report, "sweep=nowhere") == 1
-    errors = capsys.readouterr().err
-    assert errors.startswith("dovision-report: ")
-    assert len(errors.splitlines()) == 1
-
-
 @pytest.mark.slow
 def test_libraries_that_are_imported_later_are_quiet():
     script = "import logging; from dovision.jobs.task import quieten; quieten(); import pydicom, pytorch_lightning; "

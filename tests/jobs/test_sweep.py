@@ -59,16 +59,6 @@ def test_a_failing_job_neither_hides_nor_stops_the_others(
 
 
 @pytest.mark.slow
-def test_a_job_whose_logger_cannot_start_is_failed_with_that_reason(small, monkeypatch, states, capsys):
-    monkeypatch.setattr(
-        "dovision.report.loggers.CSVLogger.log_hyperparams", lambda *_: fail(OSError("no logs today"))()
-    )
-    assert small("intervention.rows=1", "-m") == 1
-    assert states(small.root) == {1: "failed"}
-    assert "job 0 failed: OSError: no logs today" in capsys.readouterr().err
-
-
-@pytest.mark.slow
 def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, monkeypatch, capsys):
     monkeypatch.setattr("dovision.results.sweep_summary.write_sweep_summary", lambda *_: fail(OSError("no space"))())
     assert small("intervention.rows=1", "-m") == 1

@@ -89,11 +89,3 @@ def test_ctrl_c_in_a_training_leaves_one_line(tmp_path):
         epoch = int(re.search(last, "".join(lines[-2:]))[1])  # of 80 columns
         assert epoch >= 3
         assert f"] epoch {epoch - 1} of 100: " in "".join(lines)
-
-
-def test_a_dumb_terminal_receives_no_control_characters(copy):
-    with started(copy, "evaluation.images=12", TERM="dumb") as (process, end):
-        assert wait(process, end) == 0
-        end.screen()
-        assert "\x1b" not in end.received
-        assert "next: dovision-report" in end.received

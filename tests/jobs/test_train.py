@@ -142,18 +142,6 @@ def test_a_checkpoint_that_is_not_there_is_named_with_its_key(tmp_path, run_comm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.long
-def test_a_network_has_the_same_few_batches_by_heart(tmp_path, run_command):
-    words = ["dataset=digits", "model=small_resnet", "debug=default", "training.classifier.optimizer.lr=0.01"]
-    words += ["trainer.overfit_batches=3", "training.classifier.epochs=20"]
-    assert run_command(train, *words, f"output_root={tmp_path}") == 0
-    (path,) = fitted(tmp_path)
-    header, *rows = (path.parent / "epochs.csv").read_text().splitlines()
-    column = header.split(",").index("train_loss")
-    losses = [float(row.split(",")[column]) for row in rows]
-    assert losses[-1] < 0.1 < 2 < losses[0]
-
-
 @pytest.mark.slow
 def test_a_linear_probe_changes_the_last_layer_and_nothing_else(tmp_path, run_command):
     torch.manual_seed(0)

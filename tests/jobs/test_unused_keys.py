@@ -86,14 +86,6 @@ def test_a_key_is_unused_in_those_jobs_alone_that_lack_its_consumer(section):
         assert unused_of(overrides, [f"+{key}=x" for key in keys]) == {}
 
 
-@pytest.mark.parametrize("training", ["linear_probe", "fine_tune"])
-def test_a_fit_that_a_checkpoint_makes_idle_is_named_with_the_way_to_go_on_from_a_file(training):
-    asked = [f"training={training}", CHECKPOINT]
-    assert unused_of(asked, asked) == {
-        "training": "a classifier to fit (checkpoint=null; model.weights=FILE goes on from a file)"
-    }
-
-
 def test_a_part_that_is_chosen_at_an_unused_place_is_named():
     overrides = ["+attack@detection.attacks.foo=pgd", "fill@explanation.fill=blur", "attack=pgd"]
     found = unused_of(overrides, overrides)

@@ -6,7 +6,7 @@ import pytest
 from pytorch_lightning.callbacks import Timer
 
 from dovision.config.component import Component, read_group
-from dovision.identity.dependencies import callbacks_of_fit
+from dovision.identity.dependencies import without_monitors
 from dovision.training.fit_callbacks import callbacks_of_tests
 
 OWN = Component("callbacks.own", {"_target_": "pytorch_lightning.callbacks.Timer"})
@@ -15,8 +15,7 @@ SAVES = Component("callbacks.saves", {"_target_": "pytorch_lightning.callbacks.M
 
 @pytest.fixture
 def configured():
-    measures = Component("callbacks.maps", {"_target_": "dovision.measurement.maps.MapEvaluation"})
-    return {**read_group("callbacks"), "own": OWN, "saves": SAVES, "maps": measures}
+    return {**read_group("callbacks"), "own": OWN, "saves": SAVES}
 
 
 def test_a_test_gets_what_neither_monitors_nor_saves_epochs(configured):
@@ -24,10 +23,8 @@ def test_a_test_gets_what_neither_monitors_nor_saves_epochs(configured):
     assert made == ["LearningRateMonitor", "Timer"]
 
 
-def test_a_fit_gets_all_but_what_measures_and_that_of_the_autoencoder_no_monitors(configured):
-    assert set(configured) - set(callbacks_of_fit(configured, monitors=True)) == {"maps"}
-    left = set(callbacks_of_fit(configured, monitors=True)) - set(callbacks_of_fit(configured, monitors=False))
-    assert left == {"early_stopping", "model_checkpoint"}
+def test_the_fit_of_the_autoencoder_gets_no_monitors(configured):
+    assert set(configured) - set(without_monitors(configured)) == {"early_stopping", "model_checkpoint"}
 
 
 @pytest.mark.slow

@@ -31,7 +31,6 @@ from dovision.config.inferred_settings import with_inferred_settings, with_wrapp
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 from dovision.io.sealed import is_foreign
 
-MEASURING = ("effects", "maps", "detection")  # callbacks that an evaluation has, and completes
 _MOST_WORKERS = 1024  # threads of a process, processes of a loader
 _MISSING = "???"  # a value that must be given
 
@@ -289,9 +288,6 @@ class EvaluateSettings(TrainSettings):
                 f"trainer.precision must be 32-true, 64-true or mixed to measure effects, got {precision}: in 16 bits "
                 "most effects are rounding. Mixed precision concerns the fit alone."
             )
-        missing = [name for name in MEASURING if name not in self.callbacks]
-        if missing:
-            raise ValueError(f"callbacks must have {', '.join(MEASURING)}, got no {missing[0]}. Leave it in.")
         return self
 
     @model_validator(mode="after")

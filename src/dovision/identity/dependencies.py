@@ -20,7 +20,6 @@ CLASSIFIER, AUTOENCODER = "classifier", "autoencoder"  # the networks of a run
 CHECKPOINTS = "checkpoints"  # the folder of fitted networks in an output root, and what run.json calls their weights
 DATA = "dataset_fingerprint"  # what run.json calls the data
 FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a run
-OF_TESTS = "dovision.measurement."  # begins the targets of callbacks that no fit gets
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
 _OF_DATA_AND_WEIGHTS = (
     *("dataset", "checkpoint", "model", "autoencoder", "training", "augmentation", "callbacks"),
@@ -104,13 +103,9 @@ def files_named(config: Mapping[str, Any], digest: Digest) -> dict[str, str]:
     return contents
 
 
-def callbacks_of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict[str, Component]:
-    """Configured callbacks that take part in fits, by name.
-
-    Those that monitor a metric belong to the classifier's fit, which asks for them by `monitors`.
-    """
-    fitting = {name: callback for name, callback in callbacks.items() if not callback["_target_"].startswith(OF_TESTS)}
-    return {name: callback for name, callback in fitting.items() if monitors or "monitor" not in callback}
+def without_monitors(callbacks: Mapping[str, Component]) -> dict[str, Component]:
+    """Configured callbacks but for those that monitor a metric, which belong to the classifier's fit alone."""
+    return {name: callback for name, callback in callbacks.items() if "monitor" not in callback}
 
 
 def network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[str, NetworkKey]:
@@ -144,7 +139,7 @@ def _classifier_key(settings: TrainSettings, data: str, digest: Digest) -> Netwo
         **model,
         "training": settings.training.classifier,
         "augmentation": settings.augmentation,
-        "callbacks": callbacks_of_fit(settings.callbacks, monitors=True),
+        "callbacks": settings.callbacks,
         "trainer": settings.trainer,
         "ckpt_path": settings.ckpt_path,
     }
@@ -155,7 +150,7 @@ def _autoencoder_key(settings: TrainSettings, data: str, digest: Digest, classif
     shapes = {
         "autoencoder": settings.code_of,
         "training": settings.training.autoencoder,
-        "callbacks": callbacks_of_fit(settings.callbacks, monitors=False),
+        "callbacks": without_monitors(settings.callbacks),
         "trainer": settings.trainer,
     }
     return _key(settings, AUTOENCODER, shapes, digest, {"data": data, "classifier": classifier, "seed": settings.seed})

@@ -32,7 +32,6 @@ from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.detection import Detection, DetectionOptions
 from dovision.measurement.detector_fits import Fitted, clean_threshold, shown
 from dovision.measurement.effects import EffectEvaluation, EffectOptions
-from dovision.measurement.explanation_config import MapSettings
 from dovision.measurement.maps import MapEvaluation, MapOptions
 from dovision.measurement.refuters import RefuterEvaluation, RefuterOptions
 from dovision.results.detection_tables import ADAPTIVE_STEPS, SCORES, TEST
@@ -83,9 +82,7 @@ def effect_evaluation(job: Job, classifier: Classifier, intervention: Interventi
         objects=object_cells(intervention, images, split),
         ranked=() if len(job.samples) >= MIN_IMAGES and job.settings.has_labels else job.samples[:MIN_IMAGES],
     )
-    make = job.settings.callbacks["effects"].make()
-    callback: EffectEvaluation = make(intervention, job.folder, attack, classifier, options=options)
-    return callback
+    return EffectEvaluation(intervention, job.folder, attack, classifier, options=options)
 
 
 def run_refuters(job: Job, classifier: Classifier, intervention: Intervention, loggers: Sequence[Logger]) -> None:
@@ -113,9 +110,7 @@ def map_evaluation(job: Job, classifier: Classifier) -> list[MapEvaluation]:
         explainer.bind(images, split)
     masks = functools.partial(images.masks, split) if images.mask_names else None
     options = MapOptions(job.samples, images.boxes(split), masks, job.resume)
-    explanation: MapSettings = settings.explanation.make()
-    make = settings.callbacks["maps"].make()
-    return [make(explainers, job.folder, explanation, classifier, options=options)]
+    return [MapEvaluation(explainers, job.folder, settings.explanation.make(), classifier, options=options)]
 
 
 def picture_saver(job: Job) -> Callable[[int], None] | None:
@@ -163,8 +158,7 @@ def run_detection(
         resume=job.resume,
         reads=recorded,
     )
-    make = settings.callbacks["detection"].make()
-    callback: Detection = make(
+    callback = Detection(
         job.folder, make_each(detection.attacks), make_each(settings.detector), classifier, options=options
     )
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole

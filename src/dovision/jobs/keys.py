@@ -18,13 +18,12 @@ from dovision.config.component import OF_HYDRA
 from dovision.config.composition import one_name
 from dovision.config.errors import missing_component
 from dovision.config.import_target import import_target
-from dovision.config.settings import MEASURING, of_experiments, of_user, unchosen
+from dovision.config.settings import of_experiments, of_user, unchosen
 from dovision.config.sources import configuration_folder, default_choices
 from dovision.io.text_files import read_yaml
 
 _PLUMBING = ("torchmetrics.",)  # packages whose **kwargs are for synchronisation alone, which nobody configures
 TRAINER = configuration_folder() / "trainer" / "default.yaml"
-_ALWAYS = frozenset(f"callbacks.{name}" for name in MEASURING)  # which no list leaves out
 MACHINE = "local"  # the group of settings of the user's machine, an optional entry, of which Hydra takes any name
 
 
@@ -79,7 +78,7 @@ def drop_unselected(command: str, config: DictConfig, overrides: Sequence[str]) 
         (group, name)
         for group, names in listed.items()
         for name, node in (OmegaConf.select(config, group) or {}).items()
-        if name not in ([names] if isinstance(names, str) else names) and f"{group}.{name}" not in _ALWAYS
+        if name not in ([names] if isinstance(names, str) else names)
         if OmegaConf.is_dict(node) and ("_target_" in node) != (name in options(group))
         if not any(_is_within(f"{group}.{name}", key) or _is_within(key, f"{group}.{name}") for key in named)
     ]

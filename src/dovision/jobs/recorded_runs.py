@@ -19,7 +19,8 @@ from dovision.training.model_cache import Architecture, FittedModel, check_fits,
 from dovision.view.opened_network import OpenedNetwork
 
 # settings of a run that nothing here reads, and that may refer to the environment
-_UNREAD: Mapping[str, Any] = {"tags": [], "note": None, "logger": {}, "explainer": {}, "output_root": "outputs"}
+_UNREAD: Mapping[str, Any] = {"tags": [], "note": None, "logger": {}, "output_root": "outputs"}
+_UNREAD = {**_UNREAD, "callbacks": {}, "explainer": {}}
 
 
 def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> OpenedNetwork:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import gc
 import os
 import sys
@@ -24,40 +23,30 @@ STORIES |= {"report": "report_of_settings", "sites": "list_sites", "verify": "ve
 PRINTING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--shell-completion", "-sc"}
 
 
-def _run(name: str) -> None:
-    try:
-        _print_or_run(name)
-    except KeyboardInterrupt:  # while modules are imported, before the command listens to signals
-        print(f"dovision-{name}: stopped by SIGINT", file=sys.stderr)
-        sys.exit(130)
-
-
 def multirun_first(words: list[str]) -> list[str]:
     """Move -m before the overrides of a command line, where Hydra's parser accepts it."""
     flags = [word for word in words if word in ("-m", "--multirun")]
     return [*flags[:1], *(word for word in words if word not in flags)]
 
 
-def _print_or_run(name: str) -> None:
+def _run(name: str) -> None:
     sys.argv[1:] = multirun_first(sys.argv[1:])
     if "--version" in sys.argv[1:]:
         print(f"dovision {version('dovision')}")
         return
-    if not PRINTING.isdisjoint(argument.partition("=")[0] for argument in sys.argv[1:]):
-        with contextlib.suppress(Exception):  # which the command itself then reports in a sentence
-            try:
-                _print_only(name)
-                sys.stdout.flush()
-            except BrokenPipeError:  # the reader, such as head, has what it wanted
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        if not PRINTING.isdisjoint(argument.partition("=")[0] for argument in sys.argv[1:]) and _print_only(name):
             return
-    if refused := _refusal(name):
-        print(f"dovision-{name}: {refused}", file=sys.stderr)
-        sys.exit(1)
-    atexit.register(_free_triton)
-    with uncollected():
-        from dovision.jobs.hydra_main import hydra_main
-    hydra_main(name, partial(_run_story, name))()
+        if refused := _refusal(name):
+            print(f"dovision-{name}: {refused}", file=sys.stderr)
+            sys.exit(1)
+        atexit.register(_free_triton)
+        with uncollected():
+            from dovision.jobs.hydra_main import hydra_main
+        hydra_main(name, partial(_run_story, name))()
+    except KeyboardInterrupt:  # while modules are imported, before the command listens to signals
+        print(f"dovision-{name}: stopped by SIGINT", file=sys.stderr)
+        sys.exit(130)
 
 
 def _run_story(name: str, job: Any) -> None:
@@ -87,7 +76,8 @@ def _free_triton() -> None:
         gc.unfreeze()
 
 
-def _print_only(name: str) -> None:
+def _print_only(name: str) -> bool:
+    """Print help or a configuration; False where that fails, which the command itself then reports in a sentence."""
     import hydra
 
     from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder, without_null
@@ -96,8 +86,15 @@ def _print_only(name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
     warnings.filterwarnings("ignore", category=UserWarning)  # of Hydra, about the configurations of launchers
     register_resolvers()
-    sys.argv[1:] = without_null(name, sys.argv[1:])
-    hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(_nothing)()
+    try:
+        sys.argv[1:] = without_null(name, sys.argv[1:])
+        hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(_nothing)()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception:
+        return False
+    return True
 
 
 def _nothing(config: DictConfig) -> None:

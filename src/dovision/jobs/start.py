@@ -50,7 +50,11 @@ class Start(Callback):
         self._or_exit(self._sweep, config)
 
     def _run(self, config: DictConfig) -> None:
-        _refuse_sweep(config)
+        if params := planned.parameters(config):
+            raise ValueError(
+                f"hydra.sweeper.params needs a sweep, got a single job and {', '.join(params)}. Add -m, or write "
+                "hydra.mode: MULTIRUN beside it."
+            )
         job = self.command.job(config, config.hydra)
         self.command.jobs = {job.folder: job}
         self._check_job(job)
@@ -184,15 +188,6 @@ def _check_roots(jobs: Sequence[Job]) -> None:
                 f"jobs {other.number} and {job.number} must not write to one run, got dataset.root={roots[0]} and "
                 f"{roots[1]}, which is no part of a run's name. Write a command for each, with another name=..."
             )
-
-
-def _refuse_sweep(config: DictConfig) -> None:
-    """Raise for sweep parameters in a single job, where Hydra ignores them."""
-    if params := planned.parameters(config):
-        raise ValueError(
-            f"hydra.sweeper.params needs a sweep, got a single job and {', '.join(params)}. Add -m, or write "
-            "hydra.mode: MULTIRUN beside it."
-        )
 
 
 def _check_plugins(config: DictConfig) -> None:

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint
 
 from dovision.config.component import Component, make_each
-from dovision.identity.dependencies import callbacks_of_fit
+from dovision.identity.dependencies import without_monitors
 from dovision.training.schedule import check_monitor
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ NEED_LOGGERS = (LearningRateMonitor, DeviceStatsMonitor)
 
 def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
     """Make the callbacks for a test's trainer: those that neither monitor a metric nor save epochs."""
-    made = make_each(callbacks_of_fit(callbacks, monitors=False)).values()
+    made = make_each(without_monitors(callbacks)).values()
     return [callback for callback in made if not isinstance(callback, Checkpoint)]
 
 
@@ -27,7 +27,7 @@ def make_callbacks(
     callbacks: Mapping[str, Component], folder: Path, has_loggers: bool, monitors: bool = True
 ) -> list[pl.Callback]:
     """Make the configured callbacks that a fit has; without loggers, those that only log are dropped."""
-    made = make_each(callbacks_of_fit(callbacks, monitors))
+    made = make_each(callbacks if monitors else without_monitors(callbacks))
     for name in [name for name, callback in made.items() if isinstance(callback, ModelCheckpoint)]:
         made[name] = callbacks[name].make(dirpath=folder, enable_version_counter=False)
     for name in [name for name, callback in made.items() if isinstance(callback, NEED_LOGGERS) and not has_loggers]:
@@ -50,7 +50,7 @@ def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str])
     Raises:
         ValueError: names the callback, and the metrics that there are.
     """
-    for name, made in make_each(callbacks_of_fit(callbacks, monitors=True)).items():
+    for name, made in make_each(callbacks).items():
         if "dirpath" in callbacks[name] and isinstance(made, ModelCheckpoint):
             raise ValueError(f"callbacks.{name}.dirpath is not obeyed here. Checkpoints lie beside the fitted model.")
         if getattr(made, "monitor", None) is not None:
