@@ -131,7 +131,7 @@ class Decoding:
         digest = hashlib.sha256(data).digest() if number is None else b""
         if dicom.is_dicom(path.name, data):
             value = _tensor(dicom.dicom_image(data, number, self.window), 3)
-            return ImageHeader(*value.shape[1:], colour=is_colour(value), digest=digest)
+            return ImageHeader(value.shape[1], value.shape[2], colour=is_colour(value), digest=digest)
         _one_frame(number)
         if not decode:
             return ImageHeader(*images.upright_size(data), digest=digest)
@@ -139,7 +139,7 @@ class Decoding:
         if _is_deep(image):
             value = self._of_pil(image, 1)  # which refuses another range
             deep = DeepRange.of(image) if self.window is None else None
-            return ImageHeader(*value.shape[1:], deep=deep, digest=digest)
+            return ImageHeader(value.shape[1], value.shape[2], deep=deep, digest=digest)
         image = images.upright(image)
         rgb = None if image.mode in GREY_MODES else torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0)
         colour = rgb is not None and is_colour(rgb, white=255)
