@@ -15,15 +15,15 @@ from hydra.types import RunMode
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.io.process_state import is_rank_zero
 from dovision.io.terminal_tables import TextTable, print_states, print_table
-from dovision.results.display_names import MEAN_EFFECT, METRIC_HEADS, display_name
-from dovision.results.effect_findings import norm_of
+from dovision.results.display_names import MEAN_EFFECT, METRIC_HEADS
+from dovision.results.effect_findings import condition_head
 from dovision.results.factors import factor_heads, level_texts
 from dovision.results.finding import HEADLINE_METRICS, metric_text, number_form, number_text
 from dovision.results.image_ranges import join_ranges
 from dovision.results.run_findings import by_question, run_findings
 from dovision.results.run_record import Run, factors_of, read_run
 from dovision.results.schemas import read_summary
-from dovision.results.sweep_summary import PROGRAM, closing, findings, metrics_of
+from dovision.results.sweep_summary import PROGRAM, closing, findings, metrics_of, slow_jobs
 from dovision.results.tables import CLEAN
 
 # The last one of the last condition, the others of the clean one.
@@ -47,13 +47,14 @@ def closing_table(jobs: Sequence[Run]) -> TextTable:
     """Table of jobs: factors, state, seconds, and headline numbers."""
     factors = factors_of(jobs)
     settings = factors.apply(level_texts).rename(columns=factor_heads(list(factors)))
+    slow = slow_jobs(jobs)
     numbers_of_jobs = [headline_numbers(metrics_of(job)) for job in jobs]
     metrics = [name for name in _HEADLINES if any(name in values for values in numbers_of_jobs)]
     rows = [
         [
             job.label,
             *values,
-            job.state,
+            f"{job.state}, {slow[job.label]}" if job.label in slow else job.state,
             "-" if (seconds := job.record.get("wall_seconds")) is None else f"{seconds:,.1f}",
             *(numbers.get(name, "-") for name in metrics),
         ]
@@ -83,7 +84,7 @@ def print_headlines(folder: Path) -> None:
         return
     run = replace(read_run(folder), summary=read_summary(folder))  # also of a run that is partial
     conditions = run.summary["conditions"]
-    table = condition_table({_head(run, name): row for name, row in conditions.items()})
+    table = condition_table({condition_head(run, name): row for name, row in conditions.items()})
     if table.rows:  # none of pictures without labels
         print_table(table)
     notes = (note for condition in conditions.values() for note in condition["notes"])
@@ -92,11 +93,6 @@ def print_headlines(folder: Path) -> None:
     for question, lines in by_question(run_findings(run)).items():
         print("\n".join([question, *(f"  {finding.text}" for finding in lines)]), file=sys.stderr)
     print(next_command(folder), file=sys.stderr)
-
-
-def _head(run: Run, condition: str) -> str:
-    """Condition with the norm of its epsilon."""
-    return condition if condition == CLEAN else f"{norm_of(run, condition)} {display_name(condition)}"
 
 
 def condition_table(conditions: Mapping[str, Mapping[str, Any]]) -> TextTable:

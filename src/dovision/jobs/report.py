@@ -64,7 +64,7 @@ def write_report(
 def _draw(shown: Iterable[ReportFigure], folder: Path, prefix: str, forms: Collection[str]) -> list[page.Shown]:
     """Save the figures in these forms; return those for the page."""
     saved = [(report_figure, save_report_figure(report_figure, folder, forms)) for report_figure in shown]
-    return [page.Shown.of(report_figure, svg, prefix) for report_figure, svg in saved if report_figure.on_page]
+    return [page.Shown.of(report_figure, svg, prefix) for report_figure, svg in saved]
 
 
 def _cut(completed: int, detailed: int) -> list[str]:

@@ -135,7 +135,7 @@ def _attacked(run: Run, picture: Mapping[str, Any]) -> list[Panel]:
     pictures = (clean, (128 + times * added).astype(np.uint8), attacked)
     sizes = (finer_text(picture["before"], ".2f"), "", finer_text(picture["after"], ".2f"))
     return [
-        Panel(_svg(_link(pixels), pixels.shape, "", caption), caption, size, picture["label"])
+        Panel(_svg(_link(pixels), pixels.shape, "", caption), caption, size, picture["label"] if size else "")
         for pixels, caption, size in zip(pictures, captions, sizes, strict=True)
     ]
 

@@ -17,27 +17,24 @@ import pandas as pd
 from markupsafe import Markup
 
 from dovision.config.row_choices import ALL_ROWS
-from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.identity.differences import mixed
 from dovision.report.cards import Card, card
 from dovision.report.explorer import explorer
-from dovision.report.figures.results import MEANING
 from dovision.report.image_overlay import page_variables
 from dovision.report.inline_assets import SizeBudget, lighter
-from dovision.report.report_figure import Caption, ReportFigure, missing_intervals, setup_sentence
+from dovision.report.report_figure import Caption, ReportFigure, setup_sentence
 from dovision.report.style import CSV, inline_svg
-from dovision.results.display_names import METRIC_HEADS, ROWS_NOTE, display_name, metric_head
-from dovision.results.effect_findings import norm_of
+from dovision.results.display_names import ROWS_NOTE, metric_head
 from dovision.results.factors import factor_heads, flattened, level_texts, natural, split
-from dovision.results.finding import HEADLINE_METRICS, NOTHING, finding
-from dovision.results.headline_numbers import result_texts, results_frame
+from dovision.results.finding import NOTHING, finding
 from dovision.results.run_files import RUN
 from dovision.results.run_findings import by_question, run_findings
 from dovision.results.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
-from dovision.results.schemas import DIGESTS, QUALITY
+from dovision.results.schemas import DIGESTS
 from dovision.results.sentences import LIMITS
 from dovision.results.sweep_findings import pivots, sweep_findings
-from dovision.results.tables import CLEAN, read_row_choice
+from dovision.results.sweep_summary import slow_jobs
+from dovision.results.tables import read_row_choice
 
 _NOT_LISTED = (
     "state",
@@ -56,7 +53,6 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _FIRST_HEAD = "name"  # of a table whose first column has none
 _DRAWN = 100  # rows of a table that the page has; its CSV and its LaTeX have all
 _FEW = 4  # jobs that are named in a note
-_OFFERED = 12  # levels of a factor up to which each is offered as a filter
 FIGURES, PICTURES, NUMBERS = 1_800_000, 1_200_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
 
@@ -139,11 +135,6 @@ def render_page(
         notes: remarks on the whole.
     """
     completed = [run for run in runs if run.state == "completed"]
-    results = results_frame(completed).assign(
-        norm=["" if name == CLEAN else norm_of(run, name) for run in completed for name in run.summary["conditions"]]
-    )
-    again = (results.get("condition") == CLEAN) & results.drop(columns="job", errors="ignore").duplicated()
-    once = results[~again].reset_index(drop=True)  # clean images of several attacks
     figures, links = SizeBudget(FIGURES), SizeBudget(NUMBERS)
     carried = [*overview, *(shown for one in details for shown in one.shown if figures.take(shown.size))]
     environment = jinja2.Environment(
@@ -153,7 +144,6 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["display"] = display_name
     explored = explorer(completed, SizeBudget(PICTURES))
     scripts = ["page.js", *(["numbers.js", "explorer.js"] if explored["entries"] else [])]
     style = Markup(style_sheet())
@@ -174,15 +164,9 @@ def render_page(
         metric_head=metric_head,
         **settings,
         job_numbers={run.label: number for number, run in enumerate(runs)},
-        phrase=partial(_phrase, settings["differences"]),
-        results=once.to_dict("records"),
-        conditions=[f"{row.norm} {display_name(row.condition)}" for row in once.itertuples()],
-        texts=result_texts(once) if completed else {},
-        headlines=_heads(once, HEADLINE_METRICS if len(runs) > 1 else (*HEADLINE_METRICS, *QUALITY)),
-        meaning=MEANING,
-        results_link=_link(results),
-        interval=BOTH_INTERVALS,
-        notes=[note for note in (*notes, *_notes(completed), missing_intervals(results)) if note],
+        words=partial(_words, settings["differences"]),
+        slow=slow_jobs(runs),
+        notes=[*notes, *_notes(completed)],
         overview=overview,
         explorer=explored if explored["entries"] else None,
         objects_known=any(entry["objects"] for entry in explored["entries"]),
@@ -215,7 +199,7 @@ def _link(data: pd.DataFrame) -> str:
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, Any]:
-    """Settings common to all runs, by dotted names; factors that vary, by display names; phrases that choose jobs."""
+    """Settings common to all runs, by dotted names; factors that vary, by display names, with their levels."""
     configured = [run for run in runs if run.config]
     shared, _ = split([_flat(run.config, _ELSEWHERE) for run in configured])
     factors = factors_of(configured)
@@ -223,17 +207,13 @@ def _settings(runs: Sequence[Run]) -> dict[str, Any]:
     levels = factors.apply(level_texts).rename(columns=heads).to_dict("records")
     counts = {head: Counter(level.get(head) or "-" for level in levels) for head in heads.values()}
     differences = {head: {one: count[one] for one in sorted(count, key=natural)} for head, count in counts.items()}
-    labels = [run.label for run in configured]
-    phrases = [*dict.fromkeys(run.state for run in runs)]  # of a filter of jobs
-    phrases += [f"{head} is {one}" for head, ones in differences.items() for one in ones if len(ones) <= _OFFERED]
-    levels_of_jobs = dict(zip(labels, levels, strict=True))
-    return {"shared": shared, "differences": differences, "levels": levels_of_jobs, "phrases": phrases}
+    levels_of_jobs = {run.label: level for run, level in zip(configured, levels, strict=True)}
+    return {"shared": shared, "differences": differences, "levels": levels_of_jobs}
 
 
-def _phrase(differences: Mapping[str, Container[str]], factors: Sequence[str], levels: Sequence[str]) -> str:
+def _words(differences: Mapping[str, Container[str]], factors: Sequence[str], levels: Sequence[str]) -> str:
     """Filter of the jobs at these levels of factors; levels that choose no jobs, such as "clean", are left out."""
-    chosen = zip(factors, levels, strict=True)
-    return " and ".join(f"{head} is {level}" for head, level in chosen if level in differences.get(head, ()))
+    return " ".join(level for head, level in zip(factors, levels, strict=True) if level in differences.get(head, ()))
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
@@ -249,11 +229,6 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         return list(jobs)
     more = {note: [f"and {len(labels) - _FEW} more jobs"] * (len(labels) > _FEW) for note, labels in jobs.items()}
     return [f"{note} ({'; '.join([*labels[:_FEW], *more[note]])})" for note, labels in jobs.items()]
-
-
-def _heads(results: pd.DataFrame, metrics: Sequence[str]) -> dict[str, str]:
-    """Metrics that some run has, with their heads; images without labels have few."""
-    return {name: METRIC_HEADS[name] for name in metrics if name in results and results[name].notna().any()}
 
 
 def _recipe(runs: Sequence[Run]) -> dict[str, Any]:

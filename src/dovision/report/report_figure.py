@@ -85,14 +85,11 @@ class ReportFigure:
     data: pd.DataFrame
     table: pd.DataFrame | None = None  # text, of one or several lines a cell; its index names the group of each row
     mixture: str = ""  # in what its runs differ that they should share; see `differences.mixed`
-    on_page: bool = True  # False: only in files, as the page has its numbers elsewhere
 
     @classmethod
-    def of_table(
-        cls, name: str, title: str, caption: str, data: pd.DataFrame, table: pd.DataFrame, on_page: bool = True
-    ) -> ReportFigure:
+    def of_table(cls, name: str, title: str, caption: str, data: pd.DataFrame, table: pd.DataFrame) -> ReportFigure:
         """Table, which has no picture."""
-        return cls(name, title, caption, None, data, table, on_page=on_page)
+        return cls(name, title, caption, None, data, table)
 
 
 @dataclass

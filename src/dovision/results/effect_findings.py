@@ -12,7 +12,7 @@ import pandas as pd
 
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import Number, spread, withheld
-from dovision.results.display_names import GREYS, component_name, component_text
+from dovision.results.display_names import GREYS, component_name, component_text, display_name
 from dovision.results.finding import (
     Finding,
     direction,
@@ -464,6 +464,11 @@ def norm_of(run: Run, condition: str) -> str:
     samples, eps = read_samples(run.folder), float(run.summary["conditions"][condition]["eps"])
     within = samples.loc[samples["condition"] == condition, "l2"].max() <= eps * _ROUNDING
     return _NORMS["l2" if within else "linf"]
+
+
+def condition_head(run: Run, condition: str) -> str:
+    """Display name of a condition, with the norm of its epsilon."""
+    return condition if condition == CLEAN else f"{norm_of(run, condition)} {display_name(condition)}"
 
 
 def _unit(run: Run) -> str:

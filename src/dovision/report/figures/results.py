@@ -11,13 +11,17 @@ from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, sample_size
 from dovision.results.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.results.display_names import METRIC_HEADS, display_name
-from dovision.results.finding import HEADLINE_METRICS, bracketed
+from dovision.results.effect_findings import condition_head
+from dovision.results.finding import bracketed
 from dovision.results.headline_numbers import intervals_of, result_texts, results_frame
 from dovision.results.run_record import Run
 from dovision.results.schemas import QUALITY
-from dovision.results.tables import read_task
+from dovision.results.tables import CLEAN, read_task
 
-MEANING = (  # of the metrics of the classifier
+MEANING = (
+    "Headline numbers. Attack success counts among images that were right before; robust accuracy is the share of all "
+    "images right before and after. With several labels an image is right if each of its labels is. AUROC of |expected "
+    "effect|: successfully attacked images against all clean ones; below 0.5, attacks lower it. "
     "AUROC, sensitivity and specificity are those of the second class where there are two, and means over classes "
     "otherwise; calibration error: the expected one, in 15 bins of the highest probability (of several labels: the "
     "mean of theirs)."
@@ -31,18 +35,20 @@ BRACKETS = f"In brackets: {SHARE_INTERVALS}."
 
 
 class Results(FigureComponent):
-    """Table, in files only, of headline numbers and classifier quality of all jobs, and one of quality by class."""
+    """Table of headline numbers and classifier quality of all jobs, and one of quality by class."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         frame = results_frame(runs)
-        texts = result_texts(frame)
-        columns = {"condition": frame["condition"].map(display_name), "images": frame["images"].map("{:,}".format)}
+        conditions = [condition_head(run, name) for run in runs for name in run.summary["conditions"]]
+        again = (frame["condition"] == CLEAN) & frame.drop(columns="job").duplicated()  # of several attacks
+        texts = {METRIC_HEADS[name]: cells for name, cells in result_texts(frame).items() if frame[name].notna().any()}
+        columns = {"images": frame["images"].map("{:,}".format)}
         columns |= {"images by class": frame["labels"]} if frame["labels"].any() else {}
-        metrics = [name for name in dict.fromkeys([*HEADLINE_METRICS, *QUALITY]) if frame[name].notna().any()]
-        table = pd.DataFrame(columns | {METRIC_HEADS[name]: texts[name] for name in metrics}).set_axis(frame["job"])
+        table = pd.DataFrame({"condition": conditions} | columns | texts).set_axis(frame["job"])[~again.to_numpy()]
+        if len(runs) == 1:  # a row a number
+            table = table.set_index("condition").T.rename_axis(index="number", columns=None)
         words = caption(MEANING, runs, images(frame["images"]), f"In brackets: {BOTH_INTERVALS}.", frame)
-        title = "Headline numbers and quality of the classifier"
-        yield ReportFigure.of_table("results", title, words, frame, table, on_page=False)
+        yield ReportFigure.of_table("results", "Headline numbers and quality of the classifier", words, frame, table)
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         conditions = run.summary["conditions"]
