@@ -1,8 +1,7 @@
-"""Components of loggers, and a finished sweep to report on."""
+"""Components of loggers, and what they have written."""
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dovision.config.component import read_group
 from dovision.measurement.effects import EffectEvaluation
-from dovision.report import style
 from dovision.report.loggers import make_loggers
 from dovision.report.mlflow_logger import ENVIRONMENT
 
@@ -33,13 +31,6 @@ def job_loggers(tmp_path: Path) -> Callable[..., list[Logger]]:
         return make_loggers(chosen, tmp_path, **facts, config=config)
 
     return make
-
-
-@pytest.fixture
-def finished(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the evaluation's runs, without a report, which will have no PDF: their fonts take longest."""
-    monkeypatch.delitem(style.FORMS, "pdf")
-    return shutil.copytree(fitted / "evaluate", tmp_path / "digits")
 
 
 @pytest.fixture

@@ -154,15 +154,6 @@ def test_curves_of_two_fits_are_told_apart_and_a_stopped_one_goes_on(
     assert not list(folder.glob("*/run_id.txt"))
 
 
-def test_a_report_names_the_loggers_that_it_knows(finished, reported, capsys):
-    assert reported(finished, "log_to=[tensorboard,wandbb]") == 1
-    assert "log_to must be one of csv, mlflow, tensorboard, wandb, got 'wandbb'. Did you mean wandb?" in (
-        capsys.readouterr().err
-    )
-    assert reported(finished, "log_to=csv") == 1
-    assert "log_to must be a logger that shows figures, got an object of class CSVLogger" in capsys.readouterr().err
-
-
 def run_with(classes):
     interval = {"estimate": 0.5, "low": 0.1}
     numbers = {
@@ -178,12 +169,6 @@ def test_those_of_a_class_bear_its_name_unless_there_are_many():
     own = {"specificity": {"estimate": 1}, "prevalence": {"estimate": 0.5}, "images": {"estimate": 12}}
     assert quality(run_with({"No Finding": own})) == {"sensitivity/clean": 0.5, "specificity/clean No Finding": 1.0}
     assert quality(run_with({str(number): own for number in range(51)})) == {"sensitivity/clean": 0.5}
-
-
-@pytest.mark.slow
-def test_a_report_is_sent_to_event_files_as_pictures(finished, reported, events):
-    assert reported(finished, "log_to=[tensorboard]") == 0
-    assert "figures/effect_against_epsilon" in events(finished / "report" / "tensorboard").Tags()["images"]
 
 
 def test_a_disk_that_fails_while_a_column_is_added_leaves_rows_of_one_length(tmp_path, monkeypatch):

@@ -32,14 +32,6 @@ def test_each_job_of_a_sweep_is_a_run_with_curves_numbers_parameters_and_figures
     assert "figures/overlay.png" in [each.path for each in client.list_artifacts(completed.info.run_id, "figures")]
 
 
-def test_a_report_is_sent_with_its_page_and_numbers(finished, reported, stored):
-    assert reported(finished, "log_to=mlflow") == 0
-    client, (run,) = stored(finished.parent, "evaluate")
-    assert run.data.tags["job_type"] == "report"
-    assert "index.html" in [each.path for each in client.list_artifacts(run.info.run_id)]
-    assert "figures/results.csv" in [each.path for each in client.list_artifacts(run.info.run_id, "figures")]
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 
 import pandas as pd
@@ -97,7 +96,7 @@ def test_a_sweep_gives_the_same_numbers_and_sentences_in_every_outlet(copy, dovi
     assert dovision_evaluate(f"output_root={copy}", *words_of_sweep) == 0
     terminal = words(capsys.readouterr().err)
     sweep = copy / "evaluate"
-    assert reported(sweep, "log_to=[wandb]") == 0
+    assert reported(sweep) == 0
     page = words(visible((sweep / "report" / "index.html").read_text()))
     runs = read_sweep(sweep)
     frame = by_factors(runs)
@@ -117,9 +116,3 @@ def test_a_sweep_gives_the_same_numbers_and_sentences_in_every_outlet(copy, dovi
         assert {name: row[name] for name in shared} == pytest.approx(
             {name: of_run[name] for name in shared}, nan_ok=True
         )
-    (path,) = (sweep / "report").rglob("media/table/tables/results_*.table.json")
-    of_wandb = pd.DataFrame(**json.loads(path.read_text())).set_index(["job", "condition"]).astype(object)
-    expected = results_frame(runs).set_index(["job", "condition"]).reindex(of_wandb.index)
-    for column in HEADLINE_METRICS:
-        sent = of_wandb[column].astype(float).tolist()
-        assert sent == pytest.approx(expected[column].astype(float).tolist(), nan_ok=True)

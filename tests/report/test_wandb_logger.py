@@ -88,20 +88,6 @@ def test_a_killed_training_has_each_step_in_the_pieces_of_its_run(tmp_path, run_
 
 
 @pytest.mark.slow
-def test_a_finished_sweep_is_sent_as_a_run_of_its_report(finished, reported, offline_run, history):
-    finished = finished.rename(finished.with_name("my digits"))
-    assert reported(finished, "log_to=wandb") == 0
-    sent = offline_run(finished / "report")
-    begun = sent["run"][0]
-    assert (begun["run_group"], begun["display_name"], begun["job_type"]) == ("evaluate", "report", "report")
-    assert sent["exit"][0].get("exit_code", 0) == 0
-    logged = {key.partition(".")[0] for key in history(sent)}
-    (run,) = [path.parent.name for path in finished.glob("*/run.json")]
-    assert {"figures/effect_against_epsilon", "tables/results", f"figures/{run}/overlay"} <= logged
-    assert "report-evaluate" in {artifact["name"] for artifact in sent["artifact"]}
-
-
-@pytest.mark.slow
 def test_a_job_continues_its_run_until_it_is_completed(job_loggers, tmp_path, offline_runs):
     for step, failed in enumerate([True, False, False]):  # failed, continued and completed, and begun once more
         (logger,) = job_loggers("wandb", config={"seed": 0})
@@ -186,11 +172,3 @@ def test_trouble_neither_fails_nor_stalls_a_job(trouble, copy, dovision_evaluate
     files = [path for path in run.folder.rglob("*") if path.is_file()]
     assert not any(KEY.encode() in path.read_bytes() for path in files)
     assert KEY not in printed
-
-
-@pytest.mark.slow
-def test_a_report_that_is_not_taken_is_an_error(finished, reported, monkeypatch, capsys):
-    monkeypatch.setattr("wandb.init", init("is down"))
-    assert reported(finished, "log_to=wandb") == 1
-    assert "W&B did not take the report" in capsys.readouterr().err
-    assert (finished / "report" / "index.html").is_file()

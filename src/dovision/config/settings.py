@@ -320,7 +320,6 @@ class ReportSettings(CommandSettings):
     figure_width: Annotated[float, Field(ge=3.25, le=6.75)]  # inches
     details: ImageCount | None  # runs
     formats: list[Literal["svg", "pdf", "png"]] | None
-    log_to: Chosen  # components of the group logger
 
 
 class VerifySettings(CommandSettings):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from dovision import checks
-from dovision.config.component import read_group
 from dovision.config.settings import ReportSettings
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder, write_text
@@ -21,9 +19,6 @@ from dovision.report.style import FORMS, page_width
 from dovision.results.image_ranges import read_runs
 from dovision.results.run_record import UNREADABLE, Run
 from dovision.results.sweep_findings import by_factors, ends_of_range
-
-if TYPE_CHECKING:  # which only a report that is sent to a logger waits for
-    from pytorch_lightning.loggers import Logger
 
 FIGURES_FOLDER = "figures"
 _DETAILED = 3  # runs of a sweep whose own figures are drawn, unless more are asked for
@@ -74,46 +69,18 @@ def _cut(completed: int, detailed: int) -> list[str]:
     return [f"{some}. The setting 'details' of dovision-report draws more."]
 
 
-def _loggers(settings: ReportSettings, runs: Sequence[Run], folder: Path) -> list[Logger]:
-    """Loggers of `log_to`, for one run in the group that the runs have recorded, or else that of the folder's name."""
-    if not settings.log_to:
-        return []
-    from dovision.report.loggers import make_loggers
-    from dovision.report.uploader import SHOWING
-
-    sweep = settings.sweep.resolve()
-    nodes = read_group("logger", output_root=str(sweep.parent))
-    chosen = {name: nodes[checks.choice("log_to", name, nodes)] for name in settings.log_to}
-    groups = {run.record.get("group") for run in runs if run.state == "completed"}
-    group = str(groups.pop() or sweep.name) if len(groups) == 1 else sweep.name
-    loggers = make_loggers(chosen, folder, name="report", group=group, job_type="report")
-    for logger in loggers:
-        checks.instance("log_to", logger, SHOWING, "a logger that shows figures")
-    return loggers
-
-
 def report_of_settings(job: Job) -> None:
     """Draw the report and print its path.
 
     Raises:
         ValueError: some runs could not be read, or a figure not drawn; the page is written without, and says why.
-        ConnectionError: a logger of `log_to` did not take it.
     """
     settings: ReportSettings = job.settings
     sweep = settings.sweep
     output = settings.output or sweep / "report"
     runs, catalogue = read_runs(sweep), Catalogue()
-    loggers = _loggers(settings, runs, output)
     with page_width(settings.figure_width):
-        formats: Sequence[str] | None = settings.formats or ([*FORMS] if loggers else None)  # which show the PNG
-        page = write_report(sweep, runs, output, settings.details, catalogue, formats)
-    print(page, flush=True)
-    if loggers:
-        from dovision.report.loggers import closing_loggers
-        from dovision.report.uploader import log_report
-
-        with closing_loggers(loggers):
-            log_report(loggers, output)
+        print(write_report(sweep, runs, output, settings.details, catalogue, settings.formats), flush=True)
     damaged = [run for run in runs if run.state == UNREADABLE]
     if damaged:
         more = f" The page names {len(damaged) - 1} more." if len(damaged) > 1 else ""

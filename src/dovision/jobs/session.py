@@ -55,7 +55,7 @@ def running(run: Run, job: Job) -> Iterator[list[Logger]]:
     with closing(run):
         record = settings.record()
         started = {"seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
-        origin = {**provenance(), **started, "tags": _tags(record), "group": job.group}
+        origin = {**provenance(), **started, "tags": _tags(record)}
         limited = limits(settings.trainer)
         afresh = bool(limited) or settings.rerun == "all" or run.state in ("completed", OUTDATED)
         run.start(record, job.overrides, origin, afresh=afresh)

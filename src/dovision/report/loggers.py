@@ -47,7 +47,7 @@ def make_loggers(
         folder: where their files go; the argument `save_dir`.
         name: of the run in a dashboard.
         group: the runs that belong together, such as those of a sweep.
-        job_type: train, evaluate or report.
+        job_type: train or evaluate.
         suffix: what follows a name that a component sets itself, as all jobs of a sweep have that.
         tags: of the run.
         config: nested plain values, sent as hyperparameters.

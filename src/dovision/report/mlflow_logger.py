@@ -45,7 +45,7 @@ class MLFlowLogger(Dashboard, pl.loggers.MLFlowLogger):
         save_dir: the run directory.
         name: of the run.
         group: name of the experiment.
-        job_type: train, evaluate or report; a tag.
+        job_type: train or evaluate; a tag.
         tags: more tags.
         tracking_uri: of a folder (file:PATH) or of a server.
         patience: seconds that a server, and no folder, may take for an answer; then the job goes on without it.

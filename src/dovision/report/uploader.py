@@ -1,9 +1,8 @@
-"""Uploads of numbers, figures, tables and weights of completed runs, and of reports, through their loggers."""
+"""Uploads of numbers, figures, tables and weights of completed runs, through their loggers."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,11 @@ from dovision.results.map_summary import LOGGED, whole_scores
 from dovision.results.run_findings import run_findings
 from dovision.results.run_record import Run, read_sweep
 from dovision.results.tables import read_samples
-from dovision.results.thumbnails import load_thumbnail
 
 SHOWING = (TensorBoardLogger, WandbLogger, MLFlowLogger)  # loggers that show figures
 TABLE_ROWS = 1000  # of a table that are sent
 _COUNTS = ("images", "prevalence")  # of a class, which are no metrics
 _MOST = 50  # classes up to which the numbers of each are sent
-_FOREIGN = re.compile(r"[^a-zA-Z0-9_.-]")  # in the name of an artifact
 
 
 def log_run(loggers: Sequence[Logger], folder: Path) -> None:
@@ -45,26 +42,10 @@ def log_run(loggers: Sequence[Logger], folder: Path) -> None:
     showing = [logger for logger in loggers if isinstance(logger, SHOWING)]
     figures = Catalogue().of_run(run) if showing else []
     for logger in showing:
-        _ask(send_run, logger, run, figures)
-
-
-def log_report(loggers: Sequence[Logger], folder: Path) -> None:
-    """Send a written report to the loggers, which show figures.
-
-    Raises:
-        ConnectionError: a service did not take it.
-    """
-    for logger in loggers:
-        _ask(send_report, logger, folder)
-        if isinstance(logger, Dashboard) and logger.down:
-            raise ConnectionError(f"{logger.service} did not take the report, see the warning above.")
-
-
-def _ask(send: Callable[..., None], logger: Logger, *args: Any) -> None:
-    if isinstance(logger, Dashboard):
-        logger.ask(send, logger, *args)
-    else:
-        send(logger, *args)
+        if isinstance(logger, Dashboard):
+            logger.ask(send_run, logger, run, figures)
+        else:
+            send_run(logger, run, figures)
 
 
 def send_run(logger: Logger, run: Run, figures: Sequence[ReportFigure]) -> None:
@@ -100,31 +81,6 @@ def send_run(logger: Logger, run: Run, figures: Sequence[ReportFigure]) -> None:
                 for path in paths:
                     artifact.add_file(str(path), policy="immutable")  # not copied
                 logger.experiment.log_artifact(artifact)
-
-
-def send_report(logger: Logger, folder: Path) -> None:
-    """Send the figures of a report, and to W&B and MLflow its page and the numbers behind them, too."""
-    figures = folder / "figures"
-    pictures = {str(path.relative_to(figures).with_suffix("")): path for path in sorted(figures.rglob("*.png"))}
-    if isinstance(logger, TensorBoardLogger):
-        for name, path in pictures.items():
-            image = load_thumbnail(path)[..., :3]
-            logger.experiment.add_image(f"figures/{name}", image, global_step=0, dataformats="HWC")
-    elif isinstance(logger, MLFlowLogger):
-        logger.experiment.log_artifact(logger.run_id, str(folder / "index.html"))
-        logger.experiment.log_artifacts(logger.run_id, str(figures), "figures")
-    elif isinstance(logger, WandbLogger):
-        import wandb
-
-        sent: dict[str, Any] = {f"figures/{name}": wandb.Image(str(path)) for name, path in pictures.items()}
-        for path in sorted(figures.rglob("*.csv")):
-            table = wandb.Table(dataframe=pd.read_csv(path).head(TABLE_ROWS))
-            sent[f"tables/{path.relative_to(figures).with_suffix('')}"] = table
-        logger.log_metrics(sent, step=0)
-        report = wandb.Artifact(_FOREIGN.sub("_", f"report-{logger.experiment.group}"), type="report")
-        report.add_file(str(folder / "index.html"))
-        report.add_dir(str(figures), name="figures")
-        logger.experiment.log_artifact(report)
 
 
 def quality(run: Run) -> dict[str, float]:

@@ -31,7 +31,7 @@ class WandbLogger(Dashboard, pl.loggers.WandbLogger):
         save_dir: the run directory.
         name: of the run.
         group: the runs that belong together.
-        job_type: train, evaluate or report.
+        job_type: train or evaluate.
         tags: of the run.
         project: of W&B.
         mode: offline (files in the run directory, no key, no network), online or disabled.

@@ -36,7 +36,7 @@ LOCK = ".run.lock"
 RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of the others is never taken for a whole run
     RunFile(
         RUN,
-        "state, overrides, seed, group in a dashboard, versions, commit, wall time, peak memory, forward passes, "
+        "state, overrides, seed, versions, commit, wall time, peak memory, forward passes, "
         "checkpoints, data, images measured, and the digests of other files",
         digested=False,
     ),
