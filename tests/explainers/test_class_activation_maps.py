@@ -149,12 +149,14 @@ def test_an_object_of_grad_cam_is_taken_with_its_layer(convolutional, images):
         CAM(two)
 
 
-def test_smoothed_maps_are_those_of_a_call_in_the_package():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_smoothed_maps_are_those_of_a_call_in_the_package(stride):
     package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 64, 3)).eval()
+    network = nn.Sequential(nn.Conv2d(3, 5, 3, stride, padding=1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)).eval()
+    network(torch.zeros(1, 3, 8, 8))
     classifier, number = classifier_of(network, 3), torch.arange(3)
     batch = Batch(torch.rand(3, 3, 8, 8), number, number, number)
     smoothing = {"aug_smooth": True, "eigen_smooth": True}

@@ -56,6 +56,45 @@ def test_a_run_leaves_its_tables_and_says_all_about_itself(fitted):
     assert "epoch 1 of 1" in (run / "run.log").read_text()
 
 
+def brightness(batch, target, classifier):
+    return batch.image.mean(1)
+
+
+def brighter(batch, classifier, eps):
+    return (batch.image + eps).clamp(0, 1)
+
+
+def shaded(image, rows, columns):
+    return image * (rows + columns) / 8
+
+
+def darkness(batch, classifier):
+    return 1 - batch.image.mean((1, 2, 3))
+
+
+FOREIGN = {  # of libraries, and functions of a user, with settings
+    "explainer.saliency": "captum.attr.Saliency, abs: false",
+    "explainer.brightness": f"{__name__}.brightness",
+    "detector.energy": "pytorch_ood.detector.EnergyBased, t: 2.0",
+    "detector.darkness": f"{__name__}.darkness",
+    "detection.attacks.brighter": f"{__name__}.brighter, eps: 0.1",
+}
+
+
+@pytest.mark.long
+def test_classes_of_libraries_and_functions_are_components_of_a_command(copy, dovision_evaluate):
+    words = [f"+{key}={{_target_: {value}, _partial_: true}}" for key, value in FOREIGN.items()]
+    words += [f"intervention._target_={__name__}.shaded", "+intervention._partial_=true", "~intervention.fill"]
+    words += ["attack._target_=foolbox.attacks.LinfPGD", "+attack._partial_=true"]
+    words += ["+attack.eps=0.1", "+attack.steps=2", "detection.val_images=20"]
+    assert dovision_evaluate(f"output_root={copy}", *words) == 0
+    run = read_sweep(copy / "evaluate")[-1]
+    assert set(run.summary["conditions"]) == {"clean", "eps=0.1"}
+    assert {row["explainer"] for row in run.summary["maps"]} == {"saliency", "brightness"}
+    assert {row["detector"] for row in run.summary["detection"]} == {"energy", "darkness"}
+    assert read(run.folder, "effects")["unit"].unique().tolist() == ["shaded"]
+
+
 def test_the_same_command_again_does_nothing_and_says_so(fitted, dovision_evaluate, capsys):
     def times():
         written = {path for path in fitted.rglob("*") if path.is_file()} - {fitted / digests.CACHE_FILE}

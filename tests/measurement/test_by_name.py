@@ -83,8 +83,8 @@ def brightness(batch, target, classifier):
     return batch.image.mean(1)
 
 
-def brighter(batch, classifier, eps):
-    return (batch.image + eps).clamp(0, 1)
+def brighter(batch, classifier, eps, gain=1):
+    return (batch.image + gain * eps).clamp(0, 1)
 
 
 def darkness(batch, classifier):
@@ -133,6 +133,7 @@ SAME = {  # what stands for a component, and the component
         (Brighter, Brighter(0.1)),
         (brighter, Brighter(0.1)),
         (functools.partial(brighter, eps=0.1), Brighter(0.1)),
+        (functools.partial(brighter, eps=0.2, gain=0.5), Brighter(0.1)),
         ("LinfFastGradientAttack", dv.FGSM(0.1)),
         (foolbox.attacks.FGSM, dv.FGSM(0.1)),
         (foolbox.attacks.FGSM(), dv.FGSM(0.1)),
@@ -150,6 +151,7 @@ SAME = {  # what stands for a component, and the component
         (dv.PixelGrid, dv.component("intervention", "pixel_grid")),
         (dv.BitDepth(1), dv.Transform({"bit_depth": dv.BitDepth(1)})),
         (torch.square, dv.Transform({"square": lambda image, context: image**2})),
+        (functools.partial(torch.full_like, fill_value=0.5), dv.PixelGrid(1, 1, dv.Constant(0.5))),
         ({"a": torch.square}, dv.Transform({"a": lambda image, context: image**2})),
         (v2.Grayscale(), dv.Transform({"a": lambda image, context: image})),
     ),

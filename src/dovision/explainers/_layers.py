@@ -45,7 +45,7 @@ BEFORE_LAST_ATTENTION = ("norm1", "ln_1")  # of a VisionTransformer, timm's or t
 END_IN_A_POOL = ("AlexNet", "VGG")  # their features; the layer before it is the last rectified convolution
 LISTED = 8  # candidates in an error
 PROBED = 24  # last layers among which a default is looked for; the layout of tokens takes a few passes to find
-_BY_STRUCTURE: MutableMapping[nn.Module, str] = WeakKeyDictionary()  # default layers of networks without a table
+_DEFAULTS: MutableMapping[nn.Module, str] = WeakKeyDictionary()  # layers by network
 _LAYOUTS: MutableMapping[nn.Module, Layout] = WeakKeyDictionary()  # of layers that put out no plain map
 
 
@@ -79,20 +79,17 @@ def check_layer(classifier: Classifier, layer: str | nn.Module | None, shape: Sh
 
 def default_layer(classifier: Classifier, image: Tensor) -> str:
     """Last spatial layer: of a known network, also inside a wrapper, by a table; of another one by its structure."""
-    for prefix, module in classifier.network.named_modules():
-        name = _usual_layer(module)
-        if name is not None:
-            return f"{prefix}.{name}" if prefix else name
-    if classifier.network not in _BY_STRUCTURE:
-        name = _last_map(classifier, image)
-        if name is None:
-            network = type(classifier.network).__name__
-            raise ValueError(f"the default layer of a {network} is not known.{_advice(classifier, image)}")
-        if image.is_meta:
-            return name
-        _BY_STRUCTURE[classifier.network] = name
-        log.info("class-activation maps: layer %s, the last map on which the class depends", name)
-    return _BY_STRUCTURE[classifier.network]
+    if (name := _DEFAULTS.get(classifier.network)) is not None:
+        return name
+    usual = ((prefix, _usual_layer(module)) for prefix, module in classifier.network.named_modules())
+    name = next((f"{prefix}.{layer}".lstrip(".") for prefix, layer in usual if layer), None)
+    if name is None and (name := _last_map(classifier, image)) is None:
+        network = type(classifier.network).__name__
+        raise ValueError(f"the default layer of a {network} is not known.{_advice(classifier, image)}")
+    if not image.is_meta:
+        _DEFAULTS[classifier.network] = name
+        log.info("class-activation maps: layer %s, the last with a map on which the class depends", name)
+    return name
 
 
 def as_map(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Tensor:
@@ -123,6 +120,8 @@ def _moved(value: Any, layer: str, classifier: Classifier, shape: Shape) -> Any:
     """Move channels-last values or tokens to (B, C, h, w); None for other values."""
     site = find_site(classifier, layer)
     if site is None or not isinstance(value, Tensor) or value.ndim not in (3, 4):
+        return None
+    if value.ndim == 4 and min(value.shape[1:3]) < 2:  # what comes out of a pool, of which no layout is looked for
         return None
     if site.module not in _LAYOUTS:
         with suppress(ValueError):  # nothing shows what its axes hold

@@ -10,6 +10,7 @@ from io import StringIO
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dovision import checks
@@ -143,9 +144,10 @@ class CAM(GradCAM):
         image, maps = (batch.image.detach() - classifier.mean) / classifier.std, []
         for transform in self.method.tta_transforms if self.made else usual:
             changed = transform.augment_image(image) * classifier.std + classifier.mean
-            cam = self._map(batch._replace(image=changed), target, classifier)
-            cam = cam - cam.amin((1, 2), keepdim=True)
-            maps.append(transform.deaugment_mask((cam / (1e-7 + cam.amax((1, 2), keepdim=True))).unsqueeze(1))[:, 0])
+            cam = self._map(batch._replace(image=changed), target, classifier).unsqueeze(1)
+            cam = F.interpolate(cam, image.shape[2:], mode="bilinear", align_corners=False)  # before it is stretched
+            cam = cam - cam.amin((2, 3), keepdim=True)
+            maps.append(transform.deaugment_mask(cam / (1e-7 + cam.amax((2, 3), keepdim=True)))[:, 0])
         return torch.stack(maps).mean(0)
 
     def _map(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:

@@ -121,7 +121,7 @@ def reads_code(settings: TrainSettings) -> bool:
     """Return whether a job needs an autoencoder: a fit always, a measurement if its code is edited or read."""
     if not isinstance(settings, EvaluateSettings):
         return settings.autoencoder is not None
-    return settings.intervention.make().on_code or any(
+    return getattr(settings.intervention.make(), "on_code", False) or any(
         getattr(detector, "reads_code", False) for detector in make_each(settings.detector).values()
     )
 

@@ -55,7 +55,7 @@ def _line(job: Job, state: str, fits: int, passes: int | None) -> str:
 
 def _units(settings: EvaluateSettings, images: Images) -> int | None:
     """Number of units and sets over objects; None for a layer of a network that is not made here."""
-    intervention = settings.intervention.make()
+    intervention = one_component("intervention", settings.intervention.make())
     intervention.bind(images, settings.evaluation.split)
     if intervention.site == INPUT:
         joint = object_cells(intervention, images, settings.evaluation.split)

@@ -45,7 +45,7 @@ def evaluate_effects(job: Job) -> None:
     with session.running(run, job) as loggers, DISPLAY.job(_steps(settings), job.name if job.in_sweep else ""):
         job = job.identified()  # under the lock
         images, samples = job.images, job.samples
-        intervention = settings.intervention.make()
+        intervention = one_component("intervention", settings.intervention.make())
         intervention.bind(images, evaluation.split)
         if settings.refute:
             refutable(intervention)

@@ -157,10 +157,11 @@ def _check_data(job: Job, opened: set[str]) -> None:
     opened.add(key)
     from dovision.identity.samples import evaluated_samples
     from dovision.interventions.mask_files import check_units
+    from dovision.measurement.by_name import one_component
 
     images = job.shared.images(settings.dataset)
     if has_masks:
-        intervention = settings.intervention.make()
+        intervention = one_component("intervention", settings.intervention.make())
         intervention.bind(images, evaluation.split)
         check_units(intervention, images, evaluated_samples(evaluation, images))
 

@@ -34,7 +34,7 @@ CONSUMERS = (
     ),
     Consumer(
         ("evaluation.reference",),
-        lambda settings: settings.intervention.make().on_code,
+        lambda settings: getattr(settings.intervention.make(), "on_code", False),
         "an intervention on an autoencoder's code (intervention=activation)",
     ),
     Consumer(

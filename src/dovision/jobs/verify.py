@@ -31,6 +31,7 @@ from dovision.jobs.evaluation_callbacks import (
 from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.jobs.recorded_runs import recorded_images, recorded_networks, recorded_run, recorded_settings
+from dovision.measurement.by_name import one_component
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.recomputation import FORGED, Agreement, ImageShare, Remainder
 from dovision.results.detection_tables import TEST, VAL
@@ -109,9 +110,9 @@ def _measure_again(job: Job, classifier: Classifier, share: ImageShare, recorded
     """
     settings: EvaluateSettings = job.settings
     samples = share.drawn(job.samples)
-    intervention = settings.intervention.make()
+    intervention = one_component("intervention", settings.intervention.make())
     intervention.bind(job.images, settings.evaluation.split)
-    effects = effect_evaluation(job, classifier, intervention, settings.attack.make())
+    effects = effect_evaluation(job, classifier, intervention, one_component("attack", settings.attack.make()))
     maps = map_evaluation(job, classifier)
     trainer = make_trainer(settings.trainer, [effects, *maps], enable_checkpointing=False)
     data = evaluation_data(job, samples)

@@ -29,7 +29,7 @@ _TAKES = {  # arguments of a function that is a component
     "explainer": ("batch", "target", "classifier"),
     "intervention": ("image",),
 }
-_LIBRARIES: Mapping[str, Mapping[str, tuple[str, str, str]]] = {  # by group and package: where its classes are, what
+LIBRARIES: Mapping[str, Mapping[str, tuple[str, str, str]]] = {  # by group and package: where its classes are, what
     "attack": {  # adapts them, and the argument that has their settings
         "foolbox": ("foolbox.attacks", "attacks.foolbox_attack.FoolboxAttack", "settings"),
         "torchattacks": ("torchattacks", "measurement.adapters.Torchattacks", "settings"),
@@ -128,7 +128,7 @@ def _files(group: str) -> dict[str, str]:
 def _classes(group: str) -> dict[str, type[Any]]:
     """Classes of the libraries of a group that are installed, by how they are spelled."""
     classes: dict[str, type[Any]] = {}
-    for module, _, _ in _LIBRARIES.get(group, {}).values():
+    for module, _, _ in LIBRARIES.get(group, {}).values():
         with suppress(ImportError):
             members = inspect.getmembers(import_module(module), inspect.isclass)
             classes |= {_spelled(name): item for name, item in members if not inspect.isabstract(item)}
@@ -191,8 +191,8 @@ def _adapted(group: str, base: type[Any], value: Any, seed: int, settings: dict[
     """Component of a group from what is no object of it."""
     if isinstance(value, functools.partial) and not value.args:
         value, settings = value.func, {**value.keywords, **settings}
-    if (package := _package(value)) in _LIBRARIES.get(group, {}):
-        _, adapter, argument = _LIBRARIES[group][package]
+    if (package := _package(value)) in LIBRARIES.get(group, {}):
+        _, adapter, argument = LIBRARIES[group][package]
         home, _, name = f"dovision.{adapter}".rpartition(".")
         return _made(group, getattr(import_module(home), name), [value], seed, settings, argument)
     if inspect.isclass(value) and issubclass(value, base):
@@ -200,6 +200,8 @@ def _adapted(group: str, base: type[Any], value: Any, seed: int, settings: dict[
         return component(group, file, settings, seed) if file else _made(group, value, [], seed, settings)
     if group == "explainer" and isinstance(value, (np.ndarray, Tensor)):
         return adapters.StoredMaps(value)
+    if (further := [key for key in settings if key not in ("eps", "norm")]) and callable(value):
+        value = functools.partial(value, **{key: settings.pop(key) for key in further})
     functions = value if isinstance(value, Mapping) and value else {_name_of(group, value): value}
     if (functions is value and group != "intervention") or not all(_is_function(group, f) for f in functions.values()):
         such = f"{_a(group)}, or the name of one, such as {_SUCH_AS[group]!r}"
@@ -207,9 +209,7 @@ def _adapted(group: str, base: type[Any], value: Any, seed: int, settings: dict[
     if group == "intervention":
         of_images = {name: function for name, function in functions.items() if adapters.takes(function, 1)}
         return Transform({**functions, **{name: adapters.ImageFunction(f) for name, f in of_images.items()}})
-    further = {key: settings.pop(key) for key in [*settings] if key not in ("eps", "norm")}
-    adapter = getattr(adapters, f"{group.capitalize()}Function")
-    return _made(group, adapter, [functools.partial(value, **further) if further else value], seed, settings)
+    return _made(group, getattr(adapters, f"{group.capitalize()}Function"), [value], seed, settings)
 
 
 def _made(group: str, make: Any, values: list[Any], seed: int, settings: dict[str, Any], argument: str = "") -> Any:
@@ -252,7 +252,7 @@ def _group_of(value: Any) -> str | None:
         base: Any = getattr(interfaces, group.capitalize())
         if isinstance(value, base) or (inspect.isclass(value) and issubclass(value, base)):
             return group
-    return next((group for group, libraries in _LIBRARIES.items() if _package(value) in libraries), None)
+    return next((group for group, libraries in LIBRARIES.items() if _package(value) in libraries), None)
 
 
 def _in_words(value: Any, group: str) -> str:

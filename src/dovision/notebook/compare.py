@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from dovision import checks
+from dovision.functional.detection import Scored, auroc_difference
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import of_images
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNBOUNDED, Number, withheld
@@ -123,12 +125,13 @@ class ComparedResults(Result):
         return {"reference": self.reference, "rows": len(self.table)}
 
 
-def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: str | None = None) -> ComparedResults:
+def compare(results: MeasuredImages | Mapping[str, Any], reference: str | None = None) -> ComparedResults:
     """Compare results of one kind with a reference on the same images, with paired intervals.
 
     Args:
         results: by name, from `effects` or `attack`: two classifiers, fills, attacks, or defences; from `explain`, by
-            name or a single one: its explainers; or a single one from `detect`: its detectors.
+            name or a single one: its explainers; or a single one from `detect`: its detectors; or, by name, scores of
+            detectors that exist already: a pair of arrays, of attacked and of clean images, the same for all.
         reference: what the others are compared with: a name of `results`; an explainer (of several results
             "NAME: EXPLAINER"); or a detector. None: the first.
 
@@ -156,6 +159,9 @@ def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: s
         chosen = names[0] if reference is None else checks.choice("reference", reference, names)
         return ComparedResults(detector_differences(results.folder, chosen), chosen)
     named = dict(results) if isinstance(results, Mapping) else {"": results}
+    if len(named) > 1 and all(isinstance(result, (tuple, list)) for result in named.values()):
+        chosen = next(iter(named)) if reference is None else checks.choice("reference", reference, named)
+        return ComparedResults(_scores(named, chosen), chosen)
     for name, result in named.items():
         checks.instance(f"results[{name!r}]" if name else "results", result, MeasuredImages, "a result of effects(...)")
     if named and all(isinstance(result, ExplainedImages) for result in named.values()):
@@ -166,6 +172,25 @@ def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: s
         raise ValueError(f"results must be two or more of one kind, by name, or one of detect or explain, got {got}.")
     chosen = next(iter(named)) if reference is None else checks.choice("reference", reference, named)
     return ComparedResults(_conditions(named, chosen), chosen)
+
+
+def _scores(named: Mapping[str, Any], reference: str) -> pd.DataFrame:
+    """Differences of AUROC between detectors, each with its scores of attacked and of clean images."""
+    arrays = {
+        name: [np.asarray(torch.as_tensor(of).detach().cpu(), float) for of in pair] for name, pair in named.items()
+    }
+    shapes = [tuple(of.shape for of in pair) for pair in arrays.values()]
+    if len({*shapes}) > 1 or len(shapes[0]) != 2 or any(of.ndim != 1 for of in arrays[reference]):
+        got = " and ".join(map(str, shapes))
+        raise ValueError(f"results must be scores of attacked and of clean images, shapes (N,) and (M,), got {got}.")
+    scored = {name: [tuple(Scored(of, np.arange(len(of))) for of in pair)] for name, pair in arrays.items()}
+    same = {"fitted_on": "", "attack": WHOLE_FAMILY, "family": "", "reference": reference}
+    same["successful"] = len(arrays[reference][0])
+    return pd.DataFrame(
+        {"detector": name, **same, **auroc_difference(pair, scored[reference], LEVEL).columns("auroc")}
+        for name, pair in scored.items()
+        if name != reference
+    )
 
 
 def _conditions(named: Mapping[str, MeasuredImages], reference: str) -> pd.DataFrame:
@@ -200,7 +225,7 @@ def _fit(detector: str, fitted_on: str, family: str, other: str) -> str:
     """Detector with its fit, a family of attacks, and the compared reference, if another."""
     fitted = f" fitted to {display_name(fitted_on)}" if fitted_on else ""
     minus = f" minus {display_name(other)}" if other else ""
-    return f"{display_name(detector)}{fitted}{minus}: {display_name(family)}"
+    return f"{display_name(detector)}{fitted}{minus}" + (f": {display_name(family)}" if family else "")
 
 
 def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> ComparedResults:
