@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
 
 import dovision as dv
@@ -185,19 +184,6 @@ def test_the_score_of_a_label_anywhere_is_that_of_its_best_detection():
     torch.testing.assert_close(
         found.sigmoid(), torch.stack([left, right, torch.full((2,), 1e-6)], 1), rtol=0, atol=1e-6
     )
-
-
-def test_overlap_is_that_of_torchvision():
-    random = torch.Generator().manual_seed(3)
-    corner, size = torch.rand(40, 2, generator=random) * 8, torch.rand(40, 2, generator=random) * 4 + 0.5
-    boxes, known = torch.cat([corner, corner + size], 1), dv.Box(2, 1, 9, 8)
-    overlap = torchvision.ops.box_iou(torch.tensor([[1.0, 2.0, 8.0, 9.0]]), boxes)[0]
-    scores = torch.rand(40, generator=random)
-    value = [{"boxes": boxes, "labels": torch.ones(40, dtype=torch.int64), "scores": scores}]
-    for iou in (0.05, 0.1, 0.2):
-        found = dv.BoxScore([known], [1], iou)(value).sigmoid()
-        expected = (scores * (overlap >= iou)).max().clamp(min=1e-6)
-        torch.testing.assert_close(found[0, 0], expected, rtol=0, atol=1e-6)
 
 
 REFUSED = {

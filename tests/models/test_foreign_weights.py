@@ -174,10 +174,10 @@ REFUSED = {
     "subclass": ({"model": State(changed())}, r"other objects \(.*State\)"),
     "blocked": ({"model": changed(), "run": os.system}, r"other objects \(posix.system\)"),
     "twice": ({**changed(), **with_prefix("model.", changed(fc__bias=None))}, "has 8 others: model.stem"),
-    "two": ({"model": changed(), "model_ema": changed()}, r"under model and under model_ema.*without model_ema\.\*"),
+    "two": ({"model": changed(), "model_ema": changed()}, "has 9 others: model_ema.stem"),
     "both": (
         {**with_prefix("model.", changed()), "fc.bias": torch.ones(3)},
-        "has some names both with and without model.",
+        "lacks 7: stem.weight.* has 9 others: model.stem",
     ),
 }  # fmt: skip
 

@@ -114,19 +114,12 @@ def test_weights_and_step_sizes_are_those_of_a_plain_loop(name, warmup):
     assert logger.column("val_loss") == pytest.approx(val_losses, rel=1e-5)
 
 
-@pytest.mark.parametrize(("warmup", "said"), [(EPOCHS * STEPS // 2, 0), (EPOCHS * STEPS // 2 + 1, 1)])
-def test_a_warm_up_of_more_than_half_of_the_fit_is_warned_of(warmup, said, caplog):
-    fit(ImageClassifier(classifier(), partial(SGD, lr=0.1), warmup_steps=warmup))
-    text = f"the step size rises over {warmup} of at most {EPOCHS * STEPS} steps of the fit"
-    assert caplog.text.count(text) == said
-
-
-def test_every_few_steps_loss_step_size_and_throughput_are_logged_on_the_axis_of_steps():
+def test_every_few_steps_loss_and_step_size_are_logged_on_the_axis_of_steps():
     logger = fit(ImageClassifier(classifier(), partial(SGD, lr=0.1)), every=4, epochs=2)
-    rows = [row for row in logger.rows if "images_per_second" in row]
+    rows = [row for row in logger.rows if "train_loss_step" in row]
     assert [row["step"] for row in rows] == [3, 7, 11]
-    assert all(set(row) == {"train_loss_step", "lr", "images_per_second", "step"} for row in rows)
-    assert all(0 < row["images_per_second"] < 1e7 and row["train_loss_step"] > 0 for row in rows)
+    assert all(set(row) == {"train_loss_step", "lr", "step"} for row in rows)
+    assert all(row["train_loss_step"] > 0 for row in rows)
 
 
 def test_a_frozen_backbone_is_fitted_from_the_epoch_on_that_is_configured():

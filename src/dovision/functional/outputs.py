@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torchvision.ops import box_iou
 
 from dovision import checks
 from dovision.types import Box, Task
@@ -273,14 +274,9 @@ class BoxScore:
 
     def _scores(self, boxes: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
         """The score of each known box in one image, shape (K,), from N detections; boxes are x, y, x, y."""
-        targets = self.boxes.to(boxes)
-        low = torch.maximum(targets[:, None, :2], boxes[None, :, :2])
-        high = torch.minimum(targets[:, None, 2:], boxes[None, :, 2:])
-        common = (high - low).clamp(min=0).prod(-1)
-        area, detected_area = ((corners[:, 2:] - corners[:, :2]).prod(-1) for corners in (targets, boxes))
-        matched = common / (area[:, None] + detected_area - common) >= self.iou
+        matched = box_iou(self.boxes.to(boxes), boxes) >= self.iou
         matched &= self.labels.to(labels)[:, None] == labels
-        return torch.cat([(matched * scores), scores.new_zeros(len(targets), 1)], 1).amax(1)
+        return torch.cat([(matched * scores), scores.new_zeros(len(matched), 1)], 1).amax(1)
 
 
 def _as_box(region: Any) -> Any:

@@ -53,7 +53,7 @@ def matched(
     """
     steps: list[str] = []
     state = {name: tensor for name, tensor in _tensors(path, steps).items() if name not in ignored}
-    state = _without_prefix(path, state, wanted, steps)
+    state = _without_prefix(state, wanted, steps)
     state = _with_names_of_today(path, state, wanted, steps)
     if new_head:
         layers = tuple(f"{layer}." for layer in new_head)
@@ -141,7 +141,7 @@ def _tensors_of(path: str | Path, content: object, unread: Sequence[str], steps:
     return tensors
 
 
-def _without_prefix(path: str | Path, state: _State, wanted: _State, steps: list[str]) -> dict[str, Tensor]:
+def _without_prefix(state: _State, wanted: _State, steps: list[str]) -> dict[str, Tensor]:
     """Strip the prefix that most of the network's names share."""
     prefixes: Counter[str] = Counter()
     for name in state:
@@ -149,22 +149,10 @@ def _without_prefix(path: str | Path, state: _State, wanted: _State, steps: list
         prefixes.update(
             ".".join([*words[:cut], ""]) if cut else "" for cut in range(len(words)) if ".".join(words[cut:]) in wanted
         )
-    ranked = prefixes.most_common(2)
-    if not ranked or prefixes[""] == ranked[0][1]:
-        return dict(state)
-    prefix, most = ranked[0]
-    if len(ranked) > 1 and ranked[1][1] == most:
-        raise ValueError(
-            f"the checkpoint {path} has tensors of the model's names under {prefix[:-1]} and under "
-            f"{ranked[1][0][:-1]}, so that it is not known which are meant. "
-            f"Save a file without {ranked[1][0]}*."
-        )
+    prefix = max(prefixes, key=prefixes.__getitem__, default="")
     renamed = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    if len(renamed) < len(state):
-        raise ValueError(
-            f"the checkpoint {path} has some names both with and without {prefix}, so that it is not known which are "
-            f"meant. Save a file without {prefix}*."
-        )
+    if prefixes[""] == prefixes[prefix] or len(renamed) < len(state):  # some names are there with it and without
+        return dict(state)
     steps.append(f"took off the prefix {prefix}")
     return renamed
 

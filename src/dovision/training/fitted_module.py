@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -25,7 +24,7 @@ class FittedModule(pl.LightningModule):
 
     A subclass names the parameters, the metrics that it logs, and the one by which the best epoch is chosen; its
     `training_step` returns `self.logged_loss(...)`. The means of an epoch are logged as train_<name>; every
-    `log_every_n_steps` steps loggers get train_loss_step, lr and images_per_second. Numbers among the arguments are
+    `log_every_n_steps` steps loggers get train_loss_step and lr. Numbers among the arguments are
     hyperparameters by their names, and come back with a checkpoint.
 
     Args:
@@ -87,14 +86,6 @@ class FittedModule(pl.LightningModule):
             for group in optimizer.param_groups:
                 group["lr"] *= factor
 
-    def on_train_start(self) -> None:
-        steps = self.trainer.estimated_stepping_batches
-        if self.warmup_steps > steps / 2:
-            text = (
-                "the step size rises over %s of at most %s steps of the fit, which may learn little; lower warmup_steps"
-            )
-            log.warning(text, self.warmup_steps, int(steps))
-
     def on_train_epoch_start(self) -> None:
         self._epoch = EpochMeans()
 
@@ -108,7 +99,7 @@ class FittedModule(pl.LightningModule):
         if not self.trainer.loggers or (self.trainer.global_step + 1) % every:
             return
         rate = float(optimizer.param_groups[0]["lr"])
-        metrics = {"train_loss_step": self._epoch.last.item(), "lr": rate, "images_per_second": self._epoch.pace()}
+        metrics = {"train_loss_step": self._epoch.last.item(), "lr": rate}
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=self.trainer.global_step)
 
@@ -122,7 +113,6 @@ class EpochMeans:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._images = 0
-        self._mark = (time.perf_counter(), 0)  # of the last pace: when, and after how many images
 
     def add(self, images: int, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
         self.last = loss.detach()
@@ -133,9 +123,3 @@ class EpochMeans:
 
     def means(self) -> dict[str, Tensor]:
         return {name: total / self._images for name, total in self._sums.items()}
-
-    def pace(self) -> float:
-        """Images per second since the last call or the start of the epoch."""
-        (then, before), now = self._mark, time.perf_counter()
-        self._mark = now, self._images
-        return (self._images - before) / (now - then)
