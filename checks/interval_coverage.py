@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import integrate, special, stats
+from scipy import special, stats
 
-from dovision.functional.detection import Scored, auroc, auroc_difference, average_precision
+from dovision.functional.detection import Scored, auroc, auroc_difference
 from dovision.functional.intervals import (
     EFFECT_BOUNDS,
     Number,
@@ -214,16 +214,6 @@ def of_balanced(rates: Sequence[float], clusters: int, samples: int, seed: int) 
         yield balanced_interval(hits, label, np.arange(len(label)))
 
 
-def precision_of(shift: float) -> float:
-    """The average precision of infinitely many normal scores, as many attacked as clean."""
-
-    def density(score: float) -> float:
-        right, wrong = stats.norm.sf(score, shift), stats.norm.sf(score)
-        return float(stats.norm.pdf(score, shift) * right / (right + wrong))
-
-    return float(integrate.quad(density, -10, 10 + shift)[0])
-
-
 def counted(found: Iterator[Number], truth: float) -> tuple[int, int]:
     """How many intervals are printed, and how many hold."""
     printed = [interval for interval in found if not interval.reason]
@@ -287,9 +277,6 @@ def share_rows(clusters: Sequence[int], samples: int, seed: int = 0) -> Iterator
             for count in clusters:
                 found = of_areas(auroc, shift, count, samples, twins, seed)
                 yield Coverage(f"AUROC of {truth:g}{end}", count, samples, *counted(found, truth))
-        for count in clusters:
-            found = of_areas(average_precision, shift, count, samples, False, seed)
-            yield Coverage(f"AUPRC at {truth:g}", count, samples, *counted(found, precision_of(shift)))
 
 
 def difference_rows(clusters: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:

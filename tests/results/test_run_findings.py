@@ -159,10 +159,9 @@ def test_loggers_get_the_number_and_its_ends_without_what_is_withheld():
 
 
 def test_objects_have_their_effect_on_one_of_two_exclusive_classes_if_it_has_all_of_them():
-    tag, lesion = [{"kind": "tag", "class": name} for name in ("normal", "sick")], {"kind": "lesion", "class": "sick"}
-    assert without_opposite([*tag, lesion], "normal") == [tag[1], lesion]
-    assert without_opposite([*tag, lesion], "sick") == [*tag, lesion]  # the second class is "normal"
-    assert without_opposite([*tag, lesion], None) == [*tag, lesion]
+    rows = pd.DataFrame({"kind": ["tag", "tag", "lesion"], "class": ["normal", "sick", "sick"]})
+    places = [[*without_opposite(rows, opposite).index] for opposite in ("normal", "sick", None)]
+    assert places == [[1, 2], [0, 1, 2], [0, 1, 2]]  # the second class may be "normal"
 
 
 @pytest.mark.parametrize(("mean", "verdict"), [(0.2, SHOWN), (-0.2, SHOWN), (0.0, NOT_SHOWN)])

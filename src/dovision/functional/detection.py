@@ -7,7 +7,7 @@ image adds to it, in one pass over the sorted scores.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,23 +96,6 @@ def _areas_of_images(strata: Sequence[tuple[Scored, Scored]]) -> tuple[float, Fl
     return area, (np.concatenate(won) - area) / total, np.concatenate(added)
 
 
-def average_precision(attacked: Scored, clean: Scored, level: float = LEVEL) -> Number:
-    """Area under the precision-recall curve as average precision; chance level is the share of attacked images.
-
-    nan where either is empty.
-    """
-    if not len(attacked.score) or not len(clean.score):
-        return _nothing(attacked, clean)
-    count = len(attacked.score)
-    right, wrong = (_at_least(scored.score, attacked.score) for scored in (attacked, clean))
-    precision = right / (right + wrong)
-    area = float(precision.mean())
-    slope = 1 / (count * (right + wrong) ** 2)  # of each attacked image's precision, a share of the area
-    gain = _sum_at_most(attacked.score, wrong * slope)  # by an image of weight 1 more, at each attacked score
-    of_attacked, others = gain(attacked.score), _sum_at_most(attacked.score, right * slope)(clean.score)
-    return _area(area, (precision - area) / count + of_attacked, -others, attacked, clean, level)
-
-
 def threshold(clean: Floats, rate: float) -> float:
     """Threshold that rejects at most `rate` of clean images with a confidence of LEVEL; nan of too few scores.
 
@@ -143,18 +126,6 @@ def _won(scores: Floats, others: Floats) -> Floats:
     ordered = np.sort(others)
     left, right = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
     return (left + right) / (2 * len(others))
-
-
-def _at_least(scores: Floats, limits: Floats) -> Floats:
-    """Number of scores at or above each limit."""
-    return (len(scores) - np.searchsorted(np.sort(scores), limits, "left")).astype(np.float64)
-
-
-def _sum_at_most(scores: Floats, values: Floats) -> Callable[[Floats], Floats]:
-    """Function from limits to the sum of values with scores at or below them."""
-    order = np.argsort(scores, kind="stable")
-    ordered, running = scores[order], np.concatenate([[0.0], np.cumsum(values[order])])
-    return lambda limits: running[np.searchsorted(ordered, limits, "right")]
 
 
 def _area(area: float, added: Floats, clean_added: Floats, attacked: Scored, clean: Scored, level: float) -> Number:

@@ -14,7 +14,6 @@ from dovision.functional.detection import (
     Integers,
     Scored,
     auroc,
-    average_precision,
     fewest_for_threshold,
     pooled_auroc,
     threshold,
@@ -54,12 +53,11 @@ TOO_FEW = "too few clean validation images for a threshold: " + ", ".join(
     f"{rate:.0%} needs {fewest_for_threshold(rate)}" for rate in RATES.values()
 )
 _KEY = [*DETECTOR, *CONDITION, "norm", "family"]
-_ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
 TWINS = ("auroc_paired", "auroc_twins")  # of attacked images against their clean twins, and of these against all clean
-AGAINST = [f"{name}{end}" for end in ("", _ALL) for name in ("auroc", *TWINS, "auprc", "tpr_1", "tpr_5", "auroc_noise")]
+AGAINST = ["auroc", *TWINS, "tpr_1", "tpr_5", "auroc_noise", "auroc_all"]
 AT_RATES = [f"{name}_{rate}" for name in ("false_clean", "false_noise", "evasion") for rate in RATES]
 DETECTION_METRICS = ["success", *AGAINST, *AT_RATES]
-HEADLINES = ["auroc", *TWINS, "auroc_noise", "auprc", "tpr_1", "tpr_5", "auroc_all", "false_clean_5", "false_noise_5"]
+HEADLINES = ["auroc", *TWINS, "auroc_noise", "tpr_1", "tpr_5", "auroc_all", "false_clean_5", "false_noise_5"]
 
 
 def detection(folder: Path, names: Sequence[str] | None = None, level: float = LEVEL) -> pd.DataFrame:
@@ -75,14 +73,13 @@ def detection(folder: Path, names: Sequence[str] | None = None, level: float = L
     images, right, successful   attacked; of these right when clean; of these wrong when attacked
     groups, successful_groups   patients, or images, of all attacked and of the successful: what intervals are over
     success                 successful / right
-    auroc, auprc            of successful attacks against all clean images
+    auroc                   of successful attacks against all clean images
     auroc_paired            of successful attacks against the same images when clean, their twins
     auroc_twins             of these twins against all clean images: what was unusual before the attack
-    prevalence              what a score without information has as its auprc
     tpr_1, tpr_5            share of successful attacks above the threshold
     auroc_noise             of successful attacks, each against noise of the same norm and epsilon; nan where the noise
                             of a norm was not measured at an epsilon; of norms without noise against all in Linf
-    NAME_all                the same of all attacked images, also those that the attack left as they were predicted
+    auroc_all               auroc of all attacked images, also those that the attack left as they were predicted
     false_clean_1, ..., false_noise_1, ...  share of clean images, and of that noise, above the threshold
     evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
     threshold_1, ...        above which lie at most 1% and 5% of clean images, with a confidence of 95%, from clean
@@ -263,7 +260,6 @@ def _row(condition: _Condition, limits: Mapping[str, float], level: float) -> di
     row |= {"attacker": ADAPTIVE if condition.attack in ADAPTIVE_ATTACKS else NOT_ADAPTIVE}
     row |= {"images": len(rows), "right": right, "successful": successful}
     row |= {"groups": rows["group"].nunique(), "successful_groups": rows.loc[rows["success"] == 1, "group"].nunique()}
-    row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
     row |= {"note": "" if successful else "No attack succeeded, so there is none to detect."}
     metrics = _metrics(rows, clean, condition.noise, limits, level)
     for name in DETECTION_METRICS:
@@ -275,7 +271,6 @@ def _metrics(
     rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Mapping[str, float], level: float = LEVEL
 ) -> dict[str, Number]:
     """Metrics of a condition by name; `noise` holds images with noise of any epsilon."""
-    by_sample = clean.set_index("sample")
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
     metrics = {"success": share_of_images(success, scored.group, level)}
@@ -286,20 +281,17 @@ def _metrics(
         for condition, images in (("clean", _scored(clean)), ("noise", _scored(same))):
             metrics[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group, level)
     against = [] if rows["attack"].isin(NOISES).all() else by_eps  # noise is not held against itself
-    for end, among in (("", rows["success"] == 1), (_ALL, rows["score"].notna())):
-        scored = _scored(rows[among])
-        twins = _scored(by_sample.reindex(rows.loc[among, "sample"]).dropna(subset="score"))
-        everyone = _scored(clean)
-        pairs = {"auroc": (scored, everyone), "auroc_paired": (scored, twins), "auroc_twins": (twins, everyone)}
-        for name, (attacked, negative) in pairs.items():
-            area = auroc(attacked, negative, level)
-            metrics[f"{name}{end}"] = of_images(area, len(attacked.score), len(negative.score))
-        area = average_precision(scored, everyone, level)
-        metrics[f"auprc{end}"] = of_images(area, len(scored.score), len(clean))
-        strata = [(_scored(attacked[among[attacked.index]]), _scored(others)) for attacked, others in against]
-        metrics[f"auroc_noise{end}"] = of_images(pooled_auroc(strata, level), len(scored.score), len(same))
-        for name, limit in limits.items():
-            metrics[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group, level)
+    among = rows["success"] == 1
+    scored, everyone = _scored(rows[among]), _scored(clean)
+    twins = _scored(clean.set_index("sample").reindex(rows.loc[among, "sample"]).dropna(subset="score"))
+    pairs = {"auroc": (scored, everyone), "auroc_paired": (scored, twins), "auroc_twins": (twins, everyone)}
+    for name, (attacked, negative) in (pairs | {"auroc_all": (_scored(rows), everyone)}).items():
+        area = auroc(attacked, negative, level)
+        metrics[name] = of_images(area, len(attacked.score), len(negative.score))
+    strata = [(_scored(attacked[among[attacked.index]]), _scored(others)) for attacked, others in against]
+    metrics["auroc_noise"] = of_images(pooled_auroc(strata, level), len(scored.score), len(same))
+    for name, limit in limits.items():
+        metrics[f"tpr_{name}"] = _beyond(limit, scored.score > limit, scored.group, level)
     return metrics
 
 

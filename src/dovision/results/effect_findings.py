@@ -199,7 +199,7 @@ def _mask(run: Run) -> Iterator[Subject]:
     """The mask of the largest effect, against its outside and the mask moved elsewhere."""
     if not run.summary.get("mask_contrasts") or (strongest := strongest_mask(run.folder)) is None:
         return
-    row, level, _ = strongest
+    row, level = strongest
     others = {other: name for name, other in INSIDE_MINUS.items() if not pd.isna(row[other])}
     rows = mask_sizes(run.folder)
     rows = rows[(rows["condition"] == CLEAN) & (rows["mask"] == row["mask"]) & (rows["class"] == row["class"])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +26,6 @@ from dovision.results.zone_effects import (
 from dovision.types import MATCHED_CONTROL, OUTSIDE
 
 OBJECT_TABLES = {"object_effects": object_effects, "contrasts": contrasts}  # by their names in the summary
-_KEY = ("condition", "kind", "class")
 KINDS = 2  # of objects that have a finding
 OF_ZONE, OF_UNIT, OF_MASK, OF_OBJECT = "zone_effect", "unit_effect", "mask_", "effect_of_"  # of findings, or the start
 
@@ -54,26 +52,23 @@ def headline_effects(folder: Path) -> list[Headline]:
     return [*_of_masks(folder)] or [*_of_objects(folder)] or [*_of_zone(folder)]
 
 
-def strongest_mask(folder: Path) -> tuple[Mapping[str, Any], float, int] | None:
-    """Row of `mask_contrasts` with the largest effect inside the mask on clean images, at the level of the largest.
+def strongest_mask(folder: Path) -> tuple[Mapping[str, Any], float] | None:
+    """Row of `mask_contrasts` with the largest effect inside on clean images, and the level of the largest of so many.
 
-    Returns:
-        The row, the level of its intervals, and of how many it is the largest; None without masks.
+    None without masks.
     """
-    several = len(_measured_masks(mask_contrasts(folder)))
-    if not several:
+    frame = mask_contrasts(folder)
+    sizes = frame.loc[frame["condition"] == CLEAN, "inside"].dropna().astype(float)
+    if sizes.empty:
         return None
-    level = level_of_selected(1, several)
-    rows = _measured_masks(mask_contrasts(folder, level))
-    return rows.loc[rows["inside"].astype(float).idxmax()].to_dict(), level, several
-
-
-def _measured_masks(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[(frame["condition"] == CLEAN) & frame["inside"].notna()]
+    level = level_of_selected(1, len(sizes))
+    return mask_contrasts(folder, level).loc[sizes.idxmax()].to_dict(), level
 
 
 def strongest_objects(folder: Path) -> tuple[str, list[dict[str, Any]], float]:
     """Objects with the largest effects on clean images, of kinds with an interval.
+
+    Of the KINDS strongest each on its most affected class; all on the class of the tag if there is one.
 
     Returns:
         The name of their table; its rows, the strongest kind first, at the level of the largest of so many; this level.
@@ -81,34 +76,22 @@ def strongest_objects(folder: Path) -> tuple[str, list[dict[str, Any]], float]:
     for name, table in OBJECT_TABLES.items():
         frame = table(folder)
         is_known = frame["difference_low" if name == "contrasts" else "low"].notna()
-        if clean := frame[(frame["condition"] == CLEAN) & is_known].to_dict("records"):
-            shown, clean = largest_of_kinds(clean, read_task(folder).opposite)
-            level = level_of_selected(len(shown), len(clean))
-            rows = table(folder, level).set_index([*_KEY], drop=False)
-            return name, [rows.loc[itemgetter(*_KEY)(row)].to_dict() for row in shown], level
+        clean = without_opposite(frame[(frame["condition"] == CLEAN) & is_known], read_task(folder).opposite)
+        if len(clean):
+            order = clean["log_odds"].dropna().astype(float).abs().sort_values(ascending=False, kind="stable").index
+            by_size = clean.loc[order]
+            if (by_size["kind"] == TAG).any():
+                by_size = by_size[by_size["class"] == by_size["class"].iloc[0]]
+            places = by_size.drop_duplicates("kind").index[:KINDS]
+            level = level_of_selected(len(places), len(clean))
+            return name, table(folder, level).loc[places].to_dict("records"), level
     return "", [], LEVEL
 
 
-def largest_of_kinds(
-    rows: Sequence[Mapping[str, Any]], opposite: str | None
-) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Rows of the strongest KINDS of objects on their most affected class, and all rows that they are chosen from.
-
-    All are on the class of the tag if there is one.
-    """
-    clean = [*without_opposite(rows, opposite)]
-    frame = pd.DataFrame(clean)
-    frame = frame[frame["log_odds"].notna()].assign(size=lambda on_class: on_class["log_odds"].astype(float).abs())
-    frame = frame.sort_values(["size"], ascending=False, kind="stable")
-    if (frame["kind"] == TAG).any():
-        frame = frame[frame["class"] == frame["class"].iloc[0]]
-    return frame.drop_duplicates("kind").to_dict("records")[:KINDS], clean
-
-
-def without_opposite(rows: Sequence[Mapping[str, Any]], opposite: str | None) -> Sequence[Mapping[str, Any]]:
+def without_opposite(rows: pd.DataFrame, opposite: str | None) -> pd.DataFrame:
     """Drop rows on `Task.opposite` if the other class has a row of each kind of object."""
-    others = [row for row in rows if row["class"] != opposite]
-    return others if {row["kind"] for row in others} == {row["kind"] for row in rows} else rows
+    others = rows[rows["class"] != opposite]
+    return others if {*others["kind"]} == {*rows["kind"]} else rows
 
 
 def _of_zone(folder: Path) -> Iterator[Headline]:
@@ -130,7 +113,7 @@ def _of_zone(folder: Path) -> Iterator[Headline]:
 def _of_masks(folder: Path) -> Iterator[Headline]:
     if (strongest := strongest_mask(folder)) is None:
         return
-    row, level, _ = strongest
+    row, level = strongest
     mask = row["mask"]
     units = dict.fromkeys(map(int, read_samples(folder)["sample"].unique()), (mask,))  # where it is not: no region
     controls = {"moved": _controls(folder, mask), "outside": [OUTSIDE]}
