@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import dovision as dv
+from dovision.interfaces import Context
 from dovision.interventions.object_cells import object_cells
 from dovision.measurement.sets import SetMeasurement
 from dovision.propagation import Propagation
@@ -64,8 +65,10 @@ def test_a_set_that_spans_the_image_is_left_out(boxed):
     assert not object_cells(dv.PixelGrid(1, 1), boxed(ROWS, (1, 8, 8)), "test").masks(0)
 
 
-def test_the_cells_of_most_evidence_come_first_and_random_ones_by_the_sample(classifier, batch):
-    grid = dv.PixelGrid(4, 4)
+@pytest.mark.parametrize("fill", [dv.Constant(0.0), dv.Inpaint()])  # each cell from its own surroundings
+def test_the_cells_of_most_evidence_come_first_and_random_ones_by_the_sample(classifier, batch, fill):
+    grid = dv.PixelGrid(4, 4, fill=fill)
+    context = Context(batch.rows([1]), classifier)
     outcome = Propagation(classifier, grid)(batch)
     sets = SetMeasurement(classifier, grid, None, [1], "auto")
     (rows,) = sets.ranked_rows("clean", batch, outcome)
@@ -77,8 +80,8 @@ def test_the_cells_of_most_evidence_come_first_and_random_ones_by_the_sample(cla
     for name, order in (("most", np.argsort(effect)), ("least", np.argsort(np.abs(effect)))):
         image = batch.image[1:].clone()
         for number, cell in enumerate(order[:14], start=1):
-            row, column = divmod(int(cell), 4)
-            image[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = 0
+            place = grid.region((1, 8, 8), int(cell), 1)
+            place.crop(image).copy_(place.crop(grid.apply(batch.image[1:], int(cell), context)))
             if number in (1, 2, 4, 14):
                 with torch.no_grad():
                     p = float(classifier(image).softmax(-1)[0, label])

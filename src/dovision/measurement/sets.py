@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from dovision.functional.rng import generator
-from dovision.interfaces import Classifier, Intervention
+from dovision.interfaces import Classifier, Context, Intervention
 from dovision.interventions.brush import Brush
-from dovision.interventions.fills import Inpaint
+from dovision.interventions.fills import ImageFill, Inpaint, Painting
 from dovision.interventions.object_cells import ObjectCells, joined, painter_of, single
 from dovision.propagation import Outcome, Propagation
 from dovision.results.image_tables import LEAST, MOST, RANDOM
@@ -21,6 +21,20 @@ from dovision.types import MATCHED_CONTROL, Batch, Box
 
 _SIZES = (1, 2, 4, 6, 8, 10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 896)  # units of a ranked set
 _DRAWS = 8  # of random ones
+
+
+class _Alone(ImageFill):
+    """Fill of several units at once: each has the content that it has when it is painted alone."""
+
+    def __init__(self, painter: Painting, units: Sequence[int]) -> None:
+        self.painter, self.units = painter, units
+
+    def canvas(self, value: Tensor, context: Context) -> Tensor:
+        shape, sample, canvas = tuple(value.shape[1:]), int(context.batch.sample[0]), value
+        for unit in self.units:
+            mask = torch.from_numpy(joined(self.painter, shape, sample, [unit])).to(value.device)
+            canvas = torch.where(mask, self.painter.apply(value, unit, context), canvas) if mask.any() else canvas
+        return canvas
 
 
 class SetMeasurement:
@@ -44,8 +58,7 @@ class SetMeasurement:
     ) -> None:
         self.network, self.objects, self.chunk = network, objects, chunk
         self.painter = painter_of(intervention)
-        has_fill = self.painter is not None and not isinstance(self.painter.fill, Inpaint)  # which needs a rim
-        self.ranked = {*ranked} if has_fill else set()
+        self.ranked = set() if self.painter is None else {*ranked}
         self.propagation = None if objects is None else Propagation(network, objects, chunk)
 
     def object_rows(self, condition: str, batch: Batch, classes: Tensor) -> pd.DataFrame:
@@ -90,7 +103,9 @@ class SetMeasurement:
             if not masks:
                 continue
             image = batch.rows([row])
-            painted = Brush(masks, self.painter.fill).for_images(image)
+            is_inpainted = isinstance(self.painter.fill, Inpaint)  # from around a set's box, which is not its rim
+            fill = _Alone(self.painter, units) if is_inpainted else self.painter.fill
+            painted = Brush(masks, fill).for_images(image)
             joint = Propagation(self.network, painted, self.chunk)(image)
             regions: list[list[Box | None]] = [[None] * len(joint.units)]
             rows = self._rows(condition, image, joint, regions, torch.arange(len(task.classes)).unsqueeze(0) == label)
