@@ -45,8 +45,8 @@ def test_a_table_is_plain_and_whole_without_a_terminal(capsys):
 def test_states_have_colours_on_a_terminal(printed):
     text, received = printed(JOBS)
     assert text[-2:] == [
-        " 0    a rather long name of an attack  completed     0.0123",
-        " 1    pgd                              failed             -",
+        " 0    a rather long name of an attack  completed                  0.0123",
+        " 1    pgd                              failed                          -",
     ]
     assert "\x1b[32mcompleted" in received
     assert "\x1b[31mfailed" in received
@@ -54,10 +54,11 @@ def test_states_have_colours_on_a_terminal(printed):
 
 def test_names_give_way_in_a_narrow_terminal_and_numbers_do_not(printed):
     text, _ = printed(JOBS, columns=50)
-    assert text[-3:] == [
-        " 0    a rather long name of  completed     0.0123",
-        "      an attack",
-        " 1    pgd                    failed             -",
+    assert text[-4:] == [
+        " 0    a rather long    completed           0.0123",
+        "      name of an",
+        "      attack",
+        " 1    pgd              failed                   -",
     ]
 
 

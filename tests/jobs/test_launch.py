@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
-import platform
-import re
 import signal
 import threading
 import time
 
-import pytest
-
 from dovision.config.errors import error_text
 from dovision.jobs import task as module
-from dovision.jobs.task import JobTask, chdir_to, this_process, watched
-
-
-def test_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    task = JobTask("print", print)
-    monkeypatch.chdir("/")
-    chdir_to(task.folder)
-    assert os.getcwd() == str(tmp_path)
-
-
-def test_a_machine_that_does_not_share_the_folder_says_so(tmp_path):
-    gone = tmp_path / "home"
-    told = f"must be there on each machine of a cluster, got {gone}, which {platform.node()} does not share"
-    with pytest.raises(ValueError, match=re.escape(told)):
-        chdir_to(str(gone))
+from dovision.jobs.task import JobTask, this_process, watched
 
 
 def test_a_worker_ends_with_its_command_however_that_ends(monkeypatch):

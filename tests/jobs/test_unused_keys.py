@@ -121,18 +121,3 @@ def test_a_sweep_names_what_none_of_its_jobs_uses(command, consumer, needed, cap
         assert record.levelno == logging.WARNING
         assert record.message.startswith(message)
         assert record.message.count("no effect") == message.count("no effect")
-
-
-@pytest.mark.slow
-def test_noise_that_is_not_measured_is_named_once_for_all_jobs(caplog):
-    attacks = [f"+attack@detection.attacks.{name}=fgsm" for name in ("fgsm", "other")]
-    noise = ["+attack@detection.attacks.my_noise=random_sign", "detection.attacks.my_noise.eps=[0.1,0.2]"]
-    eps = ["detection.attacks.fgsm.eps=[0.1,0.3]", "detection.attacks.other.eps=[0.2]"]
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        begun = Command("evaluate")
-        for seed in (0, 1):
-            overrides = ["detector=max_softmax", *attacks, *noise, *eps, f"seed={seed}"]
-            config = compose("evaluate", overrides, return_hydra_config=True)
-            begun.check(begun.job(config, config.hydra))
-    (record,) = [record for record in caplog.records if record.name.startswith("dovision")]
-    assert record.getMessage().startswith("no noise of the norm and epsilon of fgsm at 0.3: ")

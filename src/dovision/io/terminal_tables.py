@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -21,7 +20,6 @@ _STYLES = {
 }
 _WIDE = 1000  # columns where there is no terminal
 _AROUND = 8  # lines of a terminal for what stands around tables
-_HEAD = 12  # letters of a line of a head
 
 
 class TextTable(NamedTuple):
@@ -57,10 +55,7 @@ def _rich(layout: TextTable, console: Console) -> Table:
     box, space = (SIMPLE_HEAD, 1) if console.is_terminal else (None, 2)
     table = Table(box=box, pad_edge=False, padding=(0, space, 0, 0))
     for number, head in enumerate(layout.heads):
-        longest = max((len(row[number]) for row in layout.rows), default=0)
-        lines = textwrap.wrap(head, max(longest, _HEAD), break_long_words=False) if console.is_terminal else [head]
-        justify: Literal["left", "right"] = "left" if number < layout.names else "right"
-        table.add_column(Text("\n".join(lines)), justify=justify)
+        table.add_column(Text(head), justify="left" if number < layout.names else "right")
     for row in layout.rows:
         table.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in row))
     return table

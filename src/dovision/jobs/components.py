@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from dovision.io.process_state import isolated
 from dovision.jobs.meta_networks import meta_classifier, network_key, with_autoencoder
 from dovision.measurement.by_name import named_components, one_component
 from dovision.measurement.explanation_config import MapSettings
-from dovision.measurement.fit_protocol import conditions_of, fit_protocol, without_noise
+from dovision.measurement.fit_protocol import conditions_of, fit_protocol
 from dovision.models.checkpoint import without_weights
 from dovision.module_state import evaluating
 from dovision.propagation import presented_site
@@ -38,7 +37,6 @@ from dovision.training.fitting import autoencoder_logs, classifier_module, make_
 from dovision.training.trainer import make_trainer
 from dovision.types import INPUT, Batch, Shape
 
-log = logging.getLogger(__name__)
 _DRAWS = 8  # of an augmentation, of which one at least should leave [0, 1] if any does
 COSTLY = ("dataset", "model", "trainer")  # sections that are made in other ways
 _WEIGHTS = (
@@ -53,7 +51,6 @@ class Components:
 
     def __init__(self) -> None:
         self._checked: dict[str, Any] = {}  # what was made, or the error
-        self._warnings: set[str] = set()
 
     def check(self, settings: TrainSettings, here: bool) -> None:
         """Raise what the job would raise later.
@@ -74,9 +71,10 @@ class Components:
             dataset["classes"] is not None or not settings.has_labels
         ):  # else the dataset refuses it, since it knows them
             self._check_networks(settings, content)
-        for warning in set(_warnings_of_families(settings)) - self._warnings:
-            log.warning(warning)
-            self._warnings.add(warning)
+        if isinstance(settings, EvaluateSettings) and settings.detector:
+            detection = settings.detection
+            attacks = conditions_of(named_components("attack", make_each(detection.attacks)))
+            fit_protocol({name: attack.eps for name, attack in attacks.items()}, detection.families, detection.seen)
 
     def _check_networks(self, settings: TrainSettings, content: Mapping[str, Any]) -> None:
         _check_without_fit(settings)
@@ -102,9 +100,7 @@ class Components:
             if component.where not in COSTLY:
                 self._once([component.where, dict(component), with_code_key], functools.partial(check, component))
         fitted = [content[name] for name in ("training", "callbacks")]
-        self._once(
-            ["fits", with_code_key, fitted, _file(settings.ckpt_path)], lambda: _check_fits(settings, classifier)
-        )
+        self._once(["fits", with_code_key, fitted, str(settings.ckpt_path)], lambda: _check_fits(settings, classifier))
         if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
             with_code()
 
@@ -303,19 +299,6 @@ def _check_files(settings: TrainSettings) -> None:
             raise FileNotFoundError(f"{key}: {error}") from None
 
 
-def _warnings_of_families(settings: TrainSettings) -> Iterator[str]:
-    """A line per attack to be detected whose noise is not measured; raises for attacks that no family can hold."""
-    if isinstance(settings, EvaluateSettings) and settings.detector and (detection := settings.detection).attacks:
-        attacks = conditions_of(named_components("attack", make_each(detection.attacks)))
-        epsilons = {name: attack.eps for name, attack in attacks.items()}
-        fit_protocol(epsilons, detection.families, detection.seen)
-        for name, values in without_noise(epsilons, {name: attack.norm for name, attack in attacks.items()}).items():
-            yield (
-                f"no noise of the norm and epsilon of {name} at {', '.join(f'{value:g}' for value in values)}: no "
-                "AUROC against noise there, nor of its whole family. Add the epsilon to the noise in detection.attacks"
-            )
-
-
 def _check_autoencoder(settings: TrainSettings) -> None:
     zeroed = settings.training.autoencoder.zeroed_channel
     if settings.autoencoder is not None and zeroed is not None:
@@ -336,8 +319,3 @@ def _components_inside(node: Any, where: str) -> Iterator[Component]:
     inner = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
     for key, value in inner:
         yield from _components_inside(value, f"{where}.{key}")
-
-
-def _file(path: Path | None) -> list[Any]:
-    """Size and times of a file, which change when it is replaced."""
-    return [] if path is None else [str(path), path.stat().st_mtime_ns, path.stat().st_size]

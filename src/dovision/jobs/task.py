@@ -41,7 +41,7 @@ class JobTask:
         self.command = command
         self.story = story
         self.process = this_process()  # that launches
-        self.folder = os.getcwd()  # in which the user stands
+        self.folder = os.getcwd()
         self.started = False  # whether Hydra has composed a configuration for it
         self.error: Exception | None = None  # of a single job, kept from Hydra, which would print lines of its own
 
@@ -68,7 +68,7 @@ class JobTask:
 
     def _run_in_worker(self, config: DictConfig) -> None:
         keep_freed_memory()
-        chdir_to(self.folder)
+        os.chdir(self.folder)  # in which the user stands, and which relative paths refer to
         DISPLAY.silence(lines=True)
         try:
             with watched(self.process), Stop():
@@ -152,21 +152,6 @@ def _lives(process: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def chdir_to(folder: str) -> None:
-    """Change to the user's working folder, which relative paths refer to.
-
-    Raises:
-        ValueError: it is not there, as on a machine of a cluster that does not share it.
-    """
-    try:
-        os.chdir(folder)
-    except OSError as error:
-        raise ValueError(
-            f"the folder in which a sweep is started must be there on each machine of a cluster, got {folder}, which "
-            f"{platform.node()} does not share. Start the sweep in a folder that all of them share."
-        ) from error
 
 
 def quieten() -> None:

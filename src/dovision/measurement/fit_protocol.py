@@ -81,13 +81,6 @@ def conditions_of(attacks: Mapping[str, Attack]) -> dict[str, Attack]:
     return conditions
 
 
-def without_noise(eps: Mapping[str, Sequence[float]], norms: Mapping[str, str]) -> dict[str, list[float]]:
-    """Epsilons of each attack at which the noise of its norm is not measured, although it is at others."""
-    noise_of = {attack: eps.get(NOISE_OF[norms.get(attack, "linf")], ()) for attack in eps if attack not in NOISES}
-    missing = {attack: [value for value in eps[attack] if value not in noise] for attack, noise in noise_of.items()}
-    return {attack: values for attack, values in missing.items() if values and noise_of[attack]}
-
-
 def _check_family(name: str, members: Sequence[str], attacks: Sequence[str]) -> None:
     if not members:
         raise ValueError(f"{_FAMILIES}.{name} must list attacks, got none. Leave the family out.")
