@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from dovision.config.settings import EvaluateSettings, TrainSettings
+from dovision.config.settings import TrainSettings
 from dovision.identity.dependencies import reads_code
 
 
@@ -17,11 +17,6 @@ class Consumer(NamedTuple):
     name: str  # with the override that adds it
 
 
-def _uses_code(settings: Any) -> bool:
-    """Return whether a job needs an autoencoder's code; always in dovision-train."""
-    return not isinstance(settings, EvaluateSettings) or reads_code(settings)
-
-
 def _fits_classifier(settings: Any) -> bool:
     return settings.checkpoint is None
 
@@ -29,31 +24,12 @@ def _fits_classifier(settings: Any) -> bool:
 CONSUMERS = (
     Consumer(
         ("autoencoder", "training.autoencoder"),
-        _uses_code,
-        "an intervention on an autoencoder's code (intervention=activation) or a detector that reads it",
-    ),
-    Consumer(
-        ("evaluation.reference",),
-        lambda settings: getattr(settings.intervention.make(), "on_code", False),
-        "an intervention on an autoencoder's code (intervention=activation)",
-    ),
-    Consumer(
-        ("training.autoencoder",),
-        lambda settings: isinstance(settings, EvaluateSettings) or settings.autoencoder is not None,
-        "autoencoder=NAME",
-    ),
-    Consumer(
-        ("training.autoencoder.loss", "training.autoencoder.zeroed_channel"),
-        lambda settings: settings.autoencoder is None or not settings.autoencoder.make().loss_terms,
-        "an autoencoder without a loss of its own (autoencoder=conv_1x1)",
+        reads_code,
+        "an autoencoder (autoencoder=NAME) and, in an evaluation, what reads its code (intervention=activation)",
     ),
     Consumer(
         ("training",),
-        lambda settings: (
-            _fits_classifier(settings)
-            or not settings.training.classifier.fit
-            or (settings.autoencoder is not None and _uses_code(settings))
-        ),
+        lambda settings: _fits_classifier(settings) or not settings.training.classifier.fit or reads_code(settings),
         "a classifier to fit (checkpoint=null; model.weights=FILE goes on from a file)",
     ),
     Consumer(("training.classifier", "augmentation"), _fits_classifier, "a classifier to fit (checkpoint=null)"),
