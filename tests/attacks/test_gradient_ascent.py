@@ -16,7 +16,6 @@ from dovision.attacks.apgd import APGD
 from dovision.attacks.gradient_ascent import BIM, FGSM, PGD
 from dovision.attacks.losses import margin
 from dovision.attacks.lp_ball import Ball
-from dovision.attacks.none import NoAttack
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Task
 
@@ -135,10 +134,6 @@ def test_the_margin_loss_finds_its_way_out_of_a_saturated_softmax():
     assert torch.equal(FGSM(0.2)(batch, classifier, 0.2), batch.image)
     attacked = FGSM(0.2, loss=margin)(batch, classifier, 0.2)
     assert classifier(attacked).argmax(1).item() == 0
-
-
-def test_without_an_attack_there_is_no_epsilon():
-    assert NoAttack().eps == ()
 
 
 FOOLBOX = {

@@ -99,9 +99,3 @@ def test_the_signs_are_the_same_for_each_epsilon_and_differ_between_seeds(classi
     signs = [(RandomSign(eps, seed=seed)(grey(5), classifier, eps) - 0.5).sign() for eps, seed in ((0.1, 0), (0.3, 0))]
     assert torch.equal(*signs)
     assert not torch.equal(signs[0], (RandomSign(0.1, seed=1)(grey(5), classifier, 0.1) - 0.5).sign())
-
-
-def test_the_classifier_is_not_asked(classifier):
-    attack = RandomSign(0.1)
-    attack(grey(5), classifier, 0.1)
-    assert attack.queries == {0.1: 0}

@@ -57,10 +57,6 @@ def composed(name: str) -> Detector:
     return instantiate(config()[name], _convert_="all")
 
 
-def test_each_yaml_makes_a_detector_of_its_own_name():
-    assert sorted(config()) == DETECTORS
-
-
 NOT_OF_CONFIDENCE = {
     "log_odds_effect",  # reads how far a sure prediction moves, and so nothing of one that is unsure
     "max_softmax_inverted",  # takes sure predictions for attacked

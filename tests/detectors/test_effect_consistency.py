@@ -96,13 +96,6 @@ def test_the_losses_of_units_in_the_image_are_sorted_and_forget_their_places():
     torch.testing.assert_close(read_of(detector, [0.2, 0.6, 0.8], MULTICLASS)[0], read)
 
 
-def test_transforms_of_the_image_cost_a_pass_each_and_the_image_one():
-    detector = LogOddsEffect({"transform": TRANSFORM})
-    with torch.no_grad():
-        detector.read(batch_of(images(2)), made("multiclass")[0])
-    assert detector.passes == 3
-
-
 def test_nothing_fitted_the_score_is_the_largest_loss():
     detector = LogOddsEffect({"transform": TRANSFORM})
     assert detector.score(torch.tensor([[1.0, -2.0], [-3.0, 0.5]])).tolist() == [1, 0.5]

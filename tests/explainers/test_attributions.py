@@ -16,25 +16,15 @@ from scipy import ndimage
 from torch import nn
 
 from dovision.explainers.attributions import METHODS, Captum, IntegratedGradients, Occlusion
-from dovision.explainers.controls import BrightnessMap, CenterMap, EdgeMap, RandomMap
+from dovision.explainers.controls import CenterMap, EdgeMap, RandomMap
 from dovision.explainers.rise import RISE
 from dovision.functional.rng import seeded
 from dovision.interfaces import Classifier
-from dovision.interventions.pixel_grid import PixelGrid
 
 from .conftest import classifier_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")
 TARGET = torch.tensor([2, 0, 1, 2, 2])
-
-
-def smooth_grad(seed: int, draws: int, sigma: float = 0.15) -> Captum:
-    arguments = {"abs": False, "nt_samples": draws, "stdevs": sigma}
-    return Captum("Saliency", arguments=arguments, absolute=True, seed=seed)
-
-
-def kernel_shap(cells: int | tuple[int, int], draws: int, fill: float = 0.0) -> Captum:
-    return Captum("KernelShap", arguments={"n_samples": draws, "baselines": fill}, cells=cells, scale="log_odds")
 
 
 @pytest.mark.parametrize("baselines", [[0.0], [0.25], [0.0, 1.0]])
@@ -91,24 +81,6 @@ def test_the_usual_window_is_a_fourteenth_of_the_shorter_side(convolutional, ima
     usual, named = (explainer(batch, TARGET[:2], classifier) for explainer in (Occlusion(), Occlusion(2, 2)))
     assert torch.equal(usual, named)
     assert usual[0, 0, 0] == usual[0, 1, 1]
-
-
-def test_on_a_linear_model_it_is_the_size_of_the_weights(linear, images):
-    weight = torch.randn(3, 2, 5, 6, generator=torch.Generator().manual_seed(0))
-    maps = smooth_grad(seed=0, draws=3)(images(5, 2, 5, 6), TARGET, linear(weight))
-    torch.testing.assert_close(maps, weight[TARGET].abs().sum(1), rtol=0, atol=1e-5)
-
-
-def test_on_a_linear_model_a_cell_has_the_weights_times_the_distances_from_the_fill(linear, images):
-    weight = torch.randn(3, 2, 4, 6, generator=torch.Generator().manual_seed(0))
-    batch = images(5, 2, 4, 6)
-    maps = kernel_shap((2, 3), draws=60, fill=0.25)(batch, TARGET, linear(weight))
-    of_pixels = (weight[TARGET] * (batch.image - 0.25)).sum(1)
-    for cell in range(6):
-        box = PixelGrid(2, 3).region((2, 4, 6), cell, 0)
-        expected = box.crop(of_pixels).sum((1, 2))
-        torch.testing.assert_close(box.crop(maps).amax((1, 2)), expected, rtol=0, atol=1e-3)
-        torch.testing.assert_close(box.crop(maps).amin((1, 2)), expected, rtol=0, atol=1e-3)
 
 
 BLANKS = [0.0, 1.0]
@@ -255,11 +227,6 @@ def test_pixels_are_uniform(convolutional, images):
     maps = RandomMap(seed=0)(images(4, 3, 64, 64), torch.tensor([0, 1, 2, 0]), convolutional())
     shares = torch.histc(maps, bins=4, min=0, max=1) / maps.numel()
     torch.testing.assert_close(shares, torch.full((4,), 0.25), rtol=0, atol=0.02)
-
-
-def test_brightness_is_the_grey_image(convolutional, images):
-    batch = images(2, 3, 12, 15)
-    assert torch.equal(BrightnessMap()(batch, torch.tensor([0, 1]), convolutional()), batch.image.mean(1))
 
 
 def test_a_pixel_has_what_is_left_where_it_is_shown_minus_what_is_left_on_average(linear, images):

@@ -72,19 +72,6 @@ def test_a_layer_that_gives_no_map_is_refused_with_those_that_do(kind, layer, me
         kind(layer)(images(3, 3, 12, 12), TARGET, convolutional())
 
 
-def test_channels_last_give_the_map_that_channels_first_give(kind, convolutional, images):
-    classifier = convolutional()
-
-    class ChannelsLast(nn.Module):
-        def forward(self, value):
-            return value.permute(0, 2, 3, 1)
-
-    turned = nn.Sequential(nn.Conv2d(3, 30, 3), ChannelsLast(), nn.Flatten(), nn.Linear(3000, 3))
-    classifier.network = turned
-    batch = images(3, 3, 12, 12)
-    torch.testing.assert_close(kind("1")(batch, TARGET, classifier), kind("0")(batch, TARGET, classifier))
-
-
 def test_maps_of_zeros_and_of_nan_are_passed_on_as_they_are(kind, convolutional, images):
     classifier = convolutional()
     batch = images(3, 3, 12, 12)

@@ -47,11 +47,6 @@ def test_a_multilabel_image_is_explained_for_each_of_its_labels_and_an_unknown_o
     assert list(zip(image.tolist(), target.tolist(), strict=True)) == expected
 
 
-def test_a_class_that_does_not_exist_names_the_nearest():
-    with pytest.raises(ValueError, match=r"target must be one of .*, got 'dogg'. Did you mean dog"):
-        settings("dogg").pairs(batch(torch.tensor([0])), torch.rand(1, 3), ANIMALS)
-
-
 def test_filled_images_are_painted_over_everywhere():
     images = batch(torch.tensor([0, 1]))
     filled = settings().filled(images, Classifier(torch.nn.Flatten(), ANIMALS, [0.5], [0.5]))

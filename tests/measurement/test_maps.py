@@ -126,14 +126,6 @@ def test_the_spread_is_that_of_the_maps_as_they_are_where_there_are_several(maps
         np.testing.assert_allclose(np.reshape(spread, (4, 4)), expected)
 
 
-def test_each_image_has_its_class_group_and_correctness(maps):
-    truth = maps[(maps["explainer"] == "truth") & (maps["variant"] == "as is")]
-    assert truth["sample"].tolist() == list(range(IMAGES))
-    assert (truth["group"] == truth["sample"] + 100).all()
-    assert set(truth["class"]) == {"yes"}
-    assert truth["correct"].all()
-
-
 def test_deletion_of_the_right_cells_takes_the_answer_away_and_insertion_brings_it_back(maps):
     known = maps[maps["variant"] == "as is"].set_index(["explainer", "sample"])
     for sample in range(IMAGES):

@@ -97,11 +97,8 @@ def as_map(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Ten
 
     Channels last are moved, and a transformer's patches are put where they lie in the image.
     """
-    if is_map(value, image):
-        return value
-    moved = _moved(value, layer, classifier, tuple(image.shape[1:]))
-    if is_map(moved, image):
-        return moved.contiguous()
+    if (moved := _map_or_none(value, layer, classifier, image)) is not None:
+        return moved
     got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
     raise ValueError(
         f"layer {layer!r} must give a map of the image, shape (B, C, h, w), got {got}.{_advice(classifier, image)}"
@@ -179,12 +176,14 @@ def _last_map(classifier: Classifier, image: Tensor) -> str | None:
     return None
 
 
-def _map_or_none(value: Tensor, layer: str, classifier: Classifier, image: Tensor) -> Any:
-    """The value as of `as_map`; None if it is no map."""
-    if not is_map(value, image):
-        with suppress(ValueError):
-            value = _moved(value, layer, classifier, tuple(image.shape[1:]))
-    return value if is_map(value, image) else None
+def _map_or_none(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Any:
+    """The value as of `as_map`; None if it is no map, as of tokens that are no grid."""
+    if is_map(value, image):
+        return value
+    with suppress(ValueError):
+        moved = _moved(value, layer, classifier, tuple(image.shape[1:]))
+        return moved.contiguous() if is_map(moved, image) else None
+    return None
 
 
 def _usual_layer(module: nn.Module) -> str | None:
