@@ -1,9 +1,8 @@
-"""The same graph with faster kernels of a processor: packed products, and attention with a fused one."""
+"""The same graph with faster kernels of a processor: packed products, and window attention with a fused one."""
 
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,41 +28,16 @@ _Size = tuple[int, int]
 _FAR = -100.0  # added to the score of tokens of a window that are no neighbours in the map, as torchvision has it
 
 
-class PackedAttention:
-    """Self-attention of tokens, shape (N, T, C), as torch's `nn.MultiheadAttention` without masks.
+class PackedWindowAttention:
+    """Attention inside the windows of maps, shape (N, H, W, C), as torchvision's `shifted_window_attention`.
 
-    Where scores overflow, torch's module gives nan, and this one numbers.
+    Where scores overflow, torch gives nan, and this one numbers.
 
     Args:
         into: weights of the projection to queries, keys and values, shape (3 C, C), and bias, shape (3 C,).
         back: weights of the projection of what the heads have read, shape (C, C), and bias, shape (C,).
         heads: number of heads.
-    """
-
-    def __init__(self, into: tuple[Tensor, Tensor | None], back: tuple[Tensor, Tensor | None], heads: int) -> None:
-        self.into, self.back = (
-            PackedLinear(weight.detach(), None if bias is None else bias.detach()) for weight, bias in (into, back)
-        )
-        self.heads = heads
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        query, key, value = self._of_heads(tokens)
-        return self.back(_merged(F.scaled_dot_product_attention(query, key, value)))
-
-    def _of_heads(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each of shape (N, heads, T, C / heads)."""
-        images, positions, channels = tokens.shape
-        projected = self.into(tokens).view(images, positions, 3, self.heads, channels // self.heads)
-        query, key, value = projected.permute(2, 0, 3, 1, 4).unbind(0)
-        return query, key, value
-
-
-class PackedWindowAttention(PackedAttention):
-    """Attention inside the windows of maps, shape (N, H, W, C), as torchvision's `shifted_window_attention`.
-
-    Args:
-        into, back, heads: as of PackedAttention.
-        bias: of the scores, shape (1, heads, T, T), of the T tokens of a window.
+        scores: added to those of the T tokens of a window, shape (1, heads, T, T).
         window: rows and columns.
         shift: rows and columns by which the windows are moved.
     """
@@ -73,12 +47,15 @@ class PackedWindowAttention(PackedAttention):
         into: tuple[Tensor, Tensor | None],
         back: tuple[Tensor, Tensor | None],
         heads: int,
-        bias: Tensor,
+        scores: Tensor,
         window: Sequence[int],
         shift: Sequence[int],
     ) -> None:
-        super().__init__(into, back, heads)
-        self.bias, self.window, self.shift = bias.detach(), (window[0], window[1]), (shift[0], shift[1])
+        self.into, self.back = (
+            PackedLinear(weight.detach(), None if bias is None else bias.detach()) for weight, bias in (into, back)
+        )
+        self.heads, self.bias = heads, scores.detach()
+        self.window, self.shift = (window[0], window[1]), (shift[0], shift[1])
         self._scores: dict[_Size, Tensor] = {}  # what is added to them, by the size of the map
 
     def __call__(self, maps: Tensor) -> Tensor:
@@ -96,7 +73,9 @@ class PackedWindowAttention(PackedAttention):
 
     def _read(self, tokens: Tensor, size: _Size, shift: _Size) -> Tensor:
         """Attend inside all windows; tokens of the same shape."""
-        query, key, value = self._of_heads(tokens)
+        images, positions, channels = tokens.shape
+        projected = self.into(tokens).view(images, positions, 3, self.heads, channels // self.heads)
+        query, key, value = projected.permute(2, 0, 3, 1, 4).unbind(0)
         if not any(shift):
             return self.back(_merged(F.scaled_dot_product_attention(query, key, value, self.bias)))
         if size not in self._scores:
@@ -151,45 +130,11 @@ def pack_linear(graph: Graph) -> Graph:
 
 
 def pack_attention(graph: Graph) -> Graph:
-    """Replace torch's self-attention and torchvision's window attention by packed kernels."""
-    readers, results = graph.readers(), _attention_results(graph)
-    joined: dict[Step, Step] = {}
+    """Replace torchvision's window attention by a packed kernel."""
     for step in graph.steps if can_pack() else ():
-        step.args, step.kwargs = step.arguments(lambda operand: joined.get(operand, operand))
-        kernel: PackedAttention | None = None
-        if type(step.function) is nn.MultiheadAttention:
-            tokens, weights = results.get(step, ([], []))
-            alone = readers[step] == len(tokens) + len(weights) and not any(readers[operand] for operand in weights)
-            if alone and graph.output not in tokens:
-                kernel = _token_attention(step, step.function)
-            if kernel is not None:
-                joined.update(dict.fromkeys([*tokens, *weights], step))
-                step.function, step.args, step.kwargs = kernel, step.args[:1], {}
-        elif (getattr(step.function, "__module__", ""), getattr(step.function, "__name__", "")) == _WINDOWS:
+        if (getattr(step.function, "__module__", ""), getattr(step.function, "__name__", "")) == _WINDOWS:
             _pack_window_attention(step)
-    return replace(graph, steps=tuple(step for step in graph.steps if step not in joined))
-
-
-def _attention_results(graph: Graph) -> dict[Step, tuple[list[Step], list[Step]]]:
-    """Readers of the first and of the second result of each step with two results."""
-    results: dict[Step, tuple[list[Step], list[Step]]] = {}
-    for step in graph.steps:
-        source, number = step.args if step.function is operator.getitem else (None, None)
-        if isinstance(source, Step) and isinstance(number, int) and number in (0, 1):
-            results.setdefault(source, ([], []))[number].append(step)
-    return results
-
-
-def _token_attention(step: Step, module: nn.MultiheadAttention) -> PackedAttention | None:
-    """Packed form of torch's module in eval mode, for self-attention without masks."""
-    options = {name: item for name, item in step.kwargs.items() if name not in ("need_weights", "average_attn_weights")}
-    alone = len(step.args) == 3 and step.args[0] is step.args[1] is step.args[2]
-    alone = alone and all(item is None or item is False for item in options.values())
-    usual = module.batch_first and module.bias_k is None and not module.add_zero_attn and not module.training
-    hooked = any((*item._forward_hooks, *item._forward_pre_hooks) for item in module.modules())
-    into, back = (module.in_proj_weight, module.in_proj_bias), (module.out_proj.weight, module.out_proj.bias)
-    fixed = _are_fixed(into) and _are_fixed(back)  # there are no joint weights where keys have another width
-    return PackedAttention(into, back, module.num_heads) if alone and usual and not hooked and fixed else None
+    return graph
 
 
 def _pack_window_attention(step: Step) -> None:
