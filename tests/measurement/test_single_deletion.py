@@ -26,18 +26,18 @@ def classifier():
 
 
 def test_losses_are_those_of_the_pixels_that_are_painted(classifier):
-    truth = dv.SingleDeletion(dv.Constant(0.0), cells=2, frame=1)
+    truth = dv.SingleDeletion(dv.Constant(0.0), cells=2, donors=[dv.Constant(0.0), dv.Constant(0.5)])
     losses = truth.losses(BATCH, torch.tensor([0, 1]), classifier)
     hard = 16 * WEIGHTS.flatten().numpy()
     np.testing.assert_allclose(losses[HARD], [hard, -hard], atol=1e-6)  # the log-odds of b are minus those of a
-    np.testing.assert_allclose(losses[CONTENT], np.multiply(9 / 16, [hard, -hard]), atol=1e-6)  # 7 are on inner edges
+    np.testing.assert_allclose(losses[CONTENT], 0.75 * losses[SOFT], atol=1e-6)  # the mean of all and of half of it
     assert not np.allclose(losses[SOFT], losses[HARD], atol=1e-2)
     np.testing.assert_allclose(losses[SOFT].sum(1), losses[HARD].sum(1), atol=1e-3)  # shares of the fill add up to 1
 
 
 def test_a_map_is_ranked_by_its_mean_over_each_patch(classifier):
-    truth = dv.SingleDeletion(dv.Constant(0.0), cells=2, frame=1)
+    truth = dv.SingleDeletion(dv.Constant(0.0), cells=2)
     losses = truth.losses(BATCH, NUMBER * 0, classifier)
     scores = truth.scores(torch.stack([PIXELS, -PIXELS]), losses)
-    assert scores[HARD] == scores[CONTENT] == pytest.approx([1.0, -1.0])
+    assert scores[HARD] == scores[SOFT] == pytest.approx([1.0, -1.0])
     assert truth.scores(torch.ones(2, 8, 8), losses)[SOFT] == [None, None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
@@ -20,41 +22,38 @@ from dovision.types import Batch
 
 
 class SingleDeletion:
-    """Rank correlation of a map with the losses of single patches, by what is made of their edges.
+    """Rank correlation of a map with the losses of single patches, by what they are replaced with.
 
     The loss of a patch is minus the effect of painting it on the log-odds of the class; the map has its mean there.
-    The patches have hard edges (HARD), or soft ones (SOFT), or hard ones of which the loss by the frame alone is
-    subtracted (CONTENT), since an edge that painting draws can act on the network by itself.
+    The patches have hard edges (HARD), or soft ones (SOFT), since an edge that painting draws can act on the network by
+    itself; or they have the content of other images under a soft edge (CONTENT), the mean over these.
 
     Args:
         fill: what a patch is painted with; one that no map is made with, or maps are favoured that share it.
         cells: patches a side.
-        frame: width of the frame, in pixels.
         soft: standard deviation of the Gaussian that makes edges soft, as a share of the patch's side.
+        donors: fills that give the content of other images; without any, CONTENT is not measured.
 
     Source: the single deletion score of Hesse et al., NeurIPS 2024, arXiv:2407.11910, which fine-tunes the network on
     images with deleted patches first; here it stays as it is.
 
     Example:
         >>> import dovision as dv
-        >>> dv.SingleDeletion(dv.Constant(0.5), cells=2, frame=1).cells
+        >>> dv.SingleDeletion(dv.Constant(0.5), cells=2).cells
         2
     """
 
-    columns = dict.fromkeys((HARD, SOFT, CONTENT), NUMBER)
-
-    def __init__(self, fill: Fill, cells: int = 4, frame: int = 2, soft: float = 0.25) -> None:
-        self.cells = checks.positive_int("cells", cells)
-        grid = PixelGrid(self.cells, self.cells, fill)
-        self.frame, self.soft = checks.positive_int("frame", frame), checks.positive("soft", soft)
-        hard, blurred = EdgeControl(grid, self.frame), EdgeControl(grid, 0, self.soft)
-        self._propagations = CachedPropagation(hard), CachedPropagation(blurred)
+    def __init__(self, fill: Fill, cells: int = 4, soft: float = 0.25, donors: Sequence[Fill] = ()) -> None:
+        self.cells, self.soft = checks.positive_int("cells", cells), checks.positive("soft", soft)
+        grids = [PixelGrid(self.cells, self.cells, content) for content in (fill, *donors)]
+        self._hard = CachedPropagation(grids[0])
+        self._soft = [CachedPropagation(EdgeControl(grid, 0, self.soft)) for grid in grids]
+        self.columns = dict.fromkeys((HARD, SOFT, CONTENT) if donors else (HARD, SOFT), NUMBER)
 
     def losses(self, batch: Batch, target: Tensor, classifier: Classifier) -> dict[str, npt.NDArray[np.float64]]:
         """Losses of log-odds of class target[b] of image b by each patch, shape (B, cells * cells), by edge."""
-        hard, soft = (self._lost(propagation(classifier), batch, target) for propagation in self._propagations)
-        count = self.cells**2
-        return {HARD: hard[:, :count], SOFT: soft, CONTENT: hard[:, :count] - hard[:, count:]}
+        hard, soft, *swaps = (self._lost(made(classifier), batch, target) for made in (self._hard, *self._soft))
+        return {HARD: hard, SOFT: soft} | ({CONTENT: np.mean(swaps, axis=0)} if swaps else {})
 
     def scores(self, maps: Tensor, losses: dict[str, npt.NDArray[np.float64]]) -> dict[str, list[float | None]]:
         """Spearman correlations of maps at image size, shape (B, H, W), with losses; None where one is constant."""

@@ -36,7 +36,7 @@ METRIC_HEADS = {
     "insertion": "insertion area",
     "single_deletion": "rank correlation with single deletions",
     "single_deletion_soft": "rank correlation with soft-edged single deletions",
-    "single_deletion_content": "rank correlation with single deletions beyond their frames",
+    "single_deletion_content": "rank correlation with content swaps of single patches",
     "stability": "stability",
     WORST_AUROC: "worst-case AUROC",
 }

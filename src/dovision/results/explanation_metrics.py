@@ -57,7 +57,7 @@ def agreements(folder: Path) -> pd.DataFrame:
                             the true effect of taking it away; nan with fewer than 3 objects, or where the run did not
                             measure true effects
     single_deletion         Spearman with the losses of single patches with hard edges, with soft ones
-                            (single_deletion_soft), and beyond those of their frames (single_deletion_content)
+                            (single_deletion_soft), and by the content of other images (single_deletion_content)
     stability               Spearman with the map of the perturbed image
     hit_rate                pointing without a margin
     """

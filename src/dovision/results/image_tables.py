@@ -43,7 +43,7 @@ MAPS_FILE = RunTable(
         "deletion insertion": (
             NUMBER,
             'areas under the curves of the class probability, in [0, 1]; null but for "as is". With '
-            "`explanation.single_deletion` three more columns: rank correlations with the losses of single patches",
+            "`explanation.single_deletion` further columns: rank correlations with the losses of single patches",
         ),
     },
 )

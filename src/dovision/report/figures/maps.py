@@ -30,7 +30,7 @@ TITLES = {
     map_summary.GIVEN_AREA: "true effects\n(given area) ↑",
     "single_deletion": "single\ndeletion ↑",
     "single_deletion_soft": "deletion,\nsoft edge ↑",
-    "single_deletion_content": "deletion\n- frame ↑",
+    "single_deletion_content": "content\nswap ↑",
     "stability": "stability\n(Spearman) ↑",
     "hit_rate": "hit rate\n(no margin) ↑",
 }
