@@ -163,6 +163,18 @@ def test_each_condition_is_read_on_both_splits(folder):
     assert reads.images[reads.images["attack"] == "clean"]["success"].isna().all()
 
 
+def test_a_share_of_the_images_is_attacked_and_no_image_of_a_threshold(tmp_path):
+    run(tmp_path, {"shift": Shift(0.2)}, [*VAL, 0.6, 0.4], attacked_share={"val": 0.5, "test": 0.5})
+    (reads,) = read_reads(tmp_path, "plain")
+    samples = reads.images.groupby(["split", "attack"])["sample"].apply(sorted).to_dict()
+    assert samples == {
+        ("val", "shift"): [1, 4],  # 3, 6 and 8 are left out; 0, 2, 5 and 7 are for thresholds
+        ("val", "clean"): [0, 1, 2, 4, 5, 7],
+        ("test", "shift"): [1, 2],
+        ("test", "clean"): [0, 1, 2, 3],
+    }
+
+
 def test_detectors_are_fitted_in_each_fair_variant(folder):
     scores = read_scores(folder)
     variants = {

@@ -262,6 +262,7 @@ class DetectionSettings(Section):
     reference: str | None
     val_images: ImageCount | None
     test_images: ImageCount | None
+    attacked_share: dict[Literal["val", "test"], Annotated[float, Field(gt=0, le=1)]]
     adaptive: AdaptiveSettings
 
 

@@ -28,11 +28,7 @@ from dovision.io.text_files import make_folder
 from dovision.measurement.by_name import Named, named_components
 from dovision.measurement.callback import Evaluation, round_to_8_bits
 from dovision.measurement.condition import Condition, attack_rows, read_rows
-from dovision.measurement.detector_fits import (
-    Fitted,
-    fit_detectors,
-    write_scores,
-)
+from dovision.measurement.detector_fits import FOR_THRESHOLDS, Fitted, fit_detectors, hash_fraction, write_scores
 from dovision.measurement.fit_protocol import conditions_of, fit_protocol
 from dovision.measurement.gradient_health import (
     count_dead_gradients,
@@ -77,6 +73,8 @@ class DetectionOptions:
         reference: the detector that the others are compared with in comparison.parquet, by name; None: no comparison.
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
         whole: whether it is an error if some images of the dataloaders are not tested.
+        attacked_share: of the images of val that detectors may be fitted to, and of those of test. The others of val
+            are left out, and the others of test and those of thresholds are read as they are. None: all are attacked.
         resume: finished rows of earlier starts.
         reads: run directory whose reads detectors are fitted to and scored on, where the dataloaders have a share of
             the images alone; of which no summary is made. None: this one.
@@ -93,6 +91,7 @@ class DetectionOptions:
     reference: str | None = None
     adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch | pa.Table]] = lambda fits: ()
     whole: bool = False
+    attacked_share: Mapping[str, float] | None = None
     resume: Resume = NO_RESUME
     reads: Path | None = None
 
@@ -197,22 +196,38 @@ class Detection(Evaluation):
     def rows(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> dict[RunTable, pa.RecordBatch]:
         split, batch = DETECTION_SPLITS[dataloader_idx], self.aimed(batch, logits)
         self._measure_costs(batch)
-        before = {name: attack.passes.copy() for name, attack in self.attacks.items()}
-        clean, *attacked = self._conditions(batch, logits)
-        rows: dict[RunTable, list[pa.RecordBatch]] = {ATTACKS: []}
-        for condition in attacked:
-            rounded = self.correct(self.logits(round_to_8_bits(condition.batch.image)), batch)
-            rows[ATTACKS].append(attack_rows(split, condition, clean, rounded))
-        for name, table in self.tables_of_reads.items():
-            rows[table] = [
-                read_rows(split, condition, clean, self._read(self.detectors[name], condition.batch))
-                for condition in (clean, *attacked)
-            ]
-        for name, attack in self.attacks.items():
-            count_passes(self.counters, name, attack.passes - before[name], len(batch.image))
+        rows: dict[RunTable, list[pa.RecordBatch]] = {table: [] for table in self.tables()}
+        for numbers, attacks in self._attacked(split, batch.group):
+            images, before = batch.rows(numbers), {name: attack.passes.copy() for name, attack in attacks.items()}
+            clean, *attacked = self._conditions(images, logits[numbers], attacks)
+            for condition in attacked:
+                rounded = self.correct(self.logits(round_to_8_bits(condition.batch.image)), images)
+                rows[ATTACKS].append(attack_rows(split, condition, clean, rounded))
+            for name, table in self.tables_of_reads.items():
+                rows[table] += [
+                    read_rows(split, condition, clean, self._read(self.detectors[name], condition.batch))
+                    for condition in (clean, *attacked)
+                ]
+            for name, attack in attacks.items():
+                count_passes(self.counters, name, attack.passes - before[name], len(numbers))
         count_dead_gradients(self.counters, dead_gradients(batch, self.classifier))
         self.progress.advance(len(batch.image))
-        return {table: pa.concat_batches(batches) for table, batches in rows.items()}
+        schemas = self.tables()
+        return {
+            table: pa.concat_batches(batches or [pa.RecordBatch.from_pylist([], schema=schemas[table])])
+            for table, batches in rows.items()
+        }
+
+    def _attacked(self, split: str, group: Tensor) -> Iterator[tuple[list[int], Mapping[str, Attack]]]:
+        """Iterate over numbers of images, those that are attacked and those that are not, with the attacks."""
+        share = (self.options.attacked_share or {}).get(split, 1.0)
+        fraction = hash_fraction(pd.Series(group.tolist())).to_numpy()
+        start = FOR_THRESHOLDS if split == VAL and share < 1 else 0.0
+        attacked = (fraction >= start) & (fraction < start + share * (1 - start))
+        clean = fraction < start if split == VAL else ~attacked
+        for images, attacks in ((attacked, self.attacks), (clean & (share < 1), {})):
+            if images.any():
+                yield np.flatnonzero(images).tolist(), attacks
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.lost and self.options.whole:
@@ -254,14 +269,14 @@ class Detection(Evaluation):
                 numbers[f"detection_{metric}/{row['detector']}/{condition}"] = row[metric]
         return numbers
 
-    def _conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
+    def _conditions(self, batch: Batch, logits: Tensor, attacks: Mapping[str, Attack]) -> Iterator[Condition]:
         """Iterate over the batch's conditions, the clean one first, without those of attacks that have failed.
 
         Raises:
             ValueError: every attack has failed.
         """
         yield self.condition(CLEAN, 0.0, batch, logits)
-        for name, attack in ((name, attack) for name, attack in self.attacks.items() if name not in self.failed):
+        for name, attack in ((name, attack) for name, attack in attacks.items() if name not in self.failed):
             for eps in attack.eps:
                 try:
                     attacked = batch._replace(image=attack(batch, self.classifier, eps))

@@ -138,7 +138,12 @@ def clean_threshold(folder: Path, fitted: Fitted, rate: float) -> float:
 
 def for_thresholds(group: pd.Series[int]) -> pd.Series[bool]:
     """Mask of patients reserved for thresholds, since scores of fitted images are too low."""
-    return (group * GOLDEN % 2**32) < FOR_THRESHOLDS * 2**32
+    return hash_fraction(group) < FOR_THRESHOLDS
+
+
+def hash_fraction(group: pd.Series[int]) -> pd.Series[float]:
+    """Number in [0, 1) of each patient; those of the first N patients are spread evenly."""
+    return group * GOLDEN % 2**32 / 2**32
 
 
 def write_scores(
