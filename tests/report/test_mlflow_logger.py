@@ -23,7 +23,8 @@ def test_each_job_of_a_sweep_is_a_run_with_curves_numbers_parameters_and_figures
     words = ("logger=mlflow", "attack=fgsm", "attack.eps=0.1", "intervention.rows=2,4", "-m")
     assert dovision_evaluate(f"output_root={copy}", *words) == 1
     client, runs = stored(copy, "evaluate-")
-    assert {run.info.run_name[:-7]: run.info.status for run in runs} == {"rows=2": "FINISHED", "rows=4": "FAILED"}
+    states = {run.info.run_name[:-7]: run.info.status for run in runs}
+    assert states == {"intervention.rows=2": "FINISHED", "intervention.rows=4": "FAILED"}
     (completed,) = (run for run in runs if run.info.status == "FINISHED")
     (written,) = (run for run in read_sweep(copy / "evaluate") if run.state == "completed")
     assert completed.data.metrics["accuracy/clean"] == written.summary["conditions"]["clean"]["accuracy"]["estimate"]

@@ -51,7 +51,7 @@ def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_
     assert [run["exit"][0]["exit_code"] for run in (completed, failed)] == [0, 1]
     for sent, name, state in ((completed, "rows=2", "completed"), (failed, "rows=4", "failed")):
         (begun,) = {(run["run_group"][:-6], run["job_type"], run["display_name"]) for run in sent["run"]}
-        assert begun == ("evaluate-", "evaluate", f"{name} {by_state[state].folder.name[:6]}")
+        assert begun == ("evaluate-", "evaluate", f"intervention.{name} {by_state[state].folder.name[:6]}")
     config = {key: value for record in completed["config"] for key, value in record["update"].items()}
     assert config["attack"]["eps"] == 0.1
     logged = history(completed)
