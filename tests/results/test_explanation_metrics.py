@@ -42,10 +42,6 @@ def test_a_flagged_map_has_no_scores(frame):
     assert flagged[list(MAP_METRICS)].isna().all(axis=None)
 
 
-def test_painting_over_boxes_is_not_taken_for_true_effects(painted_run):
-    assert agreements(painted_run)["true_effects"].isna().all()
-
-
 def test_objects_tell_share_area_and_density(map_run):
     frame = object_scores(map_run)
     assert set(frame["kind"]) == {"nodule", "opacity", "tag", "rib"}

@@ -9,8 +9,8 @@ import pytest
 from dovision.functional.estimates import FEW_IMAGES, MIN_IMAGES, of_images, without_few
 from dovision.functional.intervals import withheld
 from dovision.results import map_summary
-from dovision.results.average_effect import average_effects, grouped_means
-from dovision.results.classifier_quality import OVERALL, classifier_quality
+from dovision.results.average_effect import average_effects
+from dovision.results.classifier_quality import classifier_quality
 from dovision.results.detection_summary import DETECTION_METRICS, _metrics
 from dovision.results.detector_comparison import DIFFERENCES, _differences
 from dovision.results.explanation_metrics import RANGES
@@ -41,28 +41,6 @@ def quality(*of_class):
     probability = np.eye(len(of_class))[label] * 0.9 + 0.05
     names = tuple("abcdefghij"[: len(of_class)])
     return classifier_quality(label, label, probability, np.arange(len(label)), Task("multiclass", names))
-
-
-@pytest.mark.parametrize(("images", "shown"), ENOUGH)
-def test_each_metric_of_a_class_needs_five_images(images, shown):
-    """Of the class for its sensitivity, of the others for its specificity, of both for its AUROC."""
-    found = quality(20, images)
-    for name, metric in (("a", "specificity"), ("b", "sensitivity"), ("b", "accuracy"), ("a", "auroc"), ("b", "auroc")):
-        own = found.classes[name][metric]
-        assert (own.value == 1) == shown
-        assert own.reason == ("" if shown else FEW_IMAGES)
-    assert found.classes["a"]["sensitivity"].value == found.classes["b"]["specificity"].value == 1
-    assert (found.overall["balanced_accuracy"].value == 1) == shown
-    assert found.overall["calibration_error"].reason == ""
-
-
-def test_a_mean_over_classes_is_of_the_images_of_all():
-    found = quality(4, 4, 4)
-    assert all(own["sensitivity"].reason == FEW_IMAGES for own in found.classes.values())
-    assert {name: own.value for name, own in found.overall.items() if name != "calibration_error"} == dict.fromkeys(
-        (name for name in OVERALL.values() if name != "calibration_error"), 1.0
-    )
-    assert {own.reason for own in quality(1, 1, 2).overall.values()} == {FEW_IMAGES}
 
 
 def scores(attack, count, eps, success):
@@ -112,12 +90,6 @@ def test_each_score_of_maps_needs_five_images_whatever_the_maps(images, shown):
     difference = map_summary.map_difference(frame, "m", "r", "energy", 0.95)
     assert (difference["difference"] == 1) == shown
     assert shown or difference["difference_reason"] == FEW_IMAGES
-
-
-@pytest.mark.parametrize(("images", "shown"), ENOUGH)
-def test_means_over_objects_and_steps_need_five_images(images, shown):
-    rows = pd.DataFrame({"kind": "tag", "effect": 0.5, "sample": np.repeat(np.arange(images), 4), "group": 0})
-    assert (grouped_means(rows, ["kind"], ["effect"])["effect"].item() == 0.5) == shown
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -15,7 +14,6 @@ from dovision.interventions.interchange import ClassInterchange
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.results.image_tables import SOURCES_FILE
 from dovision.results.interchange_accuracy import interchange_accuracy
-from dovision.results.tables import EFFECTS
 from dovision.training.data_module import ImageDataModule
 from dovision.types import Task
 
@@ -82,14 +80,3 @@ def test_accuracies_of_a_mixed_network_are_those_of_a_loop(tmp_path):
         assert found.loc[f"c{unit}", "accuracy"] == pytest.approx(torch.stack(hits).float().mean().item())
         assert found.loc[f"c{unit}", "without_do"] == pytest.approx(torch.stack(before).float().mean().item())
     assert 0 < found.loc["c0", "accuracy"] < 1
-
-
-def test_a_pass_that_lies_in_two_row_groups_has_one_answer(tmp_path):
-    whole, _, _ = measured(tmp_path, linear([[0.0, 0.0], [2.0, 1.0]], [0.0, -1.2]))
-    table = pq.read_table(tmp_path / EFFECTS)
-    pq.write_table(table, tmp_path / EFFECTS, row_group_size=1)
-    pd.testing.assert_frame_equal(interchange_accuracy(tmp_path).set_index("unit"), whole)
-
-
-def test_a_run_without_an_interchange_has_none(tmp_path):
-    assert interchange_accuracy(tmp_path).empty

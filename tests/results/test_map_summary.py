@@ -63,11 +63,6 @@ def test_a_score_is_the_mean_with_its_cluster_interval():
     assert (row["scored"], row["maps"], row["flagged"]) == (12, 12, 0)
 
 
-def test_only_right_cases_count_as_correct():
-    row = row_of(scores(frame_of([[9, 9, 1, 2, 3, 4]] * 2)), "a", cases="correct")
-    assert (row["mean"], row["maps"]) == (2.5, 4)
-
-
 def test_the_difference_is_paired_and_leaves_out_what_one_side_lacks():
     first, second = np.arange(1.0, 9), np.array([2.0, 2.5, np.nan, 5, 7, 6.5, 7, 8.1])
     row = row_of(scores(frame_of([first, second])), "b")

@@ -17,7 +17,6 @@ from dovision.results import mask_effects
 from dovision.results.effect_findings import use_findings
 from dovision.results.mask_effects import mask_contrasts, mask_sizes
 from dovision.results.run_record import Run, read_sweep
-from dovision.results.tables import read_effects
 
 EFFECTS = {"lung": -0.6, "lung control 0": 0.1, "lung control 1": -0.3, "outside": 0.25}
 
@@ -76,21 +75,3 @@ def test_the_finding_and_the_figure_give_both_differences(of_masks):
     assert "mean size on P minus that outside" in detail
     *_, figure = Objects(0, most=16).of_run(run)
     assert figure.data["minus_outside"].tolist() == pytest.approx([0.37], abs=0.01)
-
-
-def test_units_of_a_run_without_masks_are_not_compared(painted_run, map_run, write_run, tmp_path):
-    write_run(tmp_path, images=4, eps=(), maps=0)
-    for folder in (painted_run, map_run, tmp_path):  # known objects, true effects, cells
-        assert mask_contrasts(folder).empty
-    assert [drawn.name for drawn in Objects(0, most=16).of_run(read_sweep(painted_run)[0])] == ["box_against_control"]
-
-
-def test_masks_that_are_no_known_objects_are_read_from_the_table(painted_run, tmp_path):
-    shutil.copytree(painted_run, tmp_path / "run")
-    (tmp_path / "run" / "boxes.parquet").unlink()
-    sizes = mask_sizes(tmp_path / "run").set_index(["sample", "mask", "class"])
-    effects = read_effects(painted_run, [7]).set_index(["unit", "class"])["effect"]
-    moved = effects[[("tag control 0", "opacity"), ("tag control 1", "opacity")]].abs().mean()
-    row = sizes.loc[(7, "tag", "opacity")]
-    assert row["minus_moved"] == pytest.approx(abs(effects[("tag", "opacity")]) - moved)
-    assert np.isnan(row["outside"])

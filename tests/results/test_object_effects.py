@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from dovision.functional.intervals import EFFECT_BOUNDS, holm, mean_interval
@@ -14,27 +13,6 @@ from dovision.results.object_effects import (
     paired,
 )
 from dovision.results.tables import read_effects
-
-OBJECTS = {"nodule0": "nodule", "nodule1": "nodule", "tag": None, "rib": None}
-CLEAN = {"nodule0": -2.0, "nodule1": -1.0, "tag": -0.5, "rib": 0.0}
-SHIFT = {"nodule0": 1.0, "nodule1": 1.0, "tag": -3.0, "rib": 0.0}  # by the attack
-
-
-def test_the_rows_of_objects_know_their_kind_label_and_group(map_run):
-    rows = object_rows(map_run)
-    assert len(rows) == 2 * (24 * 3 + 18)  # an absent object has no row
-    row = rows[(rows["object"] == "nodule1") & (rows["sample"] == 5)].iloc[0]
-    assert tuple(row[["group", "kind", "label", "control"]]) == (2, "nodule", "nodule", False)
-    assert rows.loc[rows["kind"] == "tag", "label"].isna().all()
-
-
-def test_another_intervention_or_a_run_without_boxes_measures_no_objects(tmp_path, write_run, map_run):
-    write_run(tmp_path, images=4, eps=(), maps=0)
-    assert object_rows(tmp_path).empty
-    (tmp_path / "boxes.parquet").write_bytes((map_run / "boxes.parquet").read_bytes())
-    assert object_rows(tmp_path).empty
-    assert object_effects(tmp_path).empty
-    assert contrasts(tmp_path).empty
 
 
 def test_the_mean_true_effect_is_that_of_the_rows(map_run):
@@ -57,18 +35,6 @@ def test_the_controls_of_a_box_are_averaged_within_the_image(painted_run):
     controls = effects[("tag control 0", "opacity")], effects[("tag control 1", "opacity")]
     assert row["control"] == pytest.approx(np.mean(controls))
     assert row["difference"] == pytest.approx(effects[("tag", "opacity")] - np.mean(controls))
-
-
-def test_a_box_without_controls_is_not_compared():
-    rows = {
-        "sample": [0, 0, 1],
-        "object": ["a", "a", "a"],
-        "control": [False, True, False],
-        "effect": [-0.4, -0.1, -0.9],
-        "log_odds_effect": [-4.0, -1.0, -9.0],
-    }
-    frame = pd.DataFrame(rows).assign(condition="clean", kind="a", label=None, group=0, **{"class": "x"})
-    assert paired(frame)[["sample", "difference", "log_odds"]].to_numpy().tolist() == [[0, pytest.approx(-0.3), -3]]
 
 
 def test_a_labelled_object_is_judged_on_its_class_and_any_other_on_each(painted_run):

@@ -121,23 +121,6 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started
     assert not left.exists()
 
 
-def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_path):
-    run = Run(tmp_path)
-    run.start({}, [], {})
-    for name in ("chunks/effects/0-of-1/64.json", "maps/0_clean.png"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).touch()
-    run.interrupt("stopped by SIGTERM")
-    assert (run.state, run.read_record()["reason"]) == ("interrupted", "stopped by SIGTERM")
-    run.start({}, [], {})
-    assert (tmp_path / "chunks/effects/0-of-1/64.json").exists()
-    assert (tmp_path / "maps/0_clean.png").exists()
-    run.complete({})
-    assert not (tmp_path / "chunks").exists()
-    run.start({}, [], {}, afresh=True)
-    assert not (tmp_path / "maps").exists()
-
-
 def test_chunks_of_a_completed_run_that_was_killed_before_their_removal_go_with_the_next_command(tmp_path):
     for state in ("running", "completed"):
         run = Run(tmp_path / state)

@@ -16,7 +16,7 @@ import pytest
 from dovision.functional.intervals import Number, withheld
 from dovision.results import effect_findings, map_findings, sweep_findings
 from dovision.results.effect_findings import Subject, change_finding, epsilon_text
-from dovision.results.finding import HEADLINE_METRICS, Finding, direction, finding, in_brackets, spread_values
+from dovision.results.finding import HEADLINE_METRICS, finding, spread_values
 from dovision.results.headline_effects import without_opposite
 from dovision.results.run_findings import run_findings, write_findings
 from dovision.results.run_record import Run, read_run
@@ -137,25 +137,6 @@ def test_findings_are_read_back_from_their_file(tmp_path, write_run):
     assert {"sample", "condition", "unit", "label", "before", "after", "painted"} < found[0].picture.keys()
     before, after = found[0].picture["before"], found[0].picture["after"]
     assert 0 <= after < before <= 1
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "way"), [(0.1, 0.3, 1), (-0.3, -0.1, -1), (-0.1, 0.3, 0), (0.0, 0.3, 0), (None, None, 0)]
-)
-def test_a_direction_is_claimed_only_where_the_interval_leaves_out_zero(low, high, way):
-    assert direction({"mean": 0.2, "low": low, "high": high}) == way
-    assert direction({"x": 0.2, "x_low": low, "x_high": high}, "x") == way
-
-
-def test_a_number_stands_with_its_interval_and_a_withheld_one_with_a_dash():
-    assert in_brackets({"mean": -0.15, "low": -0.21, "high": -0.1}) == "-0.150 [-0.210, -0.100]"
-    assert in_brackets({"mean": 0.15, "low": None, "high": None}, form=".2f") == "0.15 [no interval]"
-
-
-def test_loggers_get_the_number_and_its_ends_without_what_is_withheld():
-    assert Finding("better", "auroc", SHOWN, "Text.", withheld(0.5, 4, "")).logged() == {"finding/auroc": 0.5}
-    logged = Finding("better", "auroc", SHOWN, "Text.", Number(0.5, 0.4, 0.6, 4, "", "")).logged()
-    assert logged == {"finding/auroc": 0.5, "finding/auroc_low": 0.4, "finding/auroc_high": 0.6}
 
 
 def test_objects_have_their_effect_on_one_of_two_exclusive_classes_if_it_has_all_of_them():

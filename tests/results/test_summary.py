@@ -53,14 +53,6 @@ def estimates(found):
     return {metric: found[metric] and found[metric]["estimate"] for metric in METRICS}
 
 
-def test_a_size_has_no_interval_of_its_own(tmp_path):
-    folder = write(tmp_path, right_after=[False, False, True, True], scores_after=(0.9, 0.001, 0.002, 0.003))
-    found = summarise(folder)["conditions"]["eps=0.1"]["mean_abs_expected_effect"]
-    assert (found["low"], found["high"], found["reason"], found["clusters"]) == (None, None, "", 4)
-    assert [found[name] for name in ("median", "least", "most")] == pytest.approx([0.0025, 0.001, 0.9], abs=1e-5)
-    assert found["estimate"] == pytest.approx(0.2265)
-
-
 def test_shares_are_those_counted_by_hand(tmp_path):
     summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
     assert estimates(summary["conditions"]["clean"]) == pytest.approx(
@@ -80,13 +72,6 @@ def test_shares_are_those_counted_by_hand(tmp_path):
     assert summary["conditions"]["eps=0.1"]["images"] == 4
     assert summary["conditions"]["eps=0.1"]["accuracy"]["clusters"] == 4
     assert summary["conditions"]["eps=0.1"]["success_rate"]["clusters"] == 3
-
-
-def test_the_summary_has_the_mean_expected_effect_on_logits(tmp_path):
-    summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
-    # P is (1, 0) to rounding, so that it is the change of the first logit, log(1 - s) - 30, that counts
-    expected = sum(math.log(1 - s) - 30 for s in (0.1, 0.2, 0.2, 0.3)) / 4
-    assert summary["conditions"]["clean"]["mean_expected_logit_effect"]["estimate"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):

@@ -142,7 +142,11 @@ def _objects(boxes: pd.DataFrame, masks: Mapping[str, Mask]) -> list[dict[str, A
 
 def _condition(run: Run, row: pd.Series[Any], tables: Mapping[str, Values]) -> dict[str, Any]:
     """Entry of an image in a condition; `tables` are of units and classes."""
-    picture = thumbnail_path(run.folder, int(row["sample"]), row["condition"])
+    picture, shares = thumbnail_path(run.folder, int(row["sample"]), row["condition"]), {}
+    for name, table in ((name, tables[column]) for name, column in _SCALES.items()):
+        largest = float(np.abs(table[np.isfinite(table)]).max(initial=0.0)) or 1.0
+        numbers = np.nan_to_num(np.clip(np.round(table / largest * STEPS), -STEPS, STEPS)).astype("<i2")
+        shares[name] = {"largest": float(f"{largest:.6g}"), "shares": _base64(numbers.tobytes())}
     return {
         "name": str(row["condition"]),
         "title": display_name(str(row["condition"])),
@@ -150,14 +154,8 @@ def _condition(run: Run, row: pd.Series[Any], tables: Mapping[str, Values]) -> d
         "correct": _true_or_false(row["correct"]),
         "success": _true_or_false(row["success"]),
         "control": [round(float(size), 7) for size in tables["control"][0]],
-        **{name: _shares(tables[column]) for name, column in _SCALES.items()},
+        **shares,
     }
-
-
-def _shares(table: Values) -> dict[str, Any]:
-    largest = float(np.abs(table[np.isfinite(table)]).max(initial=0.0)) or 1.0
-    numbers = np.nan_to_num(np.clip(np.round(table / largest * STEPS), -STEPS, STEPS)).astype("<i2")
-    return {"largest": float(f"{largest:.6g}"), "shares": _base64(numbers.tobytes())}
 
 
 def _true_or_false(value: Any) -> bool | None:

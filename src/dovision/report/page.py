@@ -80,7 +80,8 @@ class Shown:
     def of(cls, report_figure: ReportFigure, svg: str, prefix: str = "") -> Shown:
         """Build from a figure and its saved SVG, whose text matplotlib has escaped."""
         name = prefix + report_figure.name
-        caption, link = report_figure.caption, _link(report_figure.data)
+        caption, csv = report_figure.caption, report_figure.data.to_csv(**CSV)
+        link = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}"
         short = caption.short if isinstance(caption, Caption) else caption
         method = caption if caption != short else ""
         if (figure := report_figure.figure) is not None:
@@ -192,10 +193,6 @@ def _cards(runs: Sequence[Run], numbers: pd.DataFrame) -> dict[str, list[Card]]:
         one = finding(LIMITS, "limit", "not completed", "", NOTHING, hits=hits)
         result = [*result, one._replace(detail=[(run.label, run.state) for run in failed])]
     return {question: [card(one, run) for one in of] for question, of in by_question(result).items()}
-
-
-def _link(data: pd.DataFrame) -> str:
-    return f"data:text/csv;base64,{base64.b64encode(data.to_csv(**CSV).encode()).decode()}"
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, Any]:

@@ -69,10 +69,6 @@ class Caption(str):
         caption.short = short
         return caption
 
-    def extended(self, more: str) -> Caption:
-        """The caption with further remarks on how the figure was made."""
-        return Caption(f"{self} {more}", self.short)
-
 
 @dataclass(frozen=True)
 class ReportFigure:

@@ -272,23 +272,23 @@ def _metrics(
 ) -> dict[str, Number]:
     """Metrics of a condition by name; `noise` holds images with noise of any epsilon."""
     tried = rows[rows["success"].notna()]
-    success, scored = tried["success"].to_numpy() == 1, _scored(tried)
+    success, scored = tried["success"].to_numpy() == 1, scored_images(tried)
     metrics = {"success": share_of_images(success, scored.group, level)}
     by_eps = beside_noise(rows, noise)
     same = pd.concat([others for _, others in by_eps]).drop_duplicates(["sample", *CONDITION])
     for name, limit in limits.items():
         metrics[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group, level)
-        for condition, images in (("clean", _scored(clean)), ("noise", _scored(same))):
+        for condition, images in (("clean", scored_images(clean)), ("noise", scored_images(same))):
             metrics[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group, level)
     against = [] if rows["attack"].isin(NOISES).all() else by_eps  # noise is not held against itself
     among = rows["success"] == 1
-    scored, everyone = _scored(rows[among]), _scored(clean)
-    twins = _scored(clean.set_index("sample").reindex(rows.loc[among, "sample"]).dropna(subset="score"))
+    scored, everyone = scored_images(rows[among]), scored_images(clean)
+    twins = scored_images(clean.set_index("sample").reindex(rows.loc[among, "sample"]).dropna(subset="score"))
     pairs = {"auroc": (scored, everyone), "auroc_paired": (scored, twins), "auroc_twins": (twins, everyone)}
-    for name, (attacked, negative) in (pairs | {"auroc_all": (_scored(rows), everyone)}).items():
+    for name, (attacked, negative) in (pairs | {"auroc_all": (scored_images(rows), everyone)}).items():
         area = auroc(attacked, negative, level)
         metrics[name] = of_images(area, len(attacked.score), len(negative.score))
-    strata = [(_scored(attacked[among[attacked.index]]), _scored(others)) for attacked, others in against]
+    strata = [(scored_images(attacked[among[attacked.index]]), scored_images(others)) for attacked, others in against]
     metrics["auroc_noise"] = of_images(pooled_auroc(strata, level), len(scored.score), len(same))
     for name, limit in limits.items():
         metrics[f"tpr_{name}"] = _beyond(limit, scored.score > limit, scored.group, level)
@@ -326,5 +326,6 @@ def _beyond(limit: float, hits: Flags, group: Integers, level: float) -> Number:
     return share_of_images(hits, group, level)
 
 
-def _scored(rows: pd.DataFrame) -> Scored:
-    return Scored(rows["score"].to_numpy(float), rows["group"].to_numpy())
+def scored_images(rows: pd.DataFrame, end: str = "") -> Scored:
+    """Scores and groups of rows; `end` is that of the name of the score."""
+    return Scored(rows[f"score{end}"].to_numpy(float), rows["group"].to_numpy())

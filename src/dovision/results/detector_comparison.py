@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dovision.functional.detection import Scored, auroc_difference, threshold
+from dovision.functional.detection import auroc_difference, threshold
 from dovision.functional.estimates import of_images
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL
-from dovision.results.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, WORST, beside_noise, norms_of, worst_case
+from dovision.results.detection_summary import (
+    RATES,
+    TOO_FEW,
+    WHOLE_FAMILY,
+    WORST,
+    beside_noise,
+    norms_of,
+    scored_images,
+    worst_case,
+)
 from dovision.results.detection_tables import (
     ADAPTIVE_ATTACKS,
     COMPARISON,
@@ -131,7 +140,7 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str], level: float =
         row |= {"successful_groups": of_each[0]["group"].nunique()}
         for column in DIFFERENCES:
             strata = [
-                [(_scored(attacked, end), _scored(negative, end)) for attacked, negative in pairs]
+                [(scored_images(attacked, end), scored_images(negative, end)) for attacked, negative in pairs]
                 for rows, end in zip(of_each, ("", "_reference"), strict=True)
                 for pairs in [[(rows, clean)] if column == "auroc" else beside_noise(rows, noise)]
             ]
@@ -143,7 +152,3 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str], level: float =
             interval = paired_difference(more, groups, images, level, bounds=EFFECT_BOUNDS).interval
             row |= (interval._replace(reason=TOO_FEW) if np.isnan(more).all() else interval).columns(f"tpr_{end}")
         yield row
-
-
-def _scored(rows: pd.DataFrame, end: str) -> Scored:
-    return Scored(rows[f"score{end}"].to_numpy(float), rows["group"].to_numpy())

@@ -219,7 +219,11 @@ def _objects(run: Run) -> Iterator[Subject]:
         return
     rows = object_rows(run.folder)
     of_cells = "covered" in rows
-    rows = rows.rename(columns={"object": "unit"}) if table == "object_effects" else _box_rows(rows)
+    if table == "contrasts":  # on the class of the object, beside the mean effect of its controls
+        rows = paired(rows).rename(columns={"box": "effect", "control": "effect_elsewhere"})
+        rows = rows[rows["label"].isna() | (rows["label"] == rows["class"])]
+        rows = rows.assign(log_odds_effect=rows["log_odds"])
+    rows = rows.rename(columns={"object": "unit"})
     done = "without it" if table == "object_effects" else f"{_over(run)} {'it' if of_cells else 'its box'}"
     for row in strongest:
         name, label = row["kind"], row["class"]
@@ -234,13 +238,6 @@ def _objects(run: Run) -> Iterator[Subject]:
             cells = f"{clean['cells'].median():.3g} {_unit(run)}s in one do(), on median"
             mean += [("painted of it", f"{clean['covered'].mean():.0%}, by {cells}")]
         yield Subject("object", name, label, done, of_object, of_object, beyond, mean, level, refuters)
-
-
-def _box_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """Effects of boxes on their own class, with the mean effect of their control boxes."""
-    rows = paired(rows).rename(columns={"object": "unit", "box": "effect", "control": "effect_elsewhere"})
-    rows = rows[rows["label"].isna() | (rows["label"] == rows["class"])]
-    return rows.assign(log_odds_effect=rows["log_odds"])
 
 
 def _zone(run: Run) -> Iterator[Subject]:
@@ -510,12 +507,9 @@ def verdict(run: Run, headline: str, subject: str, label: str) -> tuple[bool, st
     of_headline = (frame["headline"] == headline) & (frame["subject"] == subject) & (frame["class"] == label)
     frame = frame[of_headline & (frame["refuter"] != UNALTERED)]
     words = frame["passed"].map({True: PASSED, False: FAILED}).fillna(UNDECIDED)
-    rows = zip(frame.to_dict("records"), words, strict=True)
-    texts = [f"{row['refuter']} {word} ({in_brackets(row, 'estimate')}{_share(row)})" for row, word in rows]
+    texts = []
+    for row, word in zip(frame.to_dict("records"), words, strict=True):
+        vanishes = row["refuter"] == PLACEBO and not pd.isna(row["share"])  # at most half of it should be left
+        left = f", {row['share']:.0%} left" if vanishes else ""
+        texts.append(f"{row['refuter']} {word} ({in_brackets(row, 'estimate')}{left})")
     return bool((frame["passed"] == False).any()), "; ".join(texts)  # noqa: E712, where None is not decided
-
-
-def _share(row: Mapping[str, Any]) -> str:
-    """What is left of the headline in a placebo region, which should be at most half of it, such as ", 12% left"."""
-    vanishes = row["refuter"] == PLACEBO and not pd.isna(row["share"])
-    return f", {row['share']:.0%} left" if vanishes else ""

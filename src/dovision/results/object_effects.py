@@ -79,12 +79,7 @@ def object_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         condition, kind, class, mean, low, high, reason (why there is no interval), the same in log-odds (log_odds,
         log_odds_low, ...), the `intervals.spread` of the effect, clusters, images, objects (how many effects).
     """
-    return mean_object_effects(true_effects(folder), level)
-
-
-def mean_object_effects(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
-    """Aggregate rows with condition, kind, class, sample, group, effect and log_odds_effect."""
-    rows = rows.rename(columns={"log_odds_effect": "log_odds"})
+    rows = true_effects(folder).rename(columns={"log_odds_effect": "log_odds"})
     means = grouped_means(rows, _CELL, ["effect", "log_odds"], level, {"effect": EFFECT_BOUNDS}, (), "effect")
     names = dict(zip((f"effect{end}" for end in _ENDS), ("mean", "low", "high", "reason"), strict=True))
     return means.rename(columns=names).reindex(columns=TRUE)

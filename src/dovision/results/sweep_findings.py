@@ -273,7 +273,9 @@ def _range(rows: pd.DataFrame) -> Finding:
     result = finding(DECIDES, "range", state, metric_head(most["metric"]).partition(",")[0], *numbers)
     detail = [("settings", f"{len(rows):,}"), ("the least", f"{cell_text(least)}, {least['run']}")]
     detail += [("the most", f"{cell_text(most)}, {most['run']}")]
-    detail += [(units_counted(most["metric"]), f"{rows['images'].min():,} at least in each setting")]
+    noun = "images" if "/" not in most["metric"] else "maps"
+    noun = "attacked images" if most["metric"].startswith(WORST_AUROC) else noun
+    detail += [(noun, f"{rows['images'].min():,} at least in each setting")]
     return result._replace(detail=detail)
 
 
@@ -339,13 +341,6 @@ def sweep_numbers(run: Run) -> Iterator[_Row]:
             number = {"mean": of_condition[metric]["estimate"], **{end: of_condition[metric][end] for end in _ENDS}}
             images = counts[condition].get(metric, of_condition["images"])
             yield {"metric": metric, "condition": condition, **number, "images": images}
-
-
-def units_counted(metric: str) -> str:
-    """Noun for the `images` of a number, such as maps."""
-    if "/" not in metric:
-        return "images"
-    return "attacked images" if metric.startswith(WORST_AUROC) else "maps"
 
 
 def _of_maps(run: Run) -> Iterator[_Row]:

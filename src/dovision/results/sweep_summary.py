@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -76,10 +76,15 @@ def write_sweep_summary(folder: Path, jobs: Sequence[Run]) -> None:
 
 def closing(jobs: Sequence[Run], program: str = PROGRAM) -> str:
     """Closing message of a command: job counts by state, mixed origins, and how to complete each job."""
-    lines = [counts(jobs), *_mixed(jobs)]
+    states = Counter(job.state for job in jobs)
+    lines = [f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in states.items())}."]
+    lines += mixed({f"job {job.label}": job.record for job in jobs if job.state == GOOD})
     for job in jobs:
         if job.state != GOOD:
-            lines += [f"  job {job.label} {job.state}: {job.failure}", f"    {_again(job, program)}"]
+            lines += [
+                f"  job {job.label} {job.state}: {job.failure}",
+                f"    {program} {shlex.join(job.overrides)}".rstrip(),
+            ]
     return "\n".join(lines)
 
 
@@ -103,16 +108,6 @@ def findings(jobs: Sequence[Run]) -> list[str]:
     return [one.text for one in sweep_findings(_factors(jobs))]
 
 
-def counts(jobs: Sequence[Run]) -> str:
-    """Sentence with the number of jobs by state."""
-    states = Counter(job.state for job in jobs)
-    return f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in states.items())}."
-
-
-def _mixed(jobs: Iterable[Run]) -> list[str]:
-    return mixed({f"job {job.label}": job.record for job in jobs if job.state == GOOD})
-
-
 def _factors(jobs: Sequence[Run]) -> pd.DataFrame:
     """Headline numbers of completed jobs by factor; empty if no run can be read."""
     return by_factors([job for job in jobs if job.summary])
@@ -128,10 +123,6 @@ def _reason(state: str, record: Mapping[str, Any]) -> str:
         DAMAGED: f"its {RUN} cannot be read; the same command does the job again",
     }
     return str(reasons.get(state, ""))
-
-
-def _again(job: Run, program: str) -> str:
-    return f"{program} {shlex.join(job.overrides)}".strip()
 
 
 def _table(jobs: Sequence[Run]) -> pd.DataFrame:

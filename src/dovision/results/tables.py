@@ -288,18 +288,14 @@ def row_groups(
             first = file.metadata.row_group(number).column(0).statistics
             if samples is not None and np.ptp(np.searchsorted(ordered, [first.min, first.max + 1])) == 0:
                 continue
-            if detector is not None and not _may_hold(file, number, detector):
-                continue
+            if detector is not None:
+                held = file.metadata.row_group(number).column(file.schema_arrow.get_field_index("detector")).statistics
+                if held is not None and held.has_min_max and not held.min <= detector <= held.max:
+                    continue
             table = file.read_row_group(number, columns=columns)
             if samples is not None:
                 table = table.filter(pc.is_in(table.column(0), pa.array(ordered)))
             yield table if detector is None else table.filter(pc.equal(table["detector"], detector))
-
-
-def _may_hold(file: pq.ParquetFile, number: int, detector: str) -> bool:
-    """Return whether a row group can contain this detector, by its statistics."""
-    statistics = file.metadata.row_group(number).column(file.schema_arrow.get_field_index("detector")).statistics
-    return statistics is None or not statistics.has_min_max or statistics.min <= detector <= statistics.max
 
 
 def read_table(

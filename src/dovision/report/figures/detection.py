@@ -194,7 +194,9 @@ def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         "only rise with each feature, of the sum of the features without a fit. What a fit to permuted labels or the "
         "sum still detect is owed to the features and to the constraint, and not to the labels. No attack is adaptive."
     )
-    words = caption(text, [run], _n(rows), _INTERVALS, rows)
+    beaten = rows[rows["successful"] > 0]
+    counted = sample_size(beaten, "successful", "successful attacks") if len(beaten) else "No attack succeeded."
+    words = caption(text, [run], counted, _INTERVALS, rows)
     title = "What the labels of a fit are worth"
     yield ReportFigure.of_table("detection_controls", title, words, rows, table.rename(index=display_name))
 
@@ -340,8 +342,3 @@ def _roc_plot(curves: pd.DataFrame) -> Figure:
         axes.set(xlim=(lowest, 1), ylim=(0, 1.03))
         axes.grid()
     return with_legend(figure)
-
-
-def _n(rows: pd.DataFrame) -> str:
-    beaten = rows[rows["successful"] > 0]
-    return sample_size(beaten, "successful", "successful attacks") if len(beaten) else "No attack succeeded."

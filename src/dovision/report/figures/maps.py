@@ -68,7 +68,8 @@ def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: 
         tokens = explanation.get("removal") == "token_drop"
         removed = "of tokens" if tokens else f"with {component_text(explanation['fill'])}"
         how += f"; deletion and insertion {removed} in {explanation['steps']} steps"
-    return caption(text, [run], counted, intervals, frame).extended(f"{' '.join([*words, how])}.")
+    whole = caption(text, [run], counted, intervals, frame)
+    return Caption(f"{whole} {' '.join([*words, how])}.", whole.short)
 
 
 def _counts(scores: pd.DataFrame) -> str:
