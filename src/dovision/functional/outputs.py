@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torchvision.ops import box_iou
 
 from dovision import checks
 from dovision.types import Box, Task
@@ -274,6 +273,8 @@ class BoxScore:
 
     def _scores(self, boxes: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
         """The score of each known box in one image, shape (K,), from N detections; boxes are x, y, x, y."""
+        from torchvision.ops import box_iou  # for which a completed run does not wait
+
         matched = box_iou(self.boxes.to(boxes), boxes) >= self.iou
         matched &= self.labels.to(labels)[:, None] == labels
         return torch.cat([(matched * scores), scores.new_zeros(len(matched), 1)], 1).amax(1)

@@ -21,9 +21,9 @@ from dovision.config.import_target import import_target
 from dovision.config.settings import of_experiments, of_user, unchosen
 from dovision.config.sources import configuration_folder, default_choices
 from dovision.io.text_files import read_yaml
-from dovision.measurement.by_name import LIBRARIES
 
 _PLUMBING = ("torchmetrics.",)  # packages whose **kwargs are for synchronisation alone, which nobody configures
+_COMPLETE = ("dovision", "torch", "torchmetrics")  # packages whose targets take all that a component may set
 TRAINER = configuration_folder() / "trainer" / "default.yaml"
 MACHINE = "local"  # the group of settings of the user's machine, an optional entry, of which Hydra takes any name
 
@@ -123,8 +123,11 @@ def check_target(where: str, node: Mapping[str, Any]) -> None:
     legal, required = _parameters(where, str(node["_target_"]))
     keys = [str(key) for key in node if key not in OF_HYDRA]
     package = str(node["_target_"]).partition(".")[0]
-    if node.get("_partial_") and any(package in libraries for libraries in LIBRARIES.values()):
-        legal = None  # which has further ones for what adapts it, such as eps; that refuses others
+    if node.get("_partial_") and package not in _COMPLETE:
+        from dovision.measurement.by_name import LIBRARIES  # with torchvision, for which a completed run does not wait
+
+        if any(package in libraries for libraries in LIBRARIES.values()):
+            legal = None  # which has further ones for what adapts it, such as eps; that refuses others
     for key in keys:
         if legal is not None and key not in legal:
             raise ValueError(checks.unknown_key(where, key, legal))
