@@ -19,6 +19,7 @@ _Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 
 LEVEL = 0.95
+_FEWEST = 20  # groups, of one size, of the smallest stratum of a paired difference
 MIN_GROUPS = 3  # groups behind the interval of a mean, and groups that must differ from the middle one
 MEAN, BOUNDED, SHARE = (
     "t",
@@ -407,7 +408,7 @@ def stratified_interval(
 
 
 def difference_interval(
-    estimate: float, added: _Array, groups: Groups, strata: Sequence[Groups], least: int = 20, level: float = LEVEL
+    estimate: float, added: _Array, groups: Groups, strata: Sequence[Groups], level: float = LEVEL
 ) -> Number:
     """Interval of a paired difference of two stratified estimates, from the contribution of each row.
 
@@ -419,13 +420,12 @@ def difference_interval(
         added: what each row adds to it, shape (N,).
         groups: the group of each row, shape (N,).
         strata: the groups of each stratum's rows.
-        least: groups, of one size, of the smallest stratum, below which no interval is given.
         level: of the interval.
     """
     names, group = numbered(groups)
     fewest, total = min(map(effective_groups, strata)), np.bincount(group, added)
-    if fewest < least:
-        return withheld(estimate, len(names), f"fewer than {least} groups")
+    if fewest < _FEWEST:
+        return withheld(estimate, len(names), f"fewer than {_FEWEST} groups")
     if (np.abs(total) > 1e-12).sum() < MIN_GROUPS:
         return withheld(estimate, len(names), FEW_DIFFERENT)
     second, third, fourth = ((total**power).sum() for power in (2, 3, 4))
