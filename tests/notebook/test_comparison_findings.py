@@ -52,3 +52,5 @@ def test_scores_that_exist_already_are_compared_by_their_paired_auroc():
     assert compared.findings == ["AUROC against clean images is higher with mine than with blind, by 0.38."]
     with pytest.raises(ValueError, match=r"scores of attacked and of clean images, .* got \(\(20,\), \(20,\)\) and"):
         dv.compare({"mine": (attacked, clean), "other": (attacked, clean[1:])})
+    with pytest.raises(ValueError, match="got nan or infinity"):
+        dv.compare({"mine": (attacked, clean), "other": (attacked, clean * torch.nan)})

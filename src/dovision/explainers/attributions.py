@@ -158,13 +158,13 @@ class Captum(Explainer):
         random, of_edits = bool(_DRAWS & set(taken)), issubclass(self.attribution, PerturbationAttribution)
         attributions = []
         with self._prepared(classifier, image[:1]):
-            for number, (some, wanted) in enumerate(chunks(batch, target, 1 if random else self.batch_size)):
-                limits = self._limits(taken, len(some), made)
-                given = (some - classifier.mean) / classifier.std if self._by_rules else some
-                given.requires_grad_(not of_edits)
-                named = {"target": wanted} if "target" in taken else {}
+            for number, (images, classes) in enumerate(chunks(batch, target, 1 if random else self.batch_size)):
+                limits = self._limits(taken, len(images), made)
+                inputs = (images - classifier.mean) / classifier.std if self._by_rules else images
+                inputs.requires_grad_(not of_edits)
+                limits |= {"target": classes} if "target" in taken else {}
                 with torch.set_grad_enabled(not of_edits), seeded(image.device, self.seed, int(batch.sample[number])):
-                    attributions.append(self._attributed(method, given, made | limits | named))
+                    attributions.append(self._attributed(method, inputs, made | limits))
         whole = torch.cat(attributions).detach()
         if self.by_layer:
             whole = _layers.as_map(whole, name, classifier, image)
@@ -210,7 +210,7 @@ class Captum(Explainer):
         modules = [classifier.network.get_submodule(layer)] if layer else []
         return self.attribution(function, *modules, **settings)
 
-    def _limits(self, taken: Mapping[str, Any], images: int, made: Mapping[str, Any]) -> dict[str, int]:
+    def _limits(self, taken: Mapping[str, Any], images: int, made: Mapping[str, Any]) -> dict[str, Any]:
         """Captum's arguments for at most `batch_size` images a pass."""
         draws = made.get("nt_samples", 5)
         sizes = {
@@ -390,6 +390,5 @@ def _rows_and_columns(cells: int | Sequence[int]) -> tuple[int, int]:
 
 def chunks(batch: Batch, target: Tensor, size: int) -> Iterator[tuple[Tensor, list[int]]]:
     """Images without gradients and their classes, at most `size` at a time."""
-    images, classes = (torch.split(value, size) for value in (batch.image.detach(), target))
-    for image, wanted in zip(images, classes, strict=True):
-        yield image, wanted.tolist()
+    pairs = zip(torch.split(batch.image.detach(), size), torch.split(target, size), strict=True)
+    return ((image, classes.tolist()) for image, classes in pairs)

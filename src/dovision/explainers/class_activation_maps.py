@@ -155,7 +155,7 @@ class CAM(GradCAM):
 
         image, _, module = self._chosen(batch, classifier)
         arrays = [value.detach().cpu().numpy() for value in self._maps(batch, target, classifier)]
-        classes = [ClassifierOutputTarget(wanted) for wanted in target.tolist()]
+        classes = list(map(ClassifierOutputTarget, target.tolist()))
         if self.made:
             method, hooks = nullcontext(self.method), self.method.activations_and_grads
             hooks.activations, hooks.gradients = _EmptyList(), _EmptyList()

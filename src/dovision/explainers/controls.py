@@ -73,7 +73,7 @@ class RandomMap(Explainer):
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         pairs = zip(batch.sample.tolist(), target.tolist(), strict=True)
-        random = [generator(self.seed, sample, wanted) for sample, wanted in pairs]
+        random = [generator(self.seed, *pair) for pair in pairs]
         shape = batch.image.shape[2:]
         return torch.stack([torch.rand(shape, generator=one) for one in random]).to(batch.image)
 

@@ -56,11 +56,11 @@ class RISE(Explainer):
         pairs = zip(batch.image, batch.sample.tolist(), target.tolist(), strict=True)
         return torch.stack([self._map(*item, classifier) for item in pairs])
 
-    def _map(self, image: Tensor, sample: int, wanted: int, classifier: Classifier) -> Tensor:
+    def _map(self, image: Tensor, sample: int, label: int, classifier: Classifier) -> Tensor:
         masks = self._masks(sample, image)
         score = torch.cat(
             [
-                evidence(classifier(image * chunk), classifier.task, self.scale)[:, wanted]
+                evidence(classifier(image * chunk), classifier.task, self.scale)[:, label]
                 for chunk in torch.split(masks, self.batch_size)
             ]
         )

@@ -131,7 +131,8 @@ def compare(results: MeasuredImages | Mapping[str, Any], reference: str | None =
     Args:
         results: by name, from `effects` or `attack`: two classifiers, fills, attacks, or defences; from `explain`, by
             name or a single one: its explainers; or a single one from `detect`: its detectors; or, by name, scores of
-            detectors that exist already: a pair of arrays, of attacked and of clean images, the same for all.
+            detectors that exist already: a pair of arrays, of attacked and of clean images, the same for all; if they
+            are equally many, row by row of the same image.
         reference: what the others are compared with: a name of `results`; an explainer (of several results
             "NAME: EXPLAINER"); or a detector. None: the first.
 
@@ -180,12 +181,15 @@ def _scores(named: Mapping[str, Any], reference: str) -> pd.DataFrame:
         name: [np.asarray(torch.as_tensor(of).detach().cpu(), float) for of in pair] for name, pair in named.items()
     }
     shapes = [tuple(of.shape for of in pair) for pair in arrays.values()]
-    if len({*shapes}) > 1 or len(shapes[0]) != 2 or any(of.ndim != 1 for of in arrays[reference]):
-        got = " and ".join(map(str, shapes))
+    finite = all(np.isfinite(of).all() for pair in arrays.values() for of in pair)
+    if len({*shapes}) > 1 or [len(shape) for shape in shapes[0]] != [1, 1] or not finite:
+        got = " and ".join(map(str, shapes)) if finite else "nan or infinity"
         raise ValueError(f"results must be scores of attacked and of clean images, shapes (N,) and (M,), got {got}.")
-    scored = {name: [tuple(Scored(of, np.arange(len(of))) for of in pair)] for name, pair in arrays.items()}
-    same = {"fitted_on": "", "attack": WHOLE_FAMILY, "family": "", "reference": reference}
-    same["successful"] = len(arrays[reference][0])
+    (attacked,), (clean,) = shapes[0]
+    start = 0 if attacked == clean else attacked  # row by row the same images, or others
+    groups = np.arange(attacked), np.arange(start, start + clean)
+    scored = {name: [(Scored(pair[0], groups[0]), Scored(pair[1], groups[1]))] for name, pair in arrays.items()}
+    same = {"fitted_on": "", "attack": WHOLE_FAMILY, "family": "", "reference": reference, "successful": attacked}
     return pd.DataFrame(
         {"detector": name, **same, **auroc_difference(pair, scored[reference], LEVEL).columns("auroc")}
         for name, pair in scored.items()
