@@ -155,7 +155,7 @@ def run_detection(
         detection.reference,
         lambda fits: _adaptive(job, classifier, tested, fits, recorded or job.folder),
         whole=share is None and not limits(settings.trainer),
-        attacked_share=detection.attacked_share,
+        attacked_share=dict(detection.attacked_share.items()),
         resume=job.resume,
         reads=recorded,
     )
