@@ -106,6 +106,7 @@ class Progress:
 
     def __init__(self, jobs: Sequence[Job], completed: Collection[Path], bars: bool = True) -> None:
         self._versions = {job.folder: _version(job.folder) for job in jobs}
+        self._seen = {**self._versions}  # at the last look
         self._pending = {job.folder: job for job in jobs if job.folder not in completed}
         self._bars = bars
         self._over = Event()
@@ -138,7 +139,8 @@ class Progress:
 
     def _look(self) -> None:
         for folder, job in [*self._pending.items()]:
-            if self.has_begun(folder) and (state := look_at(folder).state) in ENDS:
+            before, self._seen[folder] = self._seen[folder], _version(folder)
+            if self._seen[folder] != before and (state := look_at(folder).state) in ENDS:
                 del self._pending[folder]
                 self._failed += state == "failed"
                 self._jobs.update(failed=self._failed)
