@@ -142,7 +142,8 @@ def _objects(boxes: pd.DataFrame, masks: Mapping[str, Mask]) -> list[dict[str, A
 
 def _condition(run: Run, row: pd.Series[Any], tables: Mapping[str, Values]) -> dict[str, Any]:
     """Entry of an image in a condition; `tables` are of units and classes."""
-    picture, shares = thumbnail_path(run.folder, int(row["sample"]), row["condition"]), {}
+    picture = thumbnail_path(run.folder, int(row["sample"]), row["condition"])
+    shares: dict[str, Any] = {}
     for name, table in ((name, tables[column]) for name, column in _SCALES.items()):
         largest = float(np.abs(table[np.isfinite(table)]).max(initial=0.0)) or 1.0
         numbers = np.nan_to_num(np.clip(np.round(table / largest * STEPS), -STEPS, STEPS)).astype("<i2")
