@@ -22,14 +22,15 @@ ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))
 LOSSES = sorted(path.stem for path in (CONF / "loss").glob("*.yaml"))
 TARGETED = [name for name in ATTACKS if "\ntarget:" in (CONF / f"attack/{name}.yaml").read_text()]
 RAISING = [name for name in ATTACKS if "/loss@loss:" in (CONF / f"attack/{name}.yaml").read_text()]
-QUICK = {"steps": 5, "searches": 3, "queries": 20, "starts": 5}  # instead of what a yaml says of these
+QUICK = {"steps": 5, "searches": 3, "queries": 20, "starts": 5, "binary_search_steps": 2}  # for what a yaml says
 
 
 @cache
 def configured(name: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         config = compose(overrides=[f"+attack={name}", "+seed=3", *overrides])
-    config.attack.update({key: value for key, value in QUICK.items() if key in config.attack})
+    for settings in (config.attack, config.attack.get("settings") or {}):
+        settings.update({key: value for key, value in QUICK.items() if key in settings})
     return config.attack
 
 

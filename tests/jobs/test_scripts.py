@@ -112,7 +112,8 @@ def test_a_second_job_of_a_process_freezes_nothing_that_the_first_has_left(monke
     monkeypatch.setitem(scripts.STORIES, "scripts", "multirun_first")
     frozen = []
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
-    assert [scripts._run_story("scripts", words) for words in (["a=1"], ["a=2"])] == [["a=1"], ["a=2"]]
+    for words in (["a=1"], ["a=2"]):
+        scripts._run_story("scripts", words)
     assert frozen == [True]
 
 

@@ -76,7 +76,7 @@ def test_the_table_of_results_is_that_of_the_summaries(sweep):
     text = f"{accuracy['estimate']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
     table = Catalogue().of_sweep(runs)[0].table
     assert table.index[place] == "grid 4 x 4, grid of cells, seed 1"
-    assert table.iloc[place, :4].tolist() == ["epsilon 0.2", "40", "10 classes, 3 to 6 images each", text]
+    assert table.iloc[place, :4].tolist() == ["Linf epsilon 0.2", "40", "10 classes, 3 to 6 images each", text]
     assert table["attack success"].iloc[0] == "-"
 
 
