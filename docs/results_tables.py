@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from dovision.functional.intervals import Number
@@ -39,7 +40,6 @@ from dovision.results.detection_summary import (
 from dovision.results.detection_tables import (
     ADAPTIVE_ATTACKS,
     ALL_ATTACKS,
-    COMPARISON,
     CONDITION,
     DETECTOR,
     READS_FOLDER,
@@ -54,7 +54,7 @@ from dovision.results.detection_tables import (
     read_scores,
     read_stated,
 )
-from dovision.results.detector_comparison import read_comparison
+from dovision.results.detector_comparison import detector_differences
 from dovision.results.display_names import component_name
 from dovision.results.finding import direction, interval_text, number_text
 from dovision.results.map_findings import RIVALS
@@ -80,12 +80,11 @@ METRICS = (
     "pointing",
 )
 CONDITION_METRICS = ("accuracy", "classifier_auroc", "success_rate", "mean_abs_expected_effect")
-DETECTION_METRICS = ("auroc", "auroc_noise", "tpr_1", "tpr_5")
+DETECTION_METRICS = ("auroc", "auroc_paired", "auroc_twins", "auroc_noise", "tpr_1", "tpr_5", "false_clean_5")
 ALL_BUT = "all but the family"
 INVERTED = "max_softmax_inverted"
 FITTED_ON = ("fgsm", "pgd")  # beside all but the family
 USUAL = ("14 x 14", 1, 1)  # grid, images and threads of the tables of speed
-LEAST = "the single family with the least difference"
 BLOCK = re.compile(r"(<!-- results, made by `python docs/results_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL)
 Row = Mapping[str, Any] | Sequence[float] | float
 
@@ -198,6 +197,42 @@ class Detectors(Rows):
     def families(self) -> list[str]:
         """Families of attacks, in their order."""
         return list(dict.fromkeys(row["family"] for row in self.rows if row["metric"] == "success"))
+
+    def candidates(self, family: str, metric: str, effects: bool) -> dict[tuple[str, str], list[Row]]:
+        """Rows of the detectors that read effects, or of the others, by detector and what it was fitted to."""
+        found: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            named = row["detector"] and (row["family"], row["metric"], row["minus"]) == (family, metric, "")
+            if named and row["fitted_on"] in ("", ALL_BUT, ALL_ATTACKS) and reads_effects(row["detector"]) is effects:
+                found.setdefault((row["detector"], row["fitted_on"]), []).append(row)
+        return found
+
+    def duel(self, family: str, metric: str = "auroc") -> dict[str, Any]:
+        """The best detector that reads effects beside the best other one on a family of attacks.
+
+        Returns:
+            family, ours, rival (detector and what it was fitted to), difference (paired, one a training), verdict, and
+            needed, how many times as many attacked images a difference as large as the mean would take to be shown.
+        """
+        ours, rival = (best_other(self.candidates(family, metric, side)) for side in (True, False))  # type: ignore[type-var]
+        paired = self(*ours, family, metric, rival[0])
+        mean, half = (
+            sum(number(row) for row in paired) / len(paired)
+            for number in (lambda row: row["estimate"], lambda row: (row["high"] - row["low"]) / 2)
+        )
+        found = verdict(self(*ours, family, metric), self(*rival, family, metric), paired)
+        needed = (half / mean) ** 2 if mean else float("inf")
+        named = {"family": family, "ours": ours, "rival": rival}
+        return {**named, "difference": paired, "verdict": found, "needed": needed}
+
+    def duels(self, families: Iterable[str]) -> list[dict[str, Any]]:
+        """Duels of families, the one that is lost most clearly first."""
+        return sorted(map(self.duel, families), key=lambda of: sum(row["estimate"] for row in of["difference"]))
+
+
+def reads_effects(detector: str) -> bool:
+    """Whether a detector reads effects of interventions, by its name."""
+    return detector.startswith(("effect_", "log_odds_effect"))
 
 
 class Summary(Rows):
@@ -316,11 +351,7 @@ def detectors_contest(
     question: str, data: str, record: Detectors, ours: tuple[str, str], family: str, metric: str
 ) -> Contest:
     """A detector of ours, with what it was fitted to, against all that read no effects."""
-    candidates: dict[tuple[str, str], list[Row]] = {}
-    for row in record.rows:
-        reads_effects = row["detector"].startswith(("effect_", "log_odds_effect")) or not row["detector"]
-        if (row["family"], row["metric"], row["minus"]) == (family, metric, "") and not reads_effects:
-            candidates.setdefault((row["detector"], row["fitted_on"]), []).append(row)
+    candidates = record.candidates(family, metric, False)
     name = best_other(candidates)  # type: ignore[type-var]
     own, others = record(*ours, family, metric), candidates[name]
     paired = record(*ours, family, metric, name[0]) if record.has(*ours, family, metric, name[0]) else []
@@ -559,20 +590,23 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
     families = best_variant(frame[frame["attack"] == WHOLE_FAMILY])
     for row in families.drop_duplicates("family").to_dict("records"):
         yield made("", "", row["family"], "success", _numbers(row, "success"))
-    comparison = read_comparison(folder) if (folder / COMPARISON).is_file() else frame[:0]
-    compared = best_variant(comparison.query("attack == @WHOLE_FAMILY"))
-    for table in (families, compared):
+    effects = {name: reads_effects(name) for name in detectors_of(folder)}
+    ours, rivals = ([name for name in effects if effects[name] is side] for side in (True, False))
+    of_rivals = [detector_differences(folder, rival, ours) for rival in rivals if ours]
+    comparison = pd.concat(of_rivals) if of_rivals else frame[:0]
+    compared = [rows for _, rows in comparison.groupby("reference", sort=False)] if len(comparison) else []
+    for table in (families, *(best_variant(rows.query("attack == @WHOLE_FAMILY")) for rows in compared)):
         for row in table.to_dict("records"):
             fitted_on = ALL_BUT if row["fitted_on"] == all_but(row["family"]) else row["fitted_on"]
             for metric in DETECTION_METRICS if fitted_on in ("", ALL_BUT, *FITTED_ON) else ():
-                if row[metric] == row[metric]:
+                if row.get(metric, np.nan) == row.get(metric):
                     numbers, minus = _numbers(row, metric), row.get("reference", "")
                     yield made(row["detector"], fitted_on, row["family"], metric, numbers, minus)
     worst = best_variant(frame[(frame["attack"] == WORST) & frame["eps"].isna()])
-    for table in (worst, best_variant(comparison.query("attack == @WORST"))):
+    for table in (worst, *(best_variant(rows.query("attack == @WORST")) for rows in compared)):
         for row in table[table["fitted_on"].isin(["", ALL_ATTACKS, *FITTED_ON])].to_dict("records"):
             for metric in DETECTION_METRICS:
-                if row[metric] == row[metric]:
+                if row.get(metric, np.nan) == row.get(metric):
                     numbers, minus = _numbers(row, metric), row.get("reference", "")
                     yield made(row["detector"], row["fitted_on"], WORST, metric, numbers, minus)
     for name in detectors_of(folder):
@@ -587,11 +621,6 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
         reserved = int(for_thresholds(clean["group"]).sum())
         for metric, count in (("images to fit", len(clean) - reserved), ("images for thresholds", reserved)):
             yield made("", "", "", metric, [count, None, None])
-    single = compared[compared["fitted_on"].isin(compared["family"]) & (compared["fitted_on"] != compared["family"])]
-    for metric in DETECTION_METRICS:
-        least = single[single[metric].notna()].groupby(["detector", "family"], sort=False)[metric].idxmin()
-        for row in single.loc[least].to_dict("records"):
-            yield made(row["detector"], LEAST, row["family"], metric, _numbers(row, metric), row["reference"])
     for row in frame[frame["attack"].isin(ADAPTIVE_ATTACKS)].to_dict("records"):
         numbers = _numbers(row, "evasion_5")
         yield made(row["detector"], row["fitted_on"], row["attack"], f"evasion at {row['eps']:g}", numbers)
