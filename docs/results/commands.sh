@@ -61,7 +61,7 @@ dovision-evaluate experiment=mnist_detection seed=0 threads=1 evaluation.images=
   "~attack@detection.attacks.carlini_wagner" "~detection.attacks.carlini_wagner" "~detection.seen.pgd"
 
 # Many clean images behind each threshold (mnist_thousand)
-dovision-evaluate --config-dir paper/conf experiment=detection_benchmark name=mnist_thousand seed=0 threads=1 intervention=pixel_grid evaluation.images=8 evaluation.batch_size=500 \
+dovision-evaluate -m --config-dir paper/conf experiment=detection_benchmark name=mnist_thousand seed=0,1,2 threads=1 intervention=pixel_grid evaluation.images=8 evaluation.batch_size=500 \
   "detection.attacked_share={val:0.075,test:0.25}" detection.val_images=3000 detection.test_images=1000 \
   "~detector.log_odds_effect" "~detector.effect_profile_latent" "~detector.effect_consistency_grid" "~detector.max_softmax_inverted" "~detector.max_softmax_two_sided" "~detector.log_odds_effect_bits" \
   "~attack@detection.attacks.apgd" "~detection.attacks.apgd" "~attack@detection.attacks.autoattack" "~detection.attacks.autoattack" "~attack@detection.attacks.ead_10" "~detection.attacks.ead_10" "~attack@detection.attacks.carlini_wagner" "~detection.attacks.carlini_wagner" \
