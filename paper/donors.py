@@ -1,6 +1,6 @@
 """Content of other photographs, as a fill: what single_deletion swaps patches with; a component of a user.
 
-DONORS=donors.txt PYTHONPATH=. dovision-evaluate --config-dir paper/conf experiment=photo_swaps dataset.root=tested.txt
+DONORS=donors.txt PYTHONPATH=. dovision-evaluate --config-dir paper/conf experiment=photo_swaps dataset.root=tested
 """
 
 from __future__ import annotations

@@ -200,7 +200,8 @@ def _adapted(group: str, base: type[Any], value: Any, seed: int, settings: dict[
         return component(group, file, settings, seed) if file else _made(group, value, [], seed, settings)
     if group == "explainer" and isinstance(value, (np.ndarray, Tensor)):
         return adapters.StoredMaps(value)
-    if (further := [key for key in settings if key not in ("eps", "norm")]) and callable(value):
+    reserved = () if group == "intervention" else ("eps", "norm")
+    if (further := [key for key in settings if key not in reserved]) and callable(value):
         value = functools.partial(value, **{key: settings.pop(key) for key in further})
     functions = value if isinstance(value, Mapping) and value else {_name_of(group, value): value}
     if (functions is value and group != "intervention") or not all(_is_function(group, f) for f in functions.values()):

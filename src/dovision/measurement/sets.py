@@ -14,6 +14,7 @@ from dovision.interfaces import Classifier, Context, Intervention
 from dovision.interventions.brush import Brush
 from dovision.interventions.fills import ImageFill, Inpaint, Painting
 from dovision.interventions.object_cells import ObjectCells, joined, painter_of, single
+from dovision.interventions.sliding_window import SlidingWindow
 from dovision.propagation import Outcome, Propagation
 from dovision.results.image_tables import LEAST, MOST, RANDOM
 from dovision.results.to_arrow import effect_columns, touched
@@ -58,7 +59,8 @@ class SetMeasurement:
     ) -> None:
         self.network, self.objects, self.chunk = network, objects, chunk
         self.painter = painter_of(intervention)
-        self.ranked = set() if self.painter is None else {*ranked}
+        overlaps = isinstance(self.painter, SlidingWindow) and isinstance(self.painter.fill, Inpaint)
+        self.ranked = set() if self.painter is None or overlaps else {*ranked}
         self.propagation = None if objects is None else Propagation(network, objects, chunk)
 
     def object_rows(self, condition: str, batch: Batch, classes: Tensor) -> pd.DataFrame:

@@ -21,9 +21,9 @@ from dovision.types import SPLITS
 log = logging.getLogger(__name__)
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")
 NAME, FILE, NUMBER = f"{MADE}name", f"{MADE}file", f"{MADE}number"
-_WITHOUT = {  # what is done without a column, by its role
-    "patient": "each image counts as a patient of its own",
-    "split": "splits are cut by a seed",
+_WITHOUT = {  # words in names of a column, by its role, and what is done without it
+    "patient": (("patient", "subject", "participant", "pid"), "each image counts as a patient of its own"),
+    "split": (("split", "partition", "phase", "fold", "set"), "splits are cut by a seed"),
 }
 
 
@@ -55,8 +55,10 @@ def present_columns(manifest: Manifest, columns: Columns) -> Columns:
         names = getattr(used, role)
         for name in names.values() if isinstance(names, Mapping) else [names] if names else []:
             manifest.column(str(name), f"columns.{role}")
-    for role, instead in _WITHOUT.items():
-        if role in unset and (alike := [name for name in manifest.cells if role in name.lower()]):
+    for role, (words, instead) in _WITHOUT.items():
+        if role in unset and (
+            alike := [name for name in manifest.cells if any(word in name.lower() for word in words)]
+        ):
             text = "%s has a column %r that is not read: %s. Set 'dataset.columns.%s=%s' if it is meant"
             log.warning(text, manifest.path, alike[0], instead, role, alike[0])
     return used

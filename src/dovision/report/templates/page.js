@@ -50,7 +50,7 @@
     const rows = [...byId(tools.dataset.table).tBodies[0].rows];
     const filter = () => {
       const words = search.value.toLowerCase().split(/\s+/);
-      for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+      for (const row of rows) row.hidden = !words.every((word) => [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase().includes(word));
       tools.querySelector("output").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
     };
     search.addEventListener("input", filter);
