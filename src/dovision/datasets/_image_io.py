@@ -123,13 +123,17 @@ class Decoding:
     def header(self, path: Path, number: int | None = None, decode: bool = True) -> ImageHeader:
         """Decode the image to its end, and return what is known of it; arguments and errors as those of `pixels`.
 
-        Without `decode` only the size of a usual image file is read; damage behind its header is not noticed.
+        Without `decode` only its size is read; damage behind its header is not noticed.
         """
         if nifti.is_nifti(path.name):
+            if not decode:
+                return ImageHeader(*nifti.slice_size(path, number, self.plane))
             return ImageHeader(*self.pixels(path, 1, number).shape[1:])
         data = _bytes(path)
         digest = hashlib.sha256(data).digest() if number is None else b""
         if dicom.is_dicom(path.name, data):
+            if not decode:
+                return ImageHeader(*dicom.dicom_size(data, number), digest=digest)
             value = _tensor(dicom.dicom_image(data, number, self.window), 3)
             return ImageHeader(value.shape[1], value.shape[2], colour=is_colour(value), digest=digest)
         _one_frame(number)

@@ -22,11 +22,6 @@ def keep_largest(values: Tensor, k: int) -> Tensor:
     return torch.zeros_like(values).scatter(-1, top.indices, top.values)
 
 
-def in_budget(distance: Tensor, eps: float) -> Tensor:
-    """Return whether distances, shape (B,), are at most eps up to rounding; shape (B,) bool."""
-    return distance <= eps * (1 + 1e-5) + 1e-6
-
-
 def check_budget(attack: str, attacked: Tensor, image: Tensor, eps: float, norm: str) -> Tensor:
     """Return attacked images if they lie in [0, 1] and within eps of the images, both of shape (B, C, H, W).
 
@@ -34,7 +29,7 @@ def check_budget(attack: str, attacked: Tensor, image: Tensor, eps: float, norm:
         RuntimeError: some are not, which is a fault of the attack of this name.
     """
     distance = size(attacked - image, norm)
-    if not in_budget(distance, eps).all() or attacked.min() < 0 or attacked.max() > 1:
+    if not (distance <= eps * (1 + 1e-5) + 1e-6).all() or attacked.min() < 0 or attacked.max() > 1:
         raise RuntimeError(
             f"{attack} must stay within eps {eps:g} and in [0, 1], got {norm} distance {distance.max().item():g} in "
             f"[{attacked.min().item():g}, {attacked.max().item():g}]. This is a fault of the attack."

@@ -178,7 +178,8 @@ def compare(results: MeasuredImages | Mapping[str, Any], reference: str | None =
 def _scores(named: Mapping[str, Any], reference: str) -> pd.DataFrame:
     """Differences of AUROC between detectors, each with its scores of attacked and of clean images."""
     arrays = {
-        name: [np.asarray(torch.as_tensor(of).detach().cpu(), float) for of in pair] for name, pair in named.items()
+        name: [np.asarray(of.detach().cpu() if isinstance(of, torch.Tensor) else of, float) for of in pair]
+        for name, pair in named.items()
     }
     shapes = [tuple(of.shape for of in pair) for pair in arrays.values()]
     finite = all(np.isfinite(of).all() for pair in arrays.values() for of in pair)

@@ -6,9 +6,8 @@ import base64
 import hashlib
 import shlex
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +164,6 @@ def render_page(
         metric_head=metric_head,
         **settings,
         job_numbers={run.label: number for number, run in enumerate(runs)},
-        words=partial(_words, settings["differences"]),
         slow=slow_jobs(runs),
         notes=[*notes, *_notes(completed)],
         overview=overview,
@@ -206,11 +204,6 @@ def _settings(runs: Sequence[Run]) -> dict[str, Any]:
     differences = {head: {one: count[one] for one in sorted(count, key=natural)} for head, count in counts.items()}
     levels_of_jobs = {run.label: level for run, level in zip(configured, levels, strict=True)}
     return {"shared": shared, "differences": differences, "levels": levels_of_jobs}
-
-
-def _words(differences: Mapping[str, Container[str]], factors: Sequence[str], levels: Sequence[str]) -> str:
-    """Filter of the jobs at these levels of factors; levels that choose no jobs, such as "clean", are left out."""
-    return " ".join(level for head, level in zip(factors, levels, strict=True) if level in differences.get(head, ()))
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:

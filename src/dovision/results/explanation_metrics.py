@@ -188,7 +188,8 @@ def variant_similarity(maps: pd.DataFrame, variant: str) -> pd.DataFrame:
         sample, class, explainer, group, similarity; maps that are flagged on either side are left out.
     """
     both = _sound(maps).merge(_sound(maps, variant)[[*_KEY, "cells"]], on=_KEY, suffixes=("", "_other"))
-    return both[[*_KEY, "group"]].assign(similarity=_spearman(both))
+    cells = (np.stack(both[side].to_list()) for side in ("cells", "cells_other"))
+    return both[[*_KEY, "group"]].assign(similarity=np.empty(0) if both.empty else agreement.spearman(*cells))
 
 
 def sanity(folder: Path) -> pd.DataFrame:
@@ -221,9 +222,3 @@ def depth(variant: str) -> int:
 
 def _sound(maps: pd.DataFrame, variant: str = AS_IS) -> pd.DataFrame:
     return maps[(maps["variant"] == variant) & (maps["state"] == agreement.OK)]
-
-
-def _spearman(both: pd.DataFrame) -> agreement.FloatArray:
-    if both.empty:
-        return np.empty(0)
-    return agreement.spearman(np.stack(both["cells"].to_list()), np.stack(both["cells_other"].to_list()))

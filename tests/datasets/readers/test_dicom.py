@@ -10,7 +10,7 @@ import torch
 
 from dovision.datasets import _image_io
 from dovision.datasets.readers.dicom import dicom_image, window_values
-from dovision.datasets.readers.nifti import slice_image
+from dovision.datasets.readers.nifti import slice_image, slice_size
 from dovision.io.images import BadFile
 from made_medical import write_dicom, write_nifti
 
@@ -103,6 +103,7 @@ def test_a_slice_looks_alike_however_the_volume_is_stored(tmp_path, plane, order
         path = write_nifti(tmp_path / f"{number_of_flips}.nii", np.ascontiguousarray(stored), affine)
         for number, expected in enumerate(np.array(SLICES[plane])):
             np.testing.assert_allclose(slice_image(path, number, plane, None), expected / 23)
+            assert slice_size(path, number, plane) == expected.shape
 
 
 def test_a_window_replaces_the_range_and_gzip_is_read(tmp_path):

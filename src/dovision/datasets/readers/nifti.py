@@ -65,6 +65,21 @@ def slice_count(path: Path, plane: str) -> int:
     return int(image.shape[_axis(image, plane)[0]])
 
 
+def slice_size(path: Path, number: int | None, plane: str) -> tuple[int, int]:
+    """Read height and width of a slice from the header; arguments and errors as those of `slice_image`."""
+    _check_number(number, slice_count(path, plane), plane)
+    width, height = (slice_count(path, name) for name in PLANES if name != plane)
+    return height, width
+
+
+def _check_number(number: int | None, count: int, plane: str) -> int:
+    if number is None:
+        raise BadFile(f"a volume of {count} {plane} slices, and an image has one: name it in a table's column slice")
+    if not 0 <= number < count:
+        raise BadFile(f"a volume of {count} {plane} slices, 0 to {count - 1}, without slice {number}")
+    return number
+
+
 def _axis(image: Any, plane: str) -> tuple[int, bool]:
     """Axis of a volume that crosses the slices, and whether it runs from the patient's feet, back or left side."""
     orientation = checks.import_extra("nibabel", "nifti").io_orientation(image.affine)
@@ -79,10 +94,7 @@ def _values(path: Path, number: int | None, plane: str) -> tuple[npt.NDArray[np.
     nibabel, image = checks.import_extra("nibabel", "nifti"), _load(path)
     axis, ascends = _axis(image, plane)
     count = int(image.shape[axis])
-    if number is None:
-        raise BadFile(f"a volume of {count} {plane} slices, and an image has one: name it in a table's column slice")
-    if not 0 <= number < count:
-        raise BadFile(f"a volume of {count} {plane} slices, 0 to {count - 1}, without slice {number}")
+    number = _check_number(number, count, plane)
     stored = number if ascends else count - 1 - number
     with decoding(_UNREADABLE):
         if path.name.lower().endswith(".gz"):  # to the end, where its checksum is

@@ -44,27 +44,39 @@
     });
   }
 
-  // The filter lists the rows in which all of its words occur.
+  // The filter lists the rows in which all of its words occur; a number of a heat map those at its levels.
   function makeFilter(tools) {
     const search = tools.querySelector("input");
-    const rows = [...byId(tools.dataset.table).tBodies[0].rows];
-    const filter = () => {
+    const table = byId(tools.dataset.table), rows = [...table.tBodies[0].rows];
+    const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
+    const filter = (levels) => {
       const words = search.value.toLowerCase().split(/\s+/);
-      for (const row of rows) row.hidden = !words.every((word) => [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase().includes(word));
+      for (const row of rows) {
+        const cells = [...row.cells].map((cell) => cell.textContent.trim()), text = cells.join(" ").toLowerCase();
+        row.hidden = !words.every((word) => text.includes(word)) || heads.some((head, column) => head in levels && cells[column] !== levels[head]);
+      }
       tools.querySelector("output").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
     };
-    search.addEventListener("input", filter);
-    addEventListener("pageshow", filter); // a page that is loaded again keeps what is typed
-    filter();
+    search.addEventListener("input", () => filter({}));
+    search.addEventListener("levels", (event) => filter(event.detail));
+    addEventListener("pageshow", () => filter({})); // a page that is loaded again keeps what is typed
+    filter({});
   }
 
-  // A number of a heat map filters the list of jobs; without words it leads to the row of its job.
-  for (const link of document.querySelectorAll("[data-words]:not([data-words=''])")) {
+  // Its levels are those of its row and column that jobs have; without one it leads to the row of its job.
+  for (const link of document.querySelectorAll("td.heat a")) {
     link.addEventListener("click", (event) => {
+      const text = (cell) => cell.textContent.trim();
+      const cell = link.closest("td"), table = link.closest("table"), head = [...table.tHead.rows[0].cells].map(text);
+      const stated = [...cell.parentElement.querySelectorAll("th")].map((level, column) => [head[column], text(level)]);
+      const jobs = byId("joblist"), heads = jobs ? [...jobs.tHead.rows[0].cells].map(text) : [];
+      const levels = [...stated, [table.dataset.across, head[cell.cellIndex]]].filter(([name, level]) =>
+        heads.includes(name) && [...jobs.tBodies[0].rows].some((row) => text(row.cells[heads.indexOf(name)]) === level));
+      if (!levels.length) return;
       event.preventDefault();
       const search = document.querySelector('[data-table="joblist"] input');
-      search.value = link.dataset.words;
-      search.dispatchEvent(new Event("input"));
+      search.value = "";
+      search.dispatchEvent(new CustomEvent("levels", { detail: Object.fromEntries(levels) }));
       location.hash = "jobs";
     });
   }
