@@ -43,7 +43,7 @@ PIECES = {  # of a component, or of a run
 SHORT = re.compile(
     r"(<!-- table of (\w+), made by `python docs/component_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL
 )
-METRICS = "from dovision import captum as captum\nfrom dovision import metrics as metrics\n"
+CAPTUM = "from dovision import captum as captum\n"
 HEAD = f"""# Configuration groups
 
 Made from `conf/` by `{COMMAND}`; a test fails when it is out of date. Choose a component by
@@ -183,7 +183,7 @@ def public_names() -> str:
     """src/dovision/__init__.pyi: the home of each public name."""
     homes = sorted(dovision._homes().items(), key=lambda item: (item[1], _isort_key(item[0])))
     lines = [f"from dovision.{home} import {name} as {name}\n" for name, home in homes]
-    return "".join([f"# Made by `{COMMAND}`; a test fails when it is out of date.\n", METRICS, *lines])
+    return "".join([f"# Made by `{COMMAND}`; a test fails when it is out of date.\n", CAPTUM, *lines])
 
 
 def _isort_key(name: str) -> tuple[int, str]:

@@ -14,7 +14,6 @@ API = {  # packages below dovision, in the order of the reference, and the title
     "notebook": "Effects in a notebook",
     "measurement": "Callbacks for Lightning",
     "results": "Callbacks for Lightning",
-    "metrics": "Metrics",
     "interventions": "Interventions",
     "attacks": "Attacks",
     "explainers": "Explainers",

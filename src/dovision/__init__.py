@@ -6,8 +6,8 @@ In a notebook, with any torch module:
     >>> classifier = dv.wrap(network, classes=1000, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     >>> dv.effect_map(classifier, image, dv.PixelGrid(7, 7)).map
 
-Every component has its class here by name, and so has every metric of `dv.metrics`: `dv.PGD`, `dv.GradCAM`,
-`dv.EffectConsistency`; `dv.component("detector", "max_softmax")` makes one with the settings of its yaml file.
+Every component has its class here by name: `dv.PGD`, `dv.GradCAM`, `dv.EffectConsistency`;
+`dv.component("detector", "max_softmax")` makes one with the settings of its yaml file.
 
 Nothing is imported before its name is used: `import dovision` imports neither torch nor Hydra, Lightning or W&B. The
 stub `__init__.pyi`, which `make tables` writes, gives type checkers and editors the type of each name.
@@ -30,7 +30,7 @@ _HOMES = {  # of what is no component
     "notebook.example": ("example",),
     "types": ("CODE", "INPUT", "Batch", "Box", "Preprocessing", "Resize", "Task"),
 }
-_WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does metrics
+_WITH_LIGHTNING = {  # which `from dovision import *` leaves alone
     "measurement.detection": ("Detection", "DetectionOptions"),
     "measurement.effects": ("EffectEvaluation", "EffectOptions"),
     "measurement.maps": ("MapEvaluation", "MapOptions"),
@@ -52,13 +52,13 @@ def _homes(*, heavy: bool = True) -> dict[str, str]:
     """Module of each public name, below `dovision`, such as attacks.gradient_ascent of PGD.
 
     Args:
-        heavy: also of names whose modules import Lightning or torchmetrics.
+        heavy: also of names whose modules import Lightning.
     """
-    from dovision.config.component_names import component_homes, metric_homes
+    from dovision.config.component_names import component_homes
 
     named = {**_HOMES, **_WITH_LIGHTNING} if heavy else _HOMES
     named_homes = {name: home for home, names in named.items() for name in names}
-    return {**component_homes(), **(metric_homes() if heavy else {}), **named_homes}
+    return {**component_homes(), **named_homes}
 
 
 def _component_words(name: str) -> str:
@@ -81,7 +81,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version(__name__)
-    if name in ("captum", "metrics"):
+    if name == "captum":
         return import_module(f"{__name__}.{name}")
     module = _Path(__file__).with_name(name)  # which `from dovision import checks` asks for before it imports that
     is_module = module.is_dir() or module.with_suffix(".py").is_file()
@@ -93,4 +93,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "captum", "metrics", *_homes()} - {"Any", "import_module"})
+    return sorted({*globals(), "captum", *_homes()} - {"Any", "import_module"})

@@ -1,6 +1,5 @@
 # Made by `python docs/component_tables.py`; a test fails when it is out of date.
 from dovision import captum as captum
-from dovision import metrics as metrics
 from dovision.api import sites as sites
 from dovision.api import to_batch as to_batch
 from dovision.api import wrap as wrap
@@ -112,14 +111,6 @@ from dovision.measurement.maps import MapEvaluation as MapEvaluation
 from dovision.measurement.maps import MapOptions as MapOptions
 from dovision.measurement.on_validation import OnValidation as OnValidation
 from dovision.measurement.single_deletion import SingleDeletion as SingleDeletion
-from dovision.metrics.attacks import AttackSuccess as AttackSuccess
-from dovision.metrics.attacks import RobustAccuracy as RobustAccuracy
-from dovision.metrics.detection import DetectionAUROC as DetectionAUROC
-from dovision.metrics.effects import AverageEffect as AverageEffect
-from dovision.metrics.effects import MeanAbsoluteExpectedEffect as MeanAbsoluteExpectedEffect
-from dovision.metrics.localization import EnergyInBox as EnergyInBox
-from dovision.metrics.localization import PointingGame as PointingGame
-from dovision.metrics.reconstruction import ReconstructionQuality as ReconstructionQuality
 from dovision.models.authors_mnist_cnn import authors_mnist_cnn as authors_mnist_cnn
 from dovision.models.checkpoint import load as load
 from dovision.models.chexnet import chexnet as chexnet

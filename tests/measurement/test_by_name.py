@@ -22,7 +22,7 @@ from dovision.config import component_names
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.measurement.by_name import named_components, one_component, snake_case
 
-HOMES = component_names.component_homes() | component_names.metric_homes()
+HOMES = component_names.component_homes()
 REFUSED = {
     "group": (("attacks", "pgd"), "group must be one of attack, dataset, "),
     "name": (("attack", "pdg"), "got 'pdg'. Did you mean pgd?"),
@@ -35,7 +35,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", HOMES)
-def test_every_component_and_metric_is_an_attribute(name):
+def test_every_component_is_an_attribute(name):
     found = getattr(dv, name)
     assert found is getattr(import_module(f"dovision.{HOMES[name]}"), name)
     assert found.__module__ == f"dovision.{HOMES[name]}"
@@ -48,7 +48,7 @@ def test_what_is_no_name_is_an_attribute_error_as_of_any_module():
     with pytest.raises(AttributeError, match=r"'KernelSHAP'\. Write dv\.component\(\"explainer\", \"KernelSHAP\"\)"):
         dv.KernelSHAP  # noqa: B018
     assert not hasattr(dv, "_private")
-    assert {"metrics", "wrap", "PGD", "EffectEvaluation"} <= set(dir(dv))
+    assert {"captum", "wrap", "PGD", "EffectEvaluation"} <= set(dir(dv))
 
 
 def test_a_new_component_appears_without_a_list(tmp_path, monkeypatch):

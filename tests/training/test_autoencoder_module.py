@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+from sklearn.metrics import r2_score
 from torch.utils.data import DataLoader, TensorDataset
 
 from dovision.functional.effects import divergence
@@ -18,7 +19,12 @@ from dovision.models.topk_sae import TopkSae
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import read_effects
 from dovision.training.autoencoder_loss import AutoencoderLoss
-from dovision.training.autoencoder_module import CausalAutoencoder, SparseAutoencoder, logged_metrics
+from dovision.training.autoencoder_module import (
+    CausalAutoencoder,
+    ReconstructionQuality,
+    SparseAutoencoder,
+    logged_metrics,
+)
 from dovision.types import Batch, Task
 from paper.loss_as_coded import AutoencoderLossAsCoded
 
@@ -173,6 +179,20 @@ def test_the_metrics_are_those_of_all_positions_of_the_validation_images(classif
     for name, value in expected.items():
         torch.testing.assert_close(logged[f"val_{name}"], value, msg=name)
     torch.testing.assert_close(module.autoencoder.activity, code.mean((0, 2, 3)))
+
+
+def test_the_quality_of_a_reconstruction_is_that_of_all_batches_of_two_devices():
+    random = torch.Generator().manual_seed(0)
+    activation, output = torch.randn(2, 12, 2, generator=random)
+    code = torch.rand(12, 3, generator=random).clamp(min=0.9) - 0.9
+    code[:, 2] = 0
+    parts = [ReconstructionQuality(2, 3), ReconstructionQuality(2, 3)]
+    for part, rows in zip(parts, (slice(0, 5), slice(5, 12)), strict=True):
+        part.update(activation[rows], output[rows], code[rows])
+    parts[0].merge_state(parts[1])
+    explained = r2_score(activation.double().numpy(), output.double().numpy(), multioutput="variance_weighted")
+    active, dead = (code != 0).sum(1).double().mean().item(), (code == 0).all(0).double().mean().item()
+    assert parts[0].compute().tolist() == pytest.approx([explained, active, dead])
 
 
 def test_all_names_that_are_promised_are_logged(classifier):

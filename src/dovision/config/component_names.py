@@ -1,4 +1,4 @@
-"""Components and metrics by the names of their classes, without an import; and what stored settings may name."""
+"""Components by the names of their classes, without an import; and what stored settings may name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ _ANY_TARGET = re.compile(r"\b_target_: *([\w.]+)")
 _SIGNS = frozenset("=:,{}[]'\"$")  # of overrides, in which a key that was read would set others
 _OF_HYDRA = ("_args_", "_convert_", "_recursive_")  # keys that change how a component is made; none is in conf/
 _COMPONENT = re.compile(rf"dovision\.({'|'.join(_KINDS)})\.\w+\.[A-Z]")  # classes, of which none is made in part
-_METRIC = re.compile(r"^class ([A-Z]\w*)\(", re.MULTILINE)
 
 
 def configuration_folder() -> Path:
@@ -88,11 +87,3 @@ def check_stored(settings: object, source: str, trusted_by: str, where: str = ""
                 f"{path} in {source} is {value!r:.200}, {got}. If you trust the file and the code that it names, type "
                 f"{trusted_by}."
             )
-
-
-@functools.cache
-def metric_homes() -> dict[str, str]:
-    """Module of each torchmetrics metric of this package, by the name of its class."""
-    paths = [path for path in (_PACKAGE / "metrics").glob("*.py") if not path.stem.startswith("_")]
-    homes = {name: f"metrics.{path.stem}" for path in paths for name in _METRIC.findall(path.read_text("utf-8"))}
-    return dict(sorted(homes.items()))

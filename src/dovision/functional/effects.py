@@ -113,8 +113,3 @@ def mean_over_units(values: Tensor, done: Tensor | None = None) -> Tensor:
     of_units = values.double().mean(2)
     means = of_units.mean(1) if done is None else of_units.masked_fill(~done, torch.nan).nanmean(1)
     return means.to(values.dtype)
-
-
-def above_resolution(effect: Tensor) -> Tensor:
-    """Effects, or their sizes, with those below RESOLUTION set to 0; same shape."""
-    return effect.masked_fill(effect.abs() < RESOLUTION, 0)

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from dovision import checks
 from dovision.functional import effects
 from dovision.interfaces import Autoencoder, Classifier
-from dovision.metrics.reconstruction import ReconstructionQuality
 from dovision.models.conv_autoencoder import Reached, inserted_autoencoder
 from dovision.training.autoencoder_loss import AutoencoderLoss
 from dovision.training.fitted_module import FittedModule, MakeOptimizer
@@ -147,6 +147,55 @@ def logged_terms(loss: AutoencoderLoss) -> list[str]:
     """Names that a fit logs for the loss and its terms: the trained ones and the deep one."""
     terms = [name for name, weight in loss.weights.items() if weight or name == "deep"]
     return [f"{stage}_{name}" for stage in ("train", "val") for name in ("loss", *terms)]
+
+
+class ReconstructionQuality(Metric):
+    """Explained variance, active latents and dead latents of an autoencoder, over positions of any number of images.
+
+    compute() has shape (3,), float64, nan before the first position; `names` are those of its numbers. The explained
+    variance is 1 less the share of the activations' variance, over all positions and channels, that the residual has;
+    l0 the mean number of latents other than 0 at a position; dead_share the share of latents that are 0 at all of them.
+
+    Args:
+        num_channels: C, of the activations.
+        num_latents: L, of the code.
+    """
+
+    names = ("explained_variance", "l0", "dead_share")
+    full_state_update = False
+    residual: Tensor  # scalar, sum of squares
+    total: Tensor  # (C,) sum of activations
+    squares: Tensor  # (C,) sum of their squares
+    size: Tensor  # (L,) sum of the absolute values of a latent
+    active: Tensor  # (L,) positions at which a latent is not 0
+    count: Tensor  # scalar, positions
+
+    def __init__(self, num_channels: int, num_latents: int) -> None:
+        super().__init__()
+        shapes = {"residual": (), "total": num_channels, "squares": num_channels, "size": num_latents}
+        for name, shape in shapes.items():
+            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        for name, shape in (("active", num_latents), ("count", ())):
+            self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, activation: Tensor, output: Tensor, code: Tensor) -> None:
+        """Add positions: activations and their reconstructions, shape (P, C), and codes, shape (P, L)."""
+        activation = activation.double()
+        self.residual += (activation - output).square().sum()
+        self.total += activation.sum(0)
+        self.squares += activation.square().sum(0)
+        self.size += code.abs().sum(0, dtype=torch.float64)
+        self.active += (code != 0).sum(0)
+        self.count += len(code)
+
+    def compute(self) -> Tensor:
+        variance = (self.squares - self.total.square() / self.count).sum()
+        dead = (self.active == 0).double().mean().masked_fill(self.count == 0, torch.nan)
+        return torch.stack([1 - self.residual / variance, self.active.sum() / self.count.double(), dead])
+
+    def activity(self) -> Tensor:
+        """The mean size of each latent over the positions, shape (L,)."""
+        return self.size / self.count
 
 
 VALIDATED = ("loss", "kl", *ReconstructionQuality.names)
