@@ -191,7 +191,7 @@ CALLS = {  # a call, and the plain one
         PHOTO,
     ),
     "an ONNX file": (
-        "dv.effect_map(dv.onnx(str(onnx_file), (3, 64, 64), None, None, *IMAGENET), photo, grid)",
+        "dv.effect_map(dv.wrap(onnx_file, None, *IMAGENET), photo, grid)",
         PHOTO,
     ),
     "CLIP, with prompts as classes": (

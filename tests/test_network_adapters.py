@@ -64,21 +64,17 @@ def onnx_file(network, tmp_path_factory):
     return path
 
 
-def test_an_onnx_file_also_by_the_checkpoint_that_holds_it(onnx_file, photo, expected, tmp_path):
-    settings = {
-        "path": str(onnx_file),
-        "shape": [3, SIDE, SIDE],
-        "task": None,
-        "classes": None,
-        "mean": MEAN,
-        "std": STD,
-    }
-    target = {"_target_": "dovision.models.onnx.onnx"}
-    classifier = Component("model", target | settings).make()
-    assert classifier.preprocessing.pixels == SIDE
+def test_an_onnx_file_by_a_users_function_and_by_the_checkpoint_of_it(
+    monkeypatch, onnx_file, photo, expected, tmp_path
+):
+    module = ModuleType("mypackage")
+    module.network = lambda path: dv.wrap(path, mean=MEAN, std=STD)
+    monkeypatch.setitem(sys.modules, "mypackage", module)
+    settings = {"_target_": "mypackage.network", "path": str(onnx_file)}
+    classifier = Component("model", settings).make()
     assert_equal(classifier, photo, expected)
-    checkpoint.save_checkpoint(tmp_path / "own.ckpt", classifier, target | settings, None, {})
-    assert_equal(dv.load(tmp_path / "own.ckpt"), photo, expected)
+    checkpoint.save_checkpoint(tmp_path / "own.ckpt", classifier, settings, None, {})
+    assert_equal(dv.load(tmp_path / "own.ckpt", trust_checkpoint=True), photo, expected)
 
 
 @pytest.mark.parametrize("location", ["weights.bin", "{folder}/weights.bin", "../{folder.name}/weights.bin"])
@@ -97,13 +93,14 @@ def test_an_onnx_file_whose_weights_lie_outside_is_refused(monkeypatch, tmp_path
     model = library.helper.make_model(graph, opset_imports=[library.helper.make_opsetid("", 17)], ir_version=9)
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match=r"a\.onnx must be an ONNX file with its weights inside"):
-        dv.onnx("a.onnx", (3, SIDE, SIDE), None, None, [0.0], [1.0])
+        dv.wrap("a.onnx")
 
 
-def test_an_onnxruntime_that_reads_other_files_is_refused(monkeypatch):
+def test_an_onnxruntime_that_reads_other_files_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "a.onnx").touch()
     monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(__version__="1.23.2"))
     with pytest.raises(ImportError, match=r"needs onnxruntime 1\.24, .* got 1\.23\.2"):
-        dv.onnx(None, (3, SIDE, SIDE), None, None, [0.0], [1.0], size=1)
+        dv.wrap(tmp_path / "a.onnx")
 
 
 def test_a_function_of_a_users_package_that_returns_a_module(monkeypatch, network, photo, expected):

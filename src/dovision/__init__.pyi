@@ -117,7 +117,6 @@ from dovision.models.chexnet import chexnet as chexnet
 from dovision.models.conv_autoencoder import ConvAutoencoder as ConvAutoencoder
 from dovision.models.efficientnet_lite0 import efficientnet_lite0 as efficientnet_lite0
 from dovision.models.hf_model import hf_model as hf_model
-from dovision.models.onnx import onnx as onnx
 from dovision.models.small_cnn import small_cnn as small_cnn
 from dovision.models.small_resnet import small_resnet as small_resnet
 from dovision.models.timm_model import timm_model as timm_model

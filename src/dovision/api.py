@@ -18,9 +18,8 @@ from dovision.datasets.as_images import unit_images
 from dovision.functional import logit_checks
 from dovision.functional.outputs import Reading, probability
 from dovision.interfaces import Classifier
-from dovision.models._black_box import BlackBox
+from dovision.models._black_box import BlackBox, onnx_session
 from dovision.models._from_function import class_names, wrapped
-from dovision.models.onnx import of_file
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import is_out_of_memory
 from dovision.propagation.site_table import site_table
@@ -82,9 +81,11 @@ def wrap(
     if isinstance(network, torch.export.ExportedProgram):
         network = torch.export.unflatten(network)
     if isinstance(network, (str, Path)):
-        network = of_file(str(network), classes, output)
-        classes, output = network.outputs if classes is None else classes, network.outer_reading
-    elif not isinstance(network, nn.Module):
+        path, network = network, onnx_session(network)
+        classes = network.get_outputs()[0].shape[-1] if classes is None else classes
+        if isinstance(classes, str | None):  # the name of an axis of any length
+            raise ValueError(f"{path} does not say how many classes it has. Name them: classes=[...].")
+    if not isinstance(network, nn.Module):
         network = BlackBox(network, len(class_names(classes)) if classes else 0, output)
         output = network.outer_reading
     return wrapped(network, classes, mean, std, task, output, weights, processor)

@@ -127,8 +127,6 @@ EXTRAS = {
 
 @pytest.mark.parametrize("name", parts("model"))
 def test_every_model_is_made_without_reading_its_weights(name, components, monkeypatch, tmp_path):
-    if name == "onnx":
-        pytest.skip("the weights are the file that is read")
     if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
         pytest.skip(f"needs {EXTRAS[name]}")
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("weights were asked for"))

@@ -28,7 +28,7 @@ from dovision.types import Batch
 from made_hf import save_network
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
-NAMES = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "onnx")  # which has logits alone
+NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
 EXTRAS = {
     "timm_model": "timm",
     "efficientnet_lite0": "timm",

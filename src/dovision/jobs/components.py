@@ -13,7 +13,6 @@ import torch
 from dovision import checks
 from dovision.config.component import Component, make_each
 from dovision.config.errors import named
-from dovision.config.import_target import import_target
 from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
 from dovision.functional.rng import generator
 from dovision.identity.dependencies import reads_code
@@ -225,10 +224,6 @@ def _check_without_fit(settings: TrainSettings) -> None:
         raise ValueError(
             "model.new_head=true draws a head, but checkpoint=FILE brings its own. Set model.new_head=false."
         )
-    trainable = getattr(import_target(settings.model["_target_"]), "trainable", True)
-    if settings.checkpoint is None and settings.fits_classifier and not trainable:
-        name = settings.model["_target_"].rpartition(".")[2]
-        raise ValueError(f"{name} has no weights to fit. Measure it as it is: training=none.")
     if not settings.has_labels:
         for what in _needs(settings):
             raise ValueError(

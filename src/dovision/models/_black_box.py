@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,10 @@ from torch.utils._pytree import tree_map_only
 
 from dovision import checks
 from dovision.functional.outputs import Reading, probability, reading
+from dovision.io import files
+
+_LEAST_VERSION = (1, 24)  # of onnxruntime
+_MOST_BYTES = 2**31  # of a file with its weights inside, by its format
 
 
 class BlackBox(nn.Module):
@@ -55,15 +61,12 @@ class BlackBox(nn.Module):
 
     def logits(self, image: Tensor) -> Any:
         """Read the logits of images without a gradient history."""
-        returned = tree_map_only(np.ndarray, torch.from_numpy, self.returned(image))
+        returned = session_outputs(self.function, image) if self.is_session else self.function(image)
+        returned = tree_map_only(np.ndarray, torch.from_numpy, returned)
         if isinstance(returned, list | tuple) and len(returned) == 1:
             returned = returned[0]
         logits = self.reading(returned)
         return logits.to(image) if isinstance(logits, Tensor) and logits.is_floating_point() else logits
-
-    def returned(self, image: Tensor) -> Any:
-        """What the function returns."""
-        return session_outputs(self.function, image) if self.is_session else self.function(image)
 
 
 def session_outputs(session: Any, image: Tensor) -> list[Any]:
@@ -76,6 +79,34 @@ def session_outputs(session: Any, image: Tensor) -> list[Any]:
         outputs = session.run(None, {entry.name: whole.cpu().numpy()})
         batches.append([output[: len(images)] for output in outputs])
     return [np.concatenate(output) for output in zip(*batches, strict=True)]
+
+
+def onnx_session(path: str | Path) -> Any:
+    """Open an ONNX file with its weights inside as a session of onnxruntime. Needs the extra onnx.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: onnxruntime is missing, or of a version that reads any file that a network names.
+        ValueError: it cannot read the file.
+    """
+    try:
+        content = files.read_bytes(path, _MOST_BYTES)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"network must be an ONNX file that exists, but there is no {path}.") from error
+    runtime = checks.import_extra("onnxruntime", "onnx")
+    if tuple(map(int, runtime.__version__.split(".")[:2])) < _LEAST_VERSION:
+        raise ImportError(
+            f"an ONNX file needs onnxruntime {'.'.join(map(str, _LEAST_VERSION))}, since older ones read any file that "
+            f"it names, got {runtime.__version__}. Install it, with Python 3.11 or newer: "
+            f"{checks.install_command('onnx')}."
+        )
+    options = runtime.SessionOptions()  # weights outside would be read from the working directory: from none
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    try:
+        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a class of errors for each reason, and no common one
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} must be an ONNX file with its weights inside, but: {reason}") from error
 
 
 def _takes_images(function: Callable[..., Any]) -> bool:

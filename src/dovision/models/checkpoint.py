@@ -17,7 +17,7 @@ from dovision.models.conv_autoencoder import insert
 from dovision.types import Preprocessing
 
 # arguments that say where training starts
-WEIGHTS = {"weights": None, "checkpoint_file": None, "pretrained": False, "path": None}
+WEIGHTS = {"weights": None, "checkpoint_file": None, "pretrained": False}
 START = {**WEIGHTS, "source": None}  # the same, and where a network is described
 _CONTENT: dict[str, Any] = {"model": dict, "autoencoder": (dict, type(None)), "facts": dict, "state": dict}
 Make = Callable[[Mapping[str, Any]], Any]
