@@ -126,10 +126,7 @@ def test_a_gradient_of_a_saturated_probability_is_found_at_a_temperature():
     attack = Adaptive(0.2, Opponent(Confident(), 0.0), Budget(1))
     batch = grey(0.505, 0.506)
     hard, soft = (
-        attack._state(
-            batch.image, Attempt("weighted", restart, batch, batch.image, None), classifier, attack.opponent, (0,)
-        )
-        for restart in (0, 1)
+        attack._state(batch.image, Attempt("weighted", restart, batch, None), classifier) for restart in (0, 1)
     )
     assert torch.equal(hard.score, soft.score)
     assert not hard.up_score.any()
@@ -219,21 +216,6 @@ def test_a_move_without_a_turn_is_the_shift_of_the_filters():
     image = torch.rand(2, 1, 8, 6, generator=torch.Generator().manual_seed(0))
     none, down, across = torch.zeros(2), torch.full((2,), 1 / 8), torch.full((2,), -2 / 6)
     torch.testing.assert_close(filters.rotate_and_shift(image, none, down, across), filters.shift(image, 1, -2))
-
-
-def test_an_attacker_who_starts_from_another_detector_evades_one_without_gradients():
-    class Steps(SecondPixel):
-        def read_features(self, batch, classifier):
-            return (super().read_features(batch, classifier) * 10).ceil() / 10 + 0 * batch.image.sum()
-
-    classifier = Classifier(FirstPixel(0.7), CLASSIFIER.task, [0.0], [1.0])
-    opponent, source = Opponent(Steps(), 0.4), Opponent(SecondPixel(), 0.4)
-    batch = grey(0.5, 0.5)
-    for given, evades in ((None, False), (source, True)):
-        attack = Adaptive(0.25, opponent, Budget(30), "l2", given)
-        attack(batch, classifier)
-        assert (torch.stack([*attack.first.values()]).amax(0) >= 0).tolist() == [evades] * 2
-    assert (attack.first["transfer"] >= 0).all()
 
 
 def test_what_evades_a_small_budget_is_not_attacked_with_a_larger_one():

@@ -29,7 +29,6 @@ MAPS = (  # settings of maps, message
     ({"margin": 2}, r"margin must be a number in \[0, 1\], got 2"),
     ({"noise": -1}, r"noise must be a number in \[0, 1\], got -1. It is in pixel units."),
     ({"num_sanity_images": -1}, "num_sanity_images must be at least 0, got -1"),
-    ({"removal": "drop"}, "removal must be one of paint, token_drop, got 'drop'"),
 )
 EFFECTS = (  # options of effects, message
     ({"rows": "some"}, "rows must be one of all, named, none, got 'some'"),

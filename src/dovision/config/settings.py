@@ -243,7 +243,6 @@ class AdaptiveSettings(Section):
     restarts: Whole
     targets: Whole
     draws: Whole
-    source: str | None
 
     @property
     def budgets(self) -> dict[str, tuple[float, ...]]:
@@ -302,8 +301,6 @@ class EvaluateSettings(TrainSettings):
             checks.choice("detection.reference", self.detection.reference, self.detector)
         for name in (self.detection.adaptive.detectors or ()) if self.detector else ():
             checks.choice("detection.adaptive.detectors", name, self.detector)
-        if self.detector and self.detection.adaptive.source is not None:
-            checks.choice("detection.adaptive.source", self.detection.adaptive.source, self.detector)
         return self
 
     @property

@@ -182,7 +182,7 @@ def _adaptive(
     opponent_of = {
         name: Opponent(fitted.detector, clean_threshold(recorded, fitted, UNDETECTED))
         for name, fitted in fit_of.items()
-        if name in (*settings.adaptively_attacked, adaptive.source)
+        if name in settings.adaptively_attacked
     }
     pairs = [(name, norm) for name in fit_of if name in settings.adaptively_attacked for norm in adaptive.budgets]
     if not pairs:
@@ -200,8 +200,7 @@ def _adaptive(
 
     with writer, DISPLAY.stage("adaptive attack", "images", ends[-1], done) as stage:
         for (name, norm), before in zip(pairs, [0, *ends], strict=False):
-            source = opponent_of.get(adaptive.source or "") if adaptive.source != name else None
-            attack = Adaptive(adaptive.budgets[norm], opponent_of[name], budget, norm, source, settings.seed)
+            attack = Adaptive(adaptive.budgets[norm], opponent_of[name], budget, norm, settings.seed)
             for rows in adaptive_rows(fit_of[name], attack, batches, classifier, done - before):
                 writer.add(rows.scores.num_rows, {ADAPTIVE_STEPS: rows.steps, SCORES: rows.scores}, {})
                 stage.advance(rows.scores.num_rows)

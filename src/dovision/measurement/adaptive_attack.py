@@ -35,7 +35,7 @@ SOFT = 10.0  # what logits are divided by in every other start, so that gradient
 OTHER_DRAWS = 2**32  # samples of other numbers are of other draws; as far apart as this
 DEGREES = 30.0  # rotation of a spatial epsilon of 1, as in arXiv:1712.02779
 SIDES = 0.1  # shift of a spatial epsilon of 1, in sides of the image
-TRANSFER, SEARCH = "transfer", "search"  # directions: those of another detector, and random rotations and shifts
+SEARCH = "search"  # direction of random rotations and shifts
 
 
 class Opponent(NamedTuple):
@@ -51,7 +51,6 @@ class Attempt(NamedTuple):
     direction: str
     restart: int  # number of the start
     batch: Batch  # as they are
-    image: Tensor  # (B, C, H, W) where the first start begins
     target: Tensor | None  # (B,) class that is aimed at; None: any wrong answer
 
 
@@ -138,8 +137,6 @@ class Adaptive(Attack):
         eps, norm: as of Attack; linf, l2, l1 or spatial.
         opponent: the detector.
         budget: steps, starts, targets and draws.
-        source: another detector whose gradients are followed first, such as one of fewer passes; where these end is
-            where the first start begins. Not of spatial attacks.
         seed: of the starts; draws are by (seed, sample).
 
     `first` has after a call, by direction, the number of the first step, shape (B,), that has led to an image that is
@@ -161,35 +158,31 @@ class Adaptive(Attack):
         opponent: Opponent,
         budget: Budget,
         norm: str = "linf",
-        source: Opponent | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(eps, norm)
         self.opponent = opponent
         self.budget = Budget(*(checks.positive_int(*item) for item in budget._asdict().items()))
-        self.source = None if norm == SPATIAL else source
         self.seed = seed
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
-        names = [SEARCH] if self.norm == SPATIAL else [*[TRANSFER][: self.source is not None], *DIRECTIONS]
+        names = [SEARCH] if self.norm == SPATIAL else [*DIRECTIONS]
         self.first, self.start = ({name: torch.full_like(batch.sample, -1) for name in names} for _ in range(2))
-        self._shifts = self._draw_numbers(batch, classifier, self.opponent)
-        best, begin = Best.of(batch.image), batch.image
+        self._shifts = self._draw_numbers(batch, classifier)
+        best = Best.of(batch.image)
         limit = -math.inf if 0 not in self._shifts else self.opponent.threshold
         for restart in range(self.budget.starts):
             target = self._target(batch, classifier, restart)
-            for name in names[restart > 0 and TRANSFER in names :]:  # the source is followed once
+            for name in names:
                 rows = (best.score > limit).nonzero().flatten()
                 if not len(rows):
                     return best.image
-                start = Attempt(name, restart, batch.rows(rows), begin[rows], None if target is None else target[rows])
+                start = Attempt(name, restart, batch.rows(rows), None if target is None else target[rows])
                 follow = self._search if name == SEARCH else self._follow
                 followed, first = follow(start, eps, classifier)
                 best = best.or_better(followed, rows)
                 evading = rows[first >= 0]
                 self.first[name][evading], self.start[name][evading] = first[first >= 0], restart
-                begin = best.image if name == TRANSFER else begin
-            begin = batch.image
         return best.image
 
     @torch.no_grad()
@@ -203,21 +196,18 @@ class Adaptive(Attack):
 
     def _follow(self, start: Attempt, eps: float, classifier: Classifier) -> tuple[Best, Tensor]:
         """Best image of one start and direction, and the first step that evades, shape (B,)."""
-        guide = self.source if start.direction == TRANSFER and self.source else self.opponent
         batch, ball = start.batch, Ball(start.batch.image, eps, self.norm)
-        shifts = self._shifts if guide is self.opponent else self._draw_numbers(batch, classifier, guide)
-        image = ball.draw(batch.sample, self.seed, start.restart) if start.restart else ball.project(start.image)
+        image = ball.draw(batch.sample, self.seed, start.restart) if start.restart else ball.project(batch.image)
         best, direction = Best.of(image), torch.zeros_like(image)
         weight = torch.ones(len(image), device=image.device)
         first = torch.full_like(batch.sample, -1)
         for step in range(self.budget.steps + 1):
-            state = self._state(image, start, classifier, guide, shifts)._replace(weight=weight)
-            now = state if guide is self.opponent else self._seen(batch._replace(image=image), classifier)
-            best, first = self._noted(best, first, step, image, now)
-            direction = DECAY * direction + unit(DIRECTIONS.get(start.direction, weighted)(state))
+            state = self._state(image, start, classifier)._replace(weight=weight)
+            best, first = self._noted(best, first, step, image, state)
+            direction = DECAY * direction + unit(DIRECTIONS[start.direction](state))
             length = SHORTEST + (LONGEST - SHORTEST) * (1 + math.cos(math.pi * step / self.budget.steps)) / 2
             image = ball.project(image + length * eps * ball.steepest(direction, image))
-            factor = torch.where(state.score > guide.threshold, GAIN, 1.0).where(state.fooled, 1 / GAIN)
+            factor = torch.where(state.score > self.opponent.threshold, GAIN, 1.0).where(state.fooled, 1 / GAIN)
             weight = (weight * factor).clamp(1 / HEAVIEST, HEAVIEST)
         return best, first
 
@@ -239,22 +229,20 @@ class Adaptive(Attack):
         evading = state.fooled & (state.score <= self.opponent.threshold)
         return best, torch.where((first < 0) & evading, step, first)
 
-    def _state(
-        self, image: Tensor, start: Attempt, classifier: Classifier, guide: Opponent, shifts: Sequence[int]
-    ) -> State:
-        """State of images by the gradients of a detector, averaged over random draws."""
+    def _state(self, image: Tensor, start: Attempt, classifier: Classifier) -> State:
+        """State of images by the gradients of the detector, averaged over random draws."""
         leaf = image.detach().clone().requires_grad_()
         batch = start.batch._replace(image=leaf)
         soft = sum(divmod(start.restart, self.budget.targets)) % 2 == 1  # alternates over starts and over targets
         scores, margins, ups = [], [], []
-        for drawn in other_draws(batch, shifts):
-            score, views = _read(guide, drawn, classifier)
+        for drawn in other_draws(batch, self._shifts):
+            score, views = _read(self.opponent, drawn, classifier)
             lead = view_margin(views, batch.label, start.target, classifier.task)
             (up_margin,) = torch.autograd.grad(lead.sum(), leaf, retain_graph=not soft)
             scores.append(score.detach())
             if soft:
                 with softened(SOFT, classifier, *classifier.coded):
-                    score, _ = _read(guide, drawn, classifier)
+                    score, _ = _read(self.opponent, drawn, classifier)
             (up_score,) = torch.autograd.grad(score.sum(), leaf)
             margins.append(up_margin.nan_to_num(0, 0, 0))
             ups.append(up_score.nan_to_num(0, 0, 0))
@@ -270,9 +258,9 @@ class Adaptive(Attack):
         return Verdicts(_fooled(reads[0][1], batch.label, classifier.task), score)
 
     @torch.no_grad()
-    def _draw_numbers(self, batch: Batch, classifier: Classifier, opponent: Opponent) -> Sequence[int]:
+    def _draw_numbers(self, batch: Batch, classifier: Classifier) -> Sequence[int]:
         """Numbers of the draws to average over; only one if reads are deterministic."""
-        first, other = (opponent.detector.read(drawn, classifier) for drawn in other_draws(batch, (0, 1)))
+        first, other = (self.opponent.detector.read(drawn, classifier) for drawn in other_draws(batch, (0, 1)))
         return (0,) if torch.equal(first, other) else range(1, self.budget.draws + 1)
 
 

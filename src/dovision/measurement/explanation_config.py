@@ -11,11 +11,9 @@ from dovision import checks
 from dovision.interfaces import Classifier, Context
 from dovision.interventions.fills import Fill, Mean
 from dovision.measurement.single_deletion import SingleDeletion
-from dovision.measurement.token_removal import TokenRemoval
 from dovision.types import Batch, Box, Shape, Task
 
 TARGETS = ("label", "prediction")
-PAINT, TOKEN_DROP = "paint", "token_drop"  # ways to remove the cells of an image
 USUAL_REFERENCE = "grad_cam"  # the explainer that the others are compared with, if it is there
 
 
@@ -28,8 +26,6 @@ class MapSettings:
         cells: cells a side of the grid that all maps are brought to.
         margin: by which pointing may miss a box, as a share of the image's side; 15/224 in the literature.
         steps: of deletion and of insertion.
-        removal: of cells, in deletion and insertion: paint (over them, with `fill`) or token_drop (the tokens of a
-            vision transformer there are left out, so that no pixel is made up and less is computed).
         fill: what a deleted cell is painted with, and what insertion starts from; None is the image's mean.
         noise: of the perturbation under which a map should be stable, uniform in [-noise, noise], in pixel units; 0
             measures no stability, and draws each map once and not twice.
@@ -54,7 +50,6 @@ class MapSettings:
         cells: int = 16,
         margin: float = 0.067,
         steps: int = 16,
-        removal: str = PAINT,
         fill: Fill | None = None,
         noise: float = 0.01,
         num_sanity_images: int = 0,
@@ -66,7 +61,6 @@ class MapSettings:
         self.cells = checks.positive_int("cells", cells)
         self.margin = checks.within("margin", margin, 0, 1)
         self.steps = checks.positive_int("steps", steps)
-        self.removal = checks.choice("removal", removal, (PAINT, TOKEN_DROP))
         self.fill = Mean() if fill is None else fill
         self.noise = checks.within("noise", noise, 0, 1, "It is in pixel units.")
         self.num_sanity_images = int(checks.at_least("num_sanity_images", num_sanity_images, 0))
@@ -89,15 +83,13 @@ class MapSettings:
 
         Raises:
             ValueError: `target` is neither label nor prediction nor a class; or there are more cells than pixels a
-                side, or than tokens if these are removed; or the network has none that can be.
+                side.
         """
         if isinstance(self.target, str):
             checks.choice("target", self.target, (*TARGETS, *classifier.task.classes))
         side = min(shape[1:])
         if self.cells > side:
             raise ValueError(f"cells must be at most the image's {side} pixels a side, got {self.cells}.")
-        if self.removal == TOKEN_DROP:
-            TokenRemoval().check(classifier, shape, self.cells)
 
     def pairs(self, batch: Batch, probability: Tensor, task: Task) -> tuple[Tensor, Tensor]:
         """Explained images and the class of each; two tensors of shape (P,) int64.

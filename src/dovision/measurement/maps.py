@@ -21,8 +21,7 @@ from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.measurement.by_name import Named, named_components
 from dovision.measurement.callback import Evaluation
-from dovision.measurement.explanation_config import TOKEN_DROP, MapSettings
-from dovision.measurement.token_removal import TokenRemoval
+from dovision.measurement.explanation_config import MapSettings
 from dovision.results.explanation_metrics import localisation, object_regions
 from dovision.results.image_tables import AS_IS, MAPS_FILE, PERTURBED, MapGrid, maps_schema, read_grid, read_maps
 from dovision.results.resumable_writer import NO_RESUME, Resume
@@ -105,7 +104,6 @@ class MapEvaluation(Evaluation):
         self.settings = MapSettings() if settings is None else settings
         sanity = self.settings.num_sanity_images
         self.sanity = frozenset(range(sanity) if options.samples is None else options.samples[:sanity])
-        self.token_removal = TokenRemoval()
 
     @property
     def seconds_per_map(self) -> dict[str, float]:
@@ -246,17 +244,11 @@ class MapEvaluation(Evaluation):
             return None, None
         one = pairs.batch.rows(slice(row, row + 1))
         removed = agreement.removal(cells.numpy(), self.settings.steps)
-        probability = self.classifier.task.probability(self._curves(one, removed))[:, pairs.target[row]]
+        image, filled = one.image[0], self.settings.filled(one, self.classifier)[0]
+        painted = (agreement.painted(image, filled, removed), agreement.painted(filled, image, removed))
+        probability = self.classifier.task.probability(self.classifier(torch.cat(painted)))[:, pairs.target[row]]
         deletion, insertion = probability.double().cpu().numpy().reshape(2, -1)
         return agreement.area(deletion), agreement.area(insertion)
-
-    def _curves(self, one: Batch, removed: Mask) -> Tensor:
-        """Logits of an image without the removed cells at each of S steps, then of these alone, (2 S, K)."""
-        if self.settings.removal == TOKEN_DROP:
-            return self.token_removal.curves(self.classifier, one, removed)
-        image, filled = one.image[0], self.settings.filled(one, self.classifier)[0]
-        shown = (agreement.painted(image, filled, removed), agreement.painted(filled, image, removed))
-        return self.classifier(torch.cat(shown))
 
     def _perturbed(self, batch: Batch) -> Batch:
         """Images with small uniform noise, fixed by sample."""

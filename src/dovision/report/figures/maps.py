@@ -65,9 +65,8 @@ def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: 
     how = f"{grid.rows} x {grid.columns} cells on {grid.height} x {grid.width} pixels; margin of pointing "
     how += f"{grid.margin:g} pixels"
     if explanation:
-        tokens = explanation.get("removal") == "token_drop"
-        removed = "of tokens" if tokens else f"with {component_text(explanation['fill'])}"
-        how += f"; deletion and insertion {removed} in {explanation['steps']} steps"
+        fill, steps = component_text(explanation["fill"]), explanation["steps"]
+        how += f"; deletion and insertion with {fill} in {steps} steps"
     whole = caption(text, [run], counted, intervals, frame)
     return Caption(f"{whole} {' '.join([*words, how])}.", whole.short)
 
