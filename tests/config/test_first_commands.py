@@ -46,7 +46,7 @@ WANDB = {
     "evaluate logger=wandb logger.wandb.project=mine logger.wandb.entity=me": WORKS,
     "evaluate logger=[csv,wandb] logger.wandb.group=mine logger.wandb.tags=[a,b]": WORKS,
     "evaluate logger=wandb logger.wandb.name=first logger.wandb.mode=online": WORKS,
-    "evaluate logger=[wandb,mlflow] logger.mlflow.experiment_name=mine": WORKS,
+    "evaluate logger=[wandb,tensorboard] logger.wandb.group=mine": WORKS,
     "evaluate logger=WandB": "Did you mean wandb?",
     "evaluate logger.wandb.project=mine": "Choose it by its group, beside others: logger=[...,wandb].",
     "evaluate logger=wandb logger.wandb.offline=true": "Its keys are: project, mode, entity, artifacts,",

@@ -231,7 +231,7 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
         (["++model._target_=dovision.nowhere"], "model._target_ must be a class or function, got dovision.nowhere: "),
         (["++detector={entropy: {x: 3}}"], "detector.entropy has no _target_, so that nothing reads it."),
         (["++explainer={grad_cam: {layer: conv1}}"], "explainer.grad_cam has no _target_"),
-        (["++logger={mlflow: {x: 1}}"], "logger.mlflow has no _target_"),
+        (["++logger={other: {x: 1}}"], "logger.other has no _target_"),
         (["++detector.mine.temperature=3"], "detector.mine has no _target_, so that nothing reads it."),
         (["explainer=[grad_cam]", "++explainer.edge_map.sigma=3"], "remove it: '~explainer.edge_map'"),
         (

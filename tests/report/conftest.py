@@ -14,7 +14,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dovision.config.component import read_group
 from dovision.measurement.effects import EffectEvaluation
 from dovision.report.loggers import make_loggers
-from dovision.report.mlflow_logger import ENVIRONMENT
 
 
 @pytest.fixture
@@ -80,22 +79,5 @@ def history() -> Callable[[dict[str, Any]], dict[str, dict[int, Any]]]:
             for key, value in item["item"].items():
                 found[key][step] = value
         return found
-
-    return read
-
-
-@pytest.fixture
-def stored(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Any]:
-    """Gives MLflow's client of a store, and the runs of an experiment, the newest first; NAME- is that of a sweep."""
-    from mlflow.tracking import MlflowClient
-
-    for variable, value in ENVIRONMENT.items():
-        monkeypatch.setenv(variable, value)
-
-    def read(root: Path, group: str) -> Any:
-        client = MlflowClient(f"file:{root / 'mlruns'}")
-        names = {each.name: each.experiment_id for each in client.search_experiments()}
-        (experiment,) = (names[name] for name in names if name == group or (group[-1] == "-" and name[:-6] == group))
-        return client, client.search_runs([experiment])
 
     return read

@@ -7,8 +7,7 @@ from collections import defaultdict
 import pandas as pd
 import pytest
 
-from dovision.report.dashboard import MOST_SCALARS
-from dovision.report.mlflow_logger import mlflow_name
+from dovision.report.wandb_logger import MOST_SCALARS
 from dovision.results.finding import HEADLINE_METRICS
 from dovision.results.headline_numbers import result_texts, results_frame
 from dovision.results.map_summary import whole_scores
@@ -22,7 +21,7 @@ DETECTION = ("detector=[max_softmax,feature_squeezing]", "detection.val_images=6
 DETECTION += ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
 DETECTION += ("+attack@detection.attacks.mifgsm=mifgsm", "detection.attacks.mifgsm.eps=8/255")
 KINDS = {"effects": ATTACK, "maps": ("explainer=[grad_cam,effect_map]",), "detection": (*DETECTION, *ATTACK)}
-LOGGERS = ("logger=[csv,tensorboard,wandb,mlflow]", "logger.wandb.artifacts=false")
+LOGGERS = ("logger=[csv,tensorboard,wandb]", "logger.wandb.artifacts=false")
 
 
 def words(text):
@@ -59,7 +58,7 @@ def texts(run):
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_gives_the_same_numbers_and_sentences_in_every_outlet(
-    kind, copy, dovision_evaluate, capsys, page_of, events, offline_run, stored
+    kind, copy, dovision_evaluate, capsys, page_of, events, offline_run
 ):
     assert dovision_evaluate(f"output_root={copy}", *LOGGERS, *KINDS[kind]) == 0
     terminal = words(capsys.readouterr().err)
@@ -81,13 +80,11 @@ def test_a_run_gives_the_same_numbers_and_sentences_in_every_outlet(
     assert any(name.startswith("figures/") for name in found.Tags()["images"])
     curves = {tag: [event.value for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
     assert {event.step for tag in curves for event in found.Scalars(tag)} == {0}
-    _, (of_mlflow,) = stored(copy, "evaluate")
     once = {name: [pytest.approx(value)] for name, value in row.items()}
     assert curves | {"epoch": [0]} == once
     shown = {name: once[name] for name in {*sent, "epoch"}}
     assert sent | {"epoch": [0]} == shown
     assert 0 < len(shown) <= MOST_SCALARS
-    assert of_mlflow.data.metrics == pytest.approx({mlflow_name(name): row[name] for name in shown})
 
 
 @pytest.mark.long

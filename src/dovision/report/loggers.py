@@ -23,9 +23,9 @@ from dovision.config.component import Component
 from dovision.config.errors import named
 from dovision.io import files, paths
 from dovision.io.text_files import write_text, yaml_text
-from dovision.report.dashboard import Dashboard
 from dovision.report.report_figure import Catalogue
 from dovision.report.uploader import SHOWING
+from dovision.report.wandb_logger import WandbLogger
 
 
 def make_loggers(
@@ -74,9 +74,8 @@ def check_logger(component: Component) -> None:
     target = pkgutil.resolve_name(component["_target_"])
     if target in (CSVLogger, *SHOWING):  # others may begin a run as soon as they are made
         with TemporaryDirectory() as folder:
-            store = {"tracking_uri": f"file:{folder}"} if "tracking_uri" in component else {}
             arguments = {"save_dir": folder, "name": "name", "group": "group", "job_type": "evaluate", "tags": []}
-            _made(component.replaced(**store), arguments)
+            _made(component, arguments)
 
 
 def _made(component: Component, arguments: Mapping[str, Any], suffix: str = "") -> Logger:
@@ -109,7 +108,7 @@ def closing_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
 
 def _end(logger: Logger, failed: bool) -> None:
     logger.finalize("failed" if failed else "success")
-    if isinstance(logger, Dashboard):
+    if isinstance(logger, WandbLogger):
         logger.finish(failed)
 
 

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from dovision.report.dashboard import Dashboard
-from dovision.report.mlflow_logger import MLFlowLogger
 from dovision.report.report_figure import Catalogue, ReportFigure
 from dovision.report.wandb_logger import WandbLogger
 from dovision.results.classifier_quality import OVERALL
@@ -20,7 +17,7 @@ from dovision.results.run_findings import run_findings
 from dovision.results.run_record import Run, read_sweep
 from dovision.results.tables import read_samples
 
-SHOWING = (TensorBoardLogger, WandbLogger, MLFlowLogger)  # loggers that show figures
+SHOWING = (TensorBoardLogger, WandbLogger)  # loggers that show figures
 TABLE_ROWS = 1000  # of a table that are sent
 _COUNTS = ("images", "prevalence")  # of a class, which are no metrics
 _MOST = 50  # classes up to which the numbers of each are sent
@@ -42,7 +39,7 @@ def log_run(loggers: Sequence[Logger], folder: Path) -> None:
     showing = [logger for logger in loggers if isinstance(logger, SHOWING)]
     figures = Catalogue().of_run(run) if showing else []
     for logger in showing:
-        if isinstance(logger, Dashboard):
+        if isinstance(logger, WandbLogger):
             logger.ask(send_run, logger, run, figures)
         else:
             send_run(logger, run, figures)
@@ -54,12 +51,6 @@ def send_run(logger: Logger, run: Run, figures: Sequence[ReportFigure]) -> None:
     if isinstance(logger, TensorBoardLogger):
         for item in pictures:
             logger.experiment.add_figure(f"figures/{item.name}", item.figure, global_step=0)
-    elif isinstance(logger, MLFlowLogger):
-        if logger.rest:
-            table = pd.DataFrame(logger.rest.items(), columns=["number", "value"])
-            logger.experiment.log_text(logger.run_id, table.to_csv(index=False), "numbers.csv")
-        for item in pictures:
-            logger.experiment.log_figure(logger.run_id, item.figure, f"figures/{item.name}.png")
     elif isinstance(logger, WandbLogger):
         import wandb
 

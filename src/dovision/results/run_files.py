@@ -78,8 +78,8 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
         restart=STAYS,
     ),
     RunFile(
-        "*/run_id.txt",
-        "with `logger=wandb` or `mlflow`, until the run is completed: the run in the dashboard, which goes on with it",
+        "wandb/run_id.txt",
+        "with `logger=wandb`, until the run is completed: the run in W&B, which goes on with it",
         digested=False,
         restart=STAYS,
     ),
