@@ -59,14 +59,6 @@ def test_attributions_are_captums_own(name, arguments, network, images, monkeypa
     torch.testing.assert_close(found.float(), expected.float(), rtol=0, atol=1e-7)
 
 
-def test_images_that_exceed_the_memory_are_measured_in_turn(network, images, monkeypatch):
-    arguments = {"target": LABEL, "feature_mask": EACH, "baselines": NOISE}
-    whole = attributions(dovision.captum, "FeatureAblation", network, images, **arguments)
-    monkeypatch.setattr(dovision.captum, "_MOST_LOGITS", 9 * 4 * 2)  # two images
-    in_turn = attributions(dovision.captum, "FeatureAblation", network, images, **arguments)
-    torch.testing.assert_close(in_turn, whole, rtol=0, atol=1e-7)
-
-
 def test_signatures_are_captums():
     for name in ("FeatureAblation", "Occlusion", "ShapleyValueSampling"):
         ours, theirs = (

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import ast
 import math
 import warnings
-from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,26 +160,3 @@ def test_a_library_cannot_silence_the_warnings_of_others(tmp_path, monkeypatch):
     before = list(warnings.filters)
     checks.import_extra("noisy_library", "noisy")
     assert warnings.filters == before
-
-
-def optional_imports():
-    """Module and extra of every call of `import_extra` with a module's name in it."""
-    for path in Path(checks.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_extra":
-                module, extra = node.args
-                if isinstance(module, ast.Constant):
-                    yield module.value, extra.value
-
-
-def test_the_error_of_each_optional_library_names_what_to_install_in_any_folder(monkeypatch):
-    owners = packages_distributions()
-    monkeypatch.setattr(checks.importlib, "import_module", lambda name: exec(f"import no_such_{name}"))
-    for module, extra in {*optional_imports()}:
-        with pytest.raises(ImportError, match=f"needs {module} .* Install it: pip install '") as raised:
-            checks.import_extra(module, extra)
-        names = ["timm"] if "safetensors" in module else owners.get(module.partition(".")[0])  # which timm requires
-        assert not names or any(f"'{name.replace('_', '-')}" in str(raised.value) for name in names)
-    package = Path(checks.__file__).parent
-    files = [*package.rglob("*.py"), *(package.parents[1] / "conf").rglob("*.yaml")]
-    assert not [path for path in files if "pip install '.[" in path.read_text()]

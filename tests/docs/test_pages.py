@@ -102,18 +102,6 @@ def test_every_make_target_exists():
     assert {"demo", "test", "figures", "bench", "docs"} <= named <= targets
 
 
-def test_every_how_to_page_stands_in_llms_txt():
-    pages = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/how-to/*.md")} - {"docs/how-to/index.md"}
-    assert pages == set(re.findall(r"docs/how-to/(?!index)[\w.]+", (ROOT / "llms.txt").read_text()))
-
-
-@pytest.mark.parametrize("page", TEXTS)
-def test_every_file_of_the_project_that_is_named_exists(page):
-    text = re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL)
-    named = set(re.findall(r"(?<![\w/])(?:src|tests|conf|checks|benchmarks|docs)/[\w/.-]+\.\w+", text))
-    assert {path for path in named if not (ROOT / path).is_file()} == set()
-
-
 @pytest.mark.parametrize("page", TEXTS)
 def test_every_file_that_is_linked_exists(page):
     text = re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL)

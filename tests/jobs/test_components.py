@@ -238,6 +238,8 @@ DETECTOR = ("detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm")
         (["training.classifier.loss.label_smoothing=2"], "training.classifier.loss: label_smoothing must be a number"),
         (["training.classifier.optimizer.lr=-1"], "training.classifier.optimizer: Invalid learning rate: -1."),
         (["detector=[entropy]"], "detection needs attacks, got none."),
+        ([*DETECTOR, "detection.reference=odin"], "detection.reference must be one of entropy, got 'odin'"),
+        (["explainer=[edge_map]", "explanation.reference=rise"], "explanation.reference must be one of edge_map, got"),
         (["trainer.accelerator=gpuu"], "trainer is refused by Lightning, got accelerator=gpuu, devices=1, "),
         (["trainer.precision=31"], "precision=31: Precision 31 is invalid."),
         (["trainer.strategy=dpp"], "strategy=dpp"),

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from unittest.mock import patch
-
 import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
-from dovision.attacks.lp_ball import unit
-from dovision.functional import filters
 from dovision.functional.norms import size
 from dovision.functional.rng import uniform
 from dovision.interfaces import Classifier, Detector
-from dovision.measurement import adaptive_attack
 from dovision.measurement.adaptive_attack import (
     OTHER_DRAWS,
     Adaptive,
-    Attempt,
     Budget,
     Opponent,
     adaptive_rows,
@@ -50,15 +44,6 @@ class Drawn(Brighter):
         self.samples.append(batch.sample.tolist())
         noise = self.strength * uniform((1,), 0, batch.sample)
         return super().read_features(batch, classifier) + noise
-
-
-class Confident(Detector):
-    """The score is the probability of the second class, which saturates."""
-
-    passes = 1
-
-    def read_features(self, batch, classifier):
-        return classifier.task.probability(classifier(batch.image))[:, 1:]
 
 
 CLASSIFIER = Classifier(Brightness(), Task("multiclass", ("dark", "bright")), [0.0], [1.0])
@@ -119,29 +104,10 @@ def test_detectors_without_random_reads_are_read_once_a_step():
     assert detector.samples[2:] == [[0, 1]] * 3 * 2  # directions, states
 
 
-def test_a_gradient_of_a_saturated_probability_is_found_at_a_temperature():
-    network = nn.Sequential(Brightness(), nn.Linear(2, 2, bias=False))
-    network[1].weight.data = 1e3 * torch.eye(2)
-    classifier = Classifier(network, CLASSIFIER.task, [0.0], [1.0])
-    attack = Adaptive(0.2, Opponent(Confident(), 0.0), Budget(1))
-    batch = grey(0.505, 0.506)
-    hard, soft = (
-        attack._state(batch.image, Attempt("weighted", restart, batch, None), classifier) for restart in (0, 1)
-    )
-    assert torch.equal(hard.score, soft.score)
-    assert not hard.up_score.any()
-    assert (soft.up_score > 0).all()
-
-
 def test_orthogonal_gradients_leave_the_other_as_it_is():
     generator = torch.Generator().manual_seed(0)
     one, other = torch.randn(2, 3, 1, 4, 4, generator=generator)
     torch.testing.assert_close((without(one, other) * other).sum((1, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
-
-
-def test_tiny_gradients_have_length_one_and_those_that_are_not_finite_none():
-    gradient = torch.tensor([1e-30, 0.0, torch.nan]).view(3, 1, 1, 1).repeat(1, 1, 2, 2)
-    assert unit(gradient).flatten(1).norm(dim=1).tolist() == pytest.approx([1, 0, 0])
 
 
 class FirstPixel(nn.Module):
@@ -212,12 +178,6 @@ def test_a_spatial_attacker_evades_where_its_shift_crosses_the_middle(eps, evade
     assert (attack.first["search"] >= 0).tolist() == [evades] * 3
 
 
-def test_a_move_without_a_turn_is_the_shift_of_the_filters():
-    image = torch.rand(2, 1, 8, 6, generator=torch.Generator().manual_seed(0))
-    none, down, across = torch.zeros(2), torch.full((2,), 1 / 8), torch.full((2,), -2 / 6)
-    torch.testing.assert_close(filters.rotate_and_shift(image, none, down, across), filters.shift(image, 1, -2))
-
-
 def test_what_evades_a_small_budget_is_not_attacked_with_a_larger_one():
     attack = Adaptive([0.3, 0.2], Opponent(Brighter(), 0.55), Budget(30))
     (rows,) = adaptive_rows(Fitted("one", "as is", "", Brighter()), attack, [grey(0.4, 0.45)], CLASSIFIER)
@@ -243,20 +203,9 @@ def test_what_only_the_mean_of_other_draws_misses_does_not_evade():
     assert attack._attacked == {0.2: 2, 0.3: 2}
 
 
-def test_every_target_has_its_starts_and_follows_softened_gradients_in_every_other_one(monkeypatch):
+def test_every_target_has_its_starts():
     classifier = Classifier(Falling(), Task("multiclass", ("a", "b", "c", "d")), [0.0], [1.0])
-    attack, starts = Adaptive(0.1, Opponent(Brighter(), -1.0), Budget(1, restarts=2, targets=3)), []
-    state = attack._state
-
-    def noted(image, start, *others):
-        with patch(f"{adaptive_attack.__name__}.softened", wraps=adaptive_attack.softened) as softened:
-            found = state(image, start, *others)
-        starts.append((start.target.item(), softened.called))
-        return found
-
-    monkeypatch.setattr(attack, "_state", noted)
-    attack(grey(0.5), classifier)
-    assert set(starts) == {(target, soft) for target in (1, 2, 3) for soft in (False, True)}
+    attack = Adaptive(0.1, Opponent(Brighter(), -1.0), Budget(1, restarts=2, targets=3))
     (rows,) = adaptive_rows(Fitted("one", "as is", "", Brighter()), attack, [grey(0.5)], classifier)
     assert set(rows.steps.to_pandas()["starts"]) == {6}
 

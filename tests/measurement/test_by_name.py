@@ -6,7 +6,6 @@ import functools
 import inspect
 import re
 from importlib import import_module
-from pathlib import Path
 
 import captum.attr
 import foolbox
@@ -49,13 +48,6 @@ def test_what_is_no_name_is_an_attribute_error_as_of_any_module():
         dv.KernelSHAP  # noqa: B018
     assert not hasattr(dv, "_private")
     assert {"captum", "wrap", "PGD", "EffectEvaluation"} <= set(dir(dv))
-
-
-def test_a_new_component_appears_without_a_list(tmp_path, monkeypatch):
-    (tmp_path / "attack").mkdir()
-    (tmp_path / "attack" / "new.yaml").write_text("_target_: dovision.attacks.none.NoAttack\n")
-    monkeypatch.setattr(component_names, "configuration_folder", lambda: tmp_path)
-    assert component_names.component_homes.__wrapped__() == {"NoAttack": "attacks.none"}
 
 
 def test_a_component_has_the_settings_of_its_file_unless_others_are_given():
@@ -263,10 +255,3 @@ def test_components_are_named_by_their_files_or_classes():
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             named_components("attack", several)
-
-
-def test_every_name_of_the_stub_exists():
-    stub = Path(dv.__file__).with_suffix(".pyi").read_text()
-    names = re.findall(r"^from dovision\.\S+ import (\w+) as \1$", stub, re.MULTILINE)
-    assert sorted(names) == sorted(set(dir(dv)) & set(names))
-    assert set(HOMES) <= set(names)

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from dovision.measurement.adaptive_attack import Adaptive
-from dovision.report.figures.results import Attacks
-from dovision.report.report_figure import latex_table
 from dovision.results.detection_tables import read_adaptive, read_scores
 from dovision.results.run_record import read_sweep
 
@@ -90,43 +88,3 @@ def test_an_adaptive_attack_that_was_stopped_goes_on(detected, tmp_path, dovisio
     monkeypatch.undo()
     again, whole = (read_adaptive(folder) for folder in (only_run(tmp_path), detected))
     assert again[again["attack"] == "adaptive"].reset_index(drop=True).equals(whole)
-
-
-def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path, page_of):
-    text = page_of(detected, tmp_path).read_text()
-    drawn = {path.stem for path in (tmp_path / "figures").rglob("*.csv")}
-    assert drawn > {"detection_attacks", "detection_table_eps_0.2", "detection_curves"}
-    assert "not adaptive" in text
-    assert "not that it was attacked" in text
-
-
-def test_the_table_of_attacks_is_set_by_latex_and_fits_the_page(detected, typeset):
-    (report_figure,) = Attacks(0).of_run(read_sweep(detected)[0])
-    assert "Overfull" not in typeset(latex_table(report_figure.table, report_figure.caption, report_figure.name))
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (DETECTORS, "detection needs attacks, got none. Add some: +attack@detection.attacks.pgd=pgd"),
-        (
-            (*DETECTORS, *FGSM, "detection.adaptive.detectors=[odin]"),
-            "must be one of effect_consistency, max_softmax",
-        ),
-        (
-            (*DETECTORS, *FGSM, "detection.reference=odin"),
-            "detection.reference must be one of effect_consistency, max_",
-        ),
-        (
-            ("explainer=[edge_map]", "explanation.reference=grad_cam"),
-            "explanation.reference must be one of edge_map, got",
-        ),
-    ],
-)
-def test_a_contest_that_cannot_be_held_is_refused_before_anything_is_fitted(
-    overrides, message, tmp_path, dovision_evaluate, capsys
-):
-    assert dovision_evaluate(f"output_root={tmp_path}", *overrides) == 1
-    error = capsys.readouterr().err
-    assert message in error
-    assert "fitting" not in error

@@ -194,11 +194,6 @@ def test_a_resumed_run_logs_the_numbers_of_all_images(tmp_path):
     assert again == pytest.approx(whole, abs=1e-12)
 
 
-def test_effects_without_an_attack_are_those_of_the_clean_condition(tmp_path):
-    logged = evaluate(tmp_path, attack=NoAttack()).logged
-    assert {name.split("/")[1] for name in logged if "/" in name} == {"clean"}
-
-
 def test_forward_passes_are_counted(tmp_path):
     """But for black cells on black: 5 of the clean images, 9 of those that are darker by 0.25."""
     evaluation = evaluate(tmp_path)

@@ -11,8 +11,6 @@ from dovision.functional.intervals import withheld
 from dovision.results import map_summary
 from dovision.results.average_effect import average_effects
 from dovision.results.classifier_quality import classifier_quality
-from dovision.results.detection_summary import DETECTION_METRICS, _metrics
-from dovision.results.detector_comparison import DIFFERENCES, _differences
 from dovision.results.explanation_metrics import RANGES
 from dovision.results.schemas import METRICS
 from dovision.results.summary import summarise
@@ -41,36 +39,6 @@ def quality(*of_class):
     probability = np.eye(len(of_class))[label] * 0.9 + 0.05
     names = tuple("abcdefghij"[: len(of_class)])
     return classifier_quality(label, label, probability, np.arange(len(label)), Task("multiclass", names))
-
-
-def scores(attack, count, eps, success):
-    start = {"clean": 0, "noise": 100, "pgd": 200}[attack]
-    rows = {
-        "attack": attack,
-        "noise": "noise",
-        "norm": "linf",
-        "eps": eps,
-        "success": success,
-        "sample": np.arange(count),
-        "group": np.arange(count),
-    }
-    above = {f"above_{rate}{end}": 1.0 for rate in "15" for end in ("", "_reference")}
-    ranks = {"score": np.arange(count) + start, "score_reference": np.arange(count)[::-1] + start}
-    return pd.DataFrame(rows | ranks | above)
-
-
-@pytest.mark.parametrize(("images", "shown"), ENOUGH)
-def test_each_metric_of_detection_needs_five_attacked_images(images, shown):
-    attacked, clean, noise = (
-        scores(*own) for own in (("pgd", images, 0.1, 1.0), ("clean", 30, 0.0, np.nan), ("noise", 30, 0.1, 0.0))
-    )
-    noise = noise.assign(attack="random_sign")
-    found = _metrics(attacked, clean, noise, {"1": 150.0, "5": 150.0})
-    for name in set(DETECTION_METRICS) - {f"false_{which}_{rate}" for which in ("clean", "noise") for rate in "15"}:
-        assert np.isfinite(found[name].value) == shown, name
-    assert found["false_clean_5"].value == 0
-    rows = next(_differences(pd.concat([clean, noise, attacked]), {}))
-    assert np.isfinite([rows[name] for name in DIFFERENCES[:1]]).all() == shown
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dovision.results import resumable_writer as module
 from dovision.results.resumable_writer import ResumableWriter, Resume
 from dovision.results.tables import INTEGER, NAME, RunTable
 from dovision.results.to_arrow import by_sample
@@ -55,13 +54,6 @@ def test_a_chunk_without_its_last_file_is_not_finished(tmp_path):
     opened(tmp_path, every=1).add(1, rows(0), {})
     (tmp_path / "chunks" / "effects" / "0-of-1" / "1.json").unlink()
     assert opened(tmp_path).done == 0
-
-
-def test_slow_rows_are_finished_before_the_images_are_enough(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_SECONDS", 0)
-    writer = opened(tmp_path, every=100)
-    writer.add(1, rows(0), {})
-    assert writer.done == 1
 
 
 def test_tables_may_lie_in_a_folder_of_the_run(tmp_path):
