@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 import yaml
 
 from dovision.identity import digests
-from dovision.jobs.evaluate import main
 from dovision.results.run_record import read_sweep
 
 ATTACKED = ("attack=fgsm", "attack.eps=[0.1,16/255]")
@@ -108,28 +106,6 @@ def test_the_same_command_again_does_nothing_and_says_so(fitted, dovision_evalua
     assert times() == before
 
 
-@pytest.mark.long  # a process of its own
-@pytest.mark.slow
-def test_a_completed_run_is_answered_without_lightning(fitted):
-    words = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
-    script = (
-        f"import sys\nfrom dovision.jobs import scripts\nsys.argv = ['dovision-evaluate', *{words!r}]\n"
-        "try:\n    scripts.evaluate()\nfinally:\n    print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "already completed, nothing to do" in done.stderr
-    assert not {"pytorch_lightning", "torchmetrics", "torchvision", "sympy"} & set(done.stdout.split())
-
-
-@pytest.mark.slow
-def test_another_output_root_gives_the_same_bytes(fitted, dovision_evaluate, tmp_path):
-    assert dovision_evaluate(f"output_root={tmp_path}", *ATTACKED) == 0
-    first, second = only_run(fitted / "evaluate"), only_run(tmp_path / "evaluate")
-    assert first.name == second.name
-    for table in ("samples.parquet", "effects.parquet", "summary.json"):
-        assert (first / table).read_bytes() == (second / table).read_bytes()
-
-
 @pytest.mark.slow
 def test_tables_depend_on_the_number_of_workers_in_no_byte(fitted, copy, dovision_evaluate):
     assert dovision_evaluate(f"output_root={copy}", *ATTACKED, "num_workers=2") == 0
@@ -162,18 +138,6 @@ def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(co
     assert with_autoencoder["treated"].equals(plain["treated"])
     assert not with_autoencoder["control"].equals(plain["control"])
     assert len(list((copy / "checkpoints").glob("autoencoder-*/autoencoder.ckpt"))) == 1
-
-
-@pytest.mark.slow
-def test_of_a_sweep_from_which_a_run_is_deleted_that_run_alone_is_measured_again(copy, dovision_evaluate):
-    command = (f"output_root={copy}", "intervention.columns=1,2", "-m")
-    assert dovision_evaluate(*command) == 0
-    deleted, other = (run.folder for run in read_sweep(copy / "evaluate"))
-    table, untouched = (deleted / "effects.parquet").read_bytes(), (other / "run.json").stat().st_mtime_ns
-    shutil.rmtree(deleted)
-    assert dovision_evaluate(*command) == 0
-    assert (deleted / "effects.parquet").read_bytes() == table
-    assert (other / "run.json").stat().st_mtime_ns == untouched
 
 
 @pytest.mark.slow
@@ -213,15 +177,3 @@ def test_tags_are_in_the_record_and_on_the_page_and_make_no_other_run(copy, dovi
     assert json.loads((run / "run.json").read_text())["tags"] == ["thesis", "first try"]
     text = page_of(copy / "evaluate").read_text()
     assert "<li>Tag: thesis</li>\n<li>Tag: first try</li>" in text
-
-
-@pytest.mark.slow
-def test_a_debug_configuration_measures_each_time_apart_from_results(tmp_path, run_command, capsys):
-    sizes = [f"dataset.{split}_images={number}" for split, number in (("train", 32), ("val", 8), ("test", 8))]
-    small = ["dataset.shape=[1,64,64]", "model=small_resnet", "model.width=2", "evaluation.batch_size=2"]
-    words = [*sizes, *small, "intervention.rows=1", "intervention.columns=1", f"output_root={tmp_path}"]
-    for _ in range(2):
-        assert run_command(main, *words, "debug=default", "trainer.fast_dev_run=true") == 0
-        assert "nothing to do" not in capsys.readouterr().err
-    facts = json.loads((only_run(tmp_path / "debug") / "run.json").read_text())
-    assert (facts["state"], facts["images"]) == ("partial", 2)

@@ -61,20 +61,6 @@ def nested() -> list[tuple[str, str]]:
     return found
 
 
-def test_no_defaults_list_lets_a_name_be_passed_over():
-    """But that of a file of the user's machine, which need not be there."""
-    found = {line for path in CONF.rglob("*.yaml") for line in re.findall("^ +- optional .*", path.read_text(), re.M)}
-    assert {line.partition(" #")[0].strip() for line in found} == {"- optional local: default"}
-
-
-def test_each_group_is_chosen_by_some_command_or_by_a_part():
-    chosen = {name.partition("@")[0] for command in COMMANDS for name in groups(command)}
-    chosen |= {place.partition("@")[0] for _, place in nested()}
-    assert {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra"} == {
-        name for name in chosen if "/" not in name
-    }
-
-
 NESTED = {place.partition("@")[0]: (chosen, place) for chosen, place in nested()}  # one place of each group
 
 

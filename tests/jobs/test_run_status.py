@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import shutil
-import sys
 import types
 from importlib import metadata
 from pathlib import Path
@@ -182,38 +181,6 @@ def test_the_library_that_a_component_computes_with_is_part_of_the_origin(compon
 @pytest.mark.parametrize("target", ["dovision.Segments", "dovision.interventions.Segments"])
 def test_a_component_by_a_short_name_has_the_libraries_of_its_module(target):
     assert list(code_of.third_party_code({"_target_": target})) == ["skimage"]
-
-
-def test_a_lone_module_counts_with_each_file_that_it_lists_and_without_being_imported(tmp_path, monkeypatch):
-    lines = ("import os, json", 'profiles = ("c",)', 'files: tuple = ("x/levels", "y/levels")')
-    (tmp_path / "alone.py").write_text("\n".join(lines))
-    monkeypatch.syspath_prepend(tmp_path)
-    states = []
-    for name in ("x/levels", "y/levels", "c"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-        code_of.package_state.cache_clear(), code_of._uninstalled_files.cache_clear()
-        states.append(code_of.third_party_code({"_target_": "alone.Attack"})["alone"])
-    assert states[0] != states[1] == states[2]
-    assert "alone" not in sys.modules
-
-
-def test_an_own_package_that_is_installed_again_under_one_version_is_another_origin(tmp_path, monkeypatch):
-    site = tmp_path / "site-packages"
-    (site / "reinstalled").mkdir(parents=True)
-    (site / "reinstalled" / "__init__.py").write_text("")
-    (site / "reinstalled-1.0.dist-info").mkdir()
-    (site / "reinstalled-1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: reinstalled\nVersion: 1.0\n"
-    )
-    monkeypatch.syspath_prepend(site)
-    states = []
-    for digest in ("a", "b"):
-        (site / "reinstalled-1.0.dist-info" / "RECORD").write_text(f"reinstalled/__init__.py,sha256={digest},0\n")
-        code_of.package_state.cache_clear(), code_of._uninstalled_files.cache_clear()
-        states.append(code_of.third_party_code({"_target_": "reinstalled.Attack"})["reinstalled"])
-    assert states[0] != states[1]
-    assert all(state.startswith("1.0 ") for state in states)
 
 
 def test_rerun_none_accepts_a_run_of_another_origin_and_says_what_differs(condition, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import shlex
 import subprocess
 import sys
@@ -86,35 +85,6 @@ def test_a_sweep_may_be_asked_for_at_any_place(flag, place):
     given = [*words[:place], flag, *words[place:]]
     assert scripts.multirun_first(given) == [flag, *words]
     assert scripts.multirun_first(words) == words
-
-
-@pytest.mark.slow
-def test_libraries_that_are_imported_later_are_quiet():
-    script = "import logging; from dovision.jobs.task import quieten; quieten(); import pydicom, pytorch_lightning; "
-    script += "names = ('pydicom', 'pytorch_lightning.utilities.rank_zero', 'lightning_fabric.utilities.rank_zero'); "
-    script += "print([logging.getLogger(name).isEnabledFor(logging.WARNING) for name in names])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "[False, False, False]\n"
-
-
-@pytest.mark.parametrize(("loaded", "frozen"), [({"triton": None}, False), ({}, True)])
-def test_the_end_of_a_command_frees_triton_which_would_print_what_is_left(monkeypatch, loaded, frozen):
-    monkeypatch.setattr(sys, "modules", loaded)
-    gc.freeze()
-    try:
-        scripts._free_triton()
-        assert bool(gc.get_freeze_count()) is frozen
-    finally:
-        gc.unfreeze()
-
-
-def test_a_second_job_of_a_process_freezes_nothing_that_the_first_has_left(monkeypatch):
-    monkeypatch.setitem(scripts.STORIES, "scripts", "multirun_first")
-    frozen = []
-    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
-    for words in (["a=1"], ["a=2"]):
-        scripts._run_story("scripts", words)
-    assert frozen == [True]
 
 
 def test_a_reader_that_has_what_it_wanted_is_no_error():

@@ -103,20 +103,6 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     assert_undisturbed(small.root)
 
 
-@pytest.mark.long  # test_two_at_once.py has single jobs
-@pytest.mark.slow
-def test_a_job_that_another_process_is_at_work_on_is_left_to_it(small, undisturbed, capsys, assert_undisturbed):
-    (theirs,) = (run for run in read_sweep(undisturbed) if "intervention.rows=2" in run.overrides)
-    run = Run(small.root / theirs.folder.name)
-    run.start({}, ["intervention.rows=2"], {})
-    assert small(*THREE) == 1
-    assert "job 1 running: locked by another process" in capsys.readouterr().err
-    assert run.look().state == "running"
-    run.interrupt("lost")
-    assert small(*THREE) == 0
-    assert_undisturbed(small.root)
-
-
 @pytest.mark.slow
 def test_a_sweep_may_stand_in_a_folder_of_any_name(small, copy, monkeypatch):
     folder = copy / "it's, a=b [c] {d}"

@@ -21,7 +21,6 @@ class Painted(Intervention):
     def __init__(self, regions: Sequence[Sequence[Box | None]], site: str = INPUT) -> None:
         self.regions = regions  # [unit][sample]
         self.site = site
-        self.calls = 0
 
     def units(self, shape: Shape) -> tuple[str, ...]:
         return tuple(f"u{unit}" for unit in range(len(self.regions)))
@@ -30,7 +29,6 @@ class Painted(Intervention):
         return self.regions[unit][sample % len(self.regions[unit])]
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
-        self.calls += 1
         samples = context.batch.sample.tolist()
         (region,) = {self.region(tuple(value.shape[1:]), unit, sample) for sample in samples}
         target = value if region is None else region.crop(value)

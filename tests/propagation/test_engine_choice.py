@@ -324,25 +324,6 @@ def test_a_small_call_runs_the_network_itself(little, traces, traced, monkeypatc
     assert len(traced) == traces
 
 
-@pytest.mark.parametrize("by_view", [False, True])
-def test_whole_passes_are_channels_last_unless_the_network_views_a_map_as_it_lies(by_view):
-    class Flat(nn.Module):
-        def forward(self, x):
-            assert float(x.sum()) < torch.inf  # a value, by which it cannot be traced
-            return x.view(len(x), -1) if by_view else x.flatten(1)
-
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), Flat(), nn.Linear(4 * 36, 5))
-    engine = agreeing(dv.wrap(network, 5), dv.PixelGrid(2, 2), batch_of(2, 3, 8, 8)).engine
-    assert (type(engine), engine.layout is torch.channels_last) == (WholePasses, not by_view)
-
-
-def test_the_choice_at_the_input_takes_one_row_of_a_whole_pass():
-    classifier, rows = classifier_of(network_of()), []
-    classifier.register_forward_hook(lambda module, args, logits: rows.append(len(logits)))
-    Propagation(classifier, Painted(GRID))(batch_of(2, 1, 16, 16))
-    assert rows == [1]
-
-
 def test_a_batch_norm_over_tokens_is_folded_into_the_linear_layer_before_it():
     class LinearNorm(nn.Module):
         def __init__(self) -> None:

@@ -147,24 +147,6 @@ def test_a_joined_activation_is_torchs(activation):
     torch.testing.assert_close(kernel(value), function(nn.functional.linear(value, weight)), rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    ("capability", "shape", "by_onednn"),
-    [
-        ("AVX512", (768, 192), True),
-        ("AVX2", (768, 192), False),
-        ("AVX2", (96, 96), False),
-        ("AVX2", (768, 95), True),
-        ("AVX2", (341, 128), True),
-        ("AVX2", (24, 144), True),
-    ],
-)
-def test_the_library_goes_by_the_processor_and_the_channels(capability, shape, by_onednn, monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    chosen = PackedLinear(torch.zeros(shape), None).by_onednn
-    assert chosen == (by_onednn or not torch.backends.mkl.is_available())
-
-
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 15, 17])
 @pytest.mark.parametrize("channels", [48, 1152])
 def test_other_rows_change_no_bit(rows, channels, library):

@@ -35,20 +35,6 @@ def small_network():
     ).eval()
 
 
-class Counting(nn.Module):
-    """Counts the images that pass; the tracer takes it as it takes any leaf."""
-
-    __module__ = "torch.nn.counting"
-
-    def __init__(self):
-        super().__init__()
-        self.images = 0
-
-    def forward(self, x):
-        self.images += len(x)
-        return x
-
-
 class LooksAtValues(nn.Module):
     """Control flow that depends on the image's values, which cannot be traced."""
 
@@ -72,24 +58,6 @@ def test_an_empty_region_leaves_the_control():
     assert torch.equal(outcome.treated[1, 0], outcome.control[1])
     assert torch.equal(outcome.treated[0, 1], outcome.control[0])
     assert not torch.equal(outcome.treated[0, 0], outcome.control[0])
-
-
-def test_layers_before_the_site_run_once_for_all_units():
-    network = small_network()
-    network[3] = nn.Sequential(Counting(), network[3])
-    propagation = Propagation(classifier_of(network), Painted([[None]] * 16, "4"))
-    propagation(batch_of(3, 1, 16, 16))
-    before = network[3][0].images
-    propagation(batch_of(3, 1, 16, 16))
-    assert network[3][0].images == before + 3
-
-
-def test_do_is_called_once_for_the_samples_that_share_a_region():
-    propagation = Propagation(classifier_of(small_network()), Painted(GRID), chunk=1000)
-    propagation(batch_of(8, 1, 16, 16))
-    before = propagation.intervention.calls
-    propagation(batch_of(8, 1, 16, 16))
-    assert propagation.intervention.calls == before + len(GRID)
 
 
 def test_progress_counts_every_forward_pass():

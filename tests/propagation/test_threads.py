@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -60,26 +59,3 @@ def test_four_threads_give_the_bits_of_one(measure, shared):
     assert all(module.training for module in trained.modules())
     assert all(parameter.requires_grad for parameter in trained.parameters())
     assert not any(module._forward_hooks for module in trained.modules())
-
-
-def test_networks_of_other_threads_run_on_while_one_is_traced():
-    other, done, failures = network().eval(), threading.Event(), []
-    expected = other(IMAGES[0])
-
-    def run():
-        while not done.is_set():
-            try:
-                failures.extend([] if torch.equal(other(IMAGES[0]), expected) else ["other numbers"])
-            except Exception as error:
-                failures.append(error)
-
-    running = threading.Thread(target=run)
-    running.start()
-    try:
-        classifier = dv.wrap(network(), 3)
-        for _ in range(20):
-            grid(classifier, IMAGES[0])
-    finally:
-        done.set()
-        running.join()
-    assert not failures

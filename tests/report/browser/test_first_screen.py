@@ -33,44 +33,6 @@ def test_finding_picture_and_table_by_factors_are_seen_without_scrolling(open_pa
         assert bottom(page, ".pivot:not([hidden]) table") < 900
 
 
-CONTRASTS = """() => {
-  const full = (colour) => (colour.startsWith("color(srgb") ? 255 : 1); // as mixed colours are computed
-  const channels = (colour) => colour.match(/[\\d.]+/g).map((one) => Number(one) * full(colour));
-  const light = (colour) => channels(colour).slice(0, 3).map((value) => value / 255)
-    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, value, place) => sum + value * [0.2126, 0.7152, 0.0722][place], 0);
-  const below = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const colour = getComputedStyle(at).backgroundColor;
-      if ((channels(colour)[3] ?? 1) > 0) return colour;
-    }
-  };
-  const found = new Map();
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const element = node.parentElement;
-    if (!node.textContent.trim() || element.matches("script, style") || !element.checkVisibility()) continue;
-    const style = getComputedStyle(element);
-    const onPaper = !element.closest("svg");
-    if (!onPaper && !/^(text|tspan)$/.test(element.tagName)) continue;
-    if (!onPaper && ["rgb(0, 0, 0)", "rgb(254, 254, 254)"].includes(style.fill)) continue; // on a cell of a heat map
-    const [front, back] = [onPaper ? style.color : style.fill, below(element)].map(light);
-    const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
-    const where = `${element.tagName}.${element.getAttribute("class") ?? ""}: ${node.textContent.trim().slice(0, 40)}`;
-    if (ratio < 4.5) found.set(where, ratio);
-  }
-  return [...found].map(([where, ratio]) => `${where} ${ratio.toFixed(2)}`);
-}"""
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_stands_out_from_its_background_as_wcag_asks(open_page, first_pages, theme):
-    for kind in ("detection", "maps", "sweep", "14 labels"):
-        page = open_page(first_pages[kind], color_scheme=theme)
-        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-        assert page.evaluate(CONTRASTS) == [], kind
-
-
 def test_another_headline_number_can_be_chosen_and_a_table_copied(open_page, page_of_factors):
     page = open_page(page_of_factors)
     shown = page.locator(".pivot:not([hidden])")
