@@ -15,7 +15,6 @@ from PIL import Image
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.jobs.train import main as train
-from dovision.models import checkpoint
 
 CONF = configuration_folder()
 FEW = tuple(f"dataset.{split}_images={number}" for split, number in (("train", 64), ("val", 16), ("test", 8)))
@@ -103,26 +102,6 @@ def trained(run_command, root: Path, epochs: int, *more: str) -> Path:
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_from_a_checkpoint_to_the_weights_of_one_that_never_ended(tmp_path, run_command, capsys):
-    last = trained(run_command, tmp_path / "few", 2).with_name("last.ckpt")
-    more = trained(run_command, tmp_path / "more", 4, f"ckpt_path={last}")
-    assert "resuming after epoch 2 of 4" in capsys.readouterr().err
-    whole = trained(run_command, tmp_path / "whole", 4)
-    found, expected = (checkpoint.read_checkpoint(path) for path in (more, whole))
-    assert found["state"].keys() == expected["state"].keys()
-    assert all(torch.equal(value, expected["state"][name]) for name, value in found["state"].items())
-    assert found["facts"]["scores"] == expected["facts"]["scores"]
-    assert more.with_name("epochs.csv").read_bytes() == whole.with_name("epochs.csv").read_bytes()
-
-    other = (*TINY, "model.width=8", f"ckpt_path={last}", f"output_root={tmp_path / 'other'}")
-    assert run_command(train, *other) == 1
-    error = capsys.readouterr().err
-    assert f"dovision-train: ckpt_path must be of the configured model, got {last}, which differs in " in error
-    assert "Traceback" not in error
-    assert not (tmp_path / "other").exists()
-
-
-@pytest.mark.slow
 def test_the_files_of_a_fit_hold_its_settings_in_plain_values(tmp_path, run_command):
     more = ("scheduler@training.classifier.scheduler=plateau", "training.classifier.loss.label_smoothing=0.1", "seed=7")
     path = trained(run_command, tmp_path, 1, *more, "training.classifier.warmup_steps=2")
@@ -136,8 +115,8 @@ def test_the_files_of_a_fit_hold_its_settings_in_plain_values(tmp_path, run_comm
 
 
 def test_a_checkpoint_that_is_not_there_is_named_with_its_key(tmp_path, run_command, capsys):
-    assert run_command(train, *TINY, "ckpt_path=nowhere.ckpt", f"output_root={tmp_path}") == 1
-    expected = "ckpt_path: there is no checkpoint nowhere.ckpt. Name a file that exists, or null for none."
+    assert run_command(train, *TINY, "checkpoint=nowhere.ckpt", f"output_root={tmp_path}") == 1
+    expected = "checkpoint: there is no checkpoint nowhere.ckpt. Name a file that exists, or null for none."
     assert capsys.readouterr().err == f"dovision-train: {expected}\n"
     assert list(tmp_path.iterdir()) == []
 

@@ -37,7 +37,7 @@ register_resolvers()
 ALWAYS_USED = {
     *("seed", "output_root", "num_workers", "dataset", "trainer", "logger", "intervention", "attack", "explainer"),
     *("detector", "name", "threads", "rerun", "dry_run", "note", "checkpoint"),
-    *("tags", "ckpt_path", "callbacks", "refute"),
+    *("tags", "callbacks", "refute"),
     "evaluation",
 }  # fmt: skip
 

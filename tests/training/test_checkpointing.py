@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 from dovision.interfaces import Classifier, Images, Source
 from dovision.io import sealed
 from dovision.io.signals import Stopped
-from dovision.training.checkpointing import EPOCH_FILE, Epochs, check_resumable
+from dovision.training.checkpointing import EPOCH_FILE, Epochs
 from dovision.training.data_module import ImageDataModule
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.schedule import Schedule
@@ -83,8 +83,6 @@ def fit(
     killed_in: int | None = None,
     origin: dict[str, str] = CODE,
     way: str = "plain",
-    epochs_of_all: int = EPOCHS,
-    start: Path | None = None,
 ) -> Fitted:
     """The command, begun in the same way each time."""
     own, callbacks, data = WAYS[way]()
@@ -93,11 +91,11 @@ def fit(
             each.dirpath = str(folder)
     module, epochs = Fitting(killed_in, **own), Epochs(folder, "val_loss", "min", origin)
     trainer = pl.Trainer(
-        max_epochs=epochs_of_all, accelerator="cpu", logger=False, callbacks=[*callbacks, epochs],
+        max_epochs=EPOCHS, accelerator="cpu", logger=False, callbacks=[*callbacks, epochs],
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     images = ImageDataModule(Dots(), train_batch_size=8, val_batch_size=8, **data)
-    trainer.fit(module, datamodule=images, ckpt_path=epochs.last() or start)
+    trainer.fit(module, datamodule=images, ckpt_path=epochs.last())
     return Fitted(epochs.best_weights, epochs.scores, epochs.best_scores, next(module.steps))
 
 
@@ -199,49 +197,11 @@ def test_the_files_of_a_model_checkpoint_are_those_of_an_undisturbed_fit(tmp_pat
     assert found == files_of(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("name", ["epoch=0.ckpt", "epoch=1.ckpt", "last.ckpt"])
-def test_a_fit_goes_on_from_a_file_of_a_model_checkpoint_as_if_it_had_had_all_epochs(tmp_path, name):
-    whole, few = fit(tmp_path / "whole", way="all and last"), tmp_path / "few"
-    fit(few, way="all and last", epochs_of_all=2)
-    more = fit(tmp_path / "more", way="all and last", start=few / name)
-    assert more.steps == STEPS * (3 if name == "epoch=0.ckpt" else 2)
-    assert same(more, whole)
-    assert list(pd.read_csv(tmp_path / "more" / "epochs.csv")["epoch"]) == [1, 2, 3, 4]
-
-
 def test_a_fit_that_was_stopped_early_and_then_killed_fits_no_further_epoch(tmp_path):
     whole = fit(tmp_path, way="early")
     again = fit(tmp_path, way="early")
     assert again.steps == 0
     assert same(again, whole)
-
-
-def checkpoint_of(path: Path, **own: Any) -> Path:
-    """A checkpoint that Lightning wrote after an epoch of a user's own script."""
-    trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False,
-    )  # fmt: skip
-    trainer.fit(Fitting(None, **own), datamodule=ImageDataModule(Dots(), train_batch_size=8))
-    trainer.save_checkpoint(path)
-    return path
-
-
-def test_other_checkpoints_are_refused(tmp_path):
-    path, module = checkpoint_of(tmp_path / "x.ckpt"), Fitting(None)
-    with pytest.raises(ValueError, match="epochs must leave an epoch after the 1 of .*x.ckpt, got 1"):
-        check_resumable(path, module, 1)
-    module.classifier.network[4] = nn.Linear(16, 3)
-    message = r"ckpt_path must be of the configured model, got .*x.ckpt, which differs in 2 of .* such as "
-    with pytest.raises(ValueError, match=message + r"classifier.network.4.bias \(shape \(2,\), here \(3,\)\)"):
-        check_resumable(path, module, EPOCHS)
-    torch.save({"state": {}}, tmp_path / "y.ckpt")
-    with pytest.raises(
-        ValueError, match=r"must be a checkpoint of a training that Lightning wrote, .* checkpoint=FILE"
-    ):
-        check_resumable(tmp_path / "y.ckpt", module, EPOCHS)
-    with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
-        check_resumable(tmp_path / "z.ckpt", module, EPOCHS)
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])

@@ -174,7 +174,6 @@ class TrainSettings(SitesSettings):
     trust_checkpoint: StrictBool
     num_workers: Workers
     tags: Names
-    ckpt_path: Folder | None
     rerun: Literal["all"] | None
 
     @property

@@ -23,7 +23,7 @@ FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a ru
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
 _OF_DATA_AND_WEIGHTS = (
     *("dataset", "checkpoint", "model", "autoencoder", "training", "augmentation", "callbacks"),
-    *("ckpt_path", "trainer", "name"),  # which is no file, even where a run lies in a folder of that name
+    *("trainer", "name"),  # which is no file, even where a run lies in a folder of that name
 )
 Digest = Callable[[Path], str]
 
@@ -141,7 +141,6 @@ def _classifier_key(settings: TrainSettings, data: str, digest: Digest) -> Netwo
         "augmentation": settings.augmentation,
         "callbacks": settings.callbacks,
         "trainer": settings.trainer,
-        "ckpt_path": settings.ckpt_path,
     }
     return _key(settings, CLASSIFIER, shapes, digest, {"data": data, "seed": settings.seed})
 

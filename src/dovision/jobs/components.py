@@ -30,7 +30,6 @@ from dovision.propagation.edits import all_pairs
 from dovision.propagation.whole_passes import Shortened, WholePasses
 from dovision.report.loggers import check_logger
 from dovision.training.augmentation import Augmentation
-from dovision.training.checkpointing import check_resumable
 from dovision.training.fit_callbacks import check_callbacks
 from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule
 from dovision.training.trainer import make_trainer
@@ -99,7 +98,7 @@ class Components:
             if component.where not in COSTLY:
                 self._once([component.where, dict(component), with_code_key], functools.partial(check, component))
         fitted = [content[name] for name in ("training", "callbacks")]
-        self._once(["fits", with_code_key, fitted, str(settings.ckpt_path)], lambda: _check_fits(settings, classifier))
+        self._once(["fits", with_code_key, fitted], lambda: _check_fits(settings, classifier))
         if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
             with_code()
 
@@ -191,8 +190,6 @@ def _check_fits(settings: TrainSettings, classifier: Classifier) -> None:
     except ValueError as error:
         raise ValueError(named("training.classifier", str(error))) from error
     check_callbacks(settings.callbacks, module.logged)
-    if settings.ckpt_path is not None:
-        check_resumable(settings.ckpt_path, module, training.classifier.epochs)
     logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(training.autoencoder, settings.autoencoder)}
     for network, fit in (("classifier", training.classifier), ("autoencoder", training.autoencoder)):
         _check_schedule(f"training.{network}.scheduler", fit, logged[network])
@@ -284,8 +281,7 @@ def _needs(settings: TrainSettings) -> Iterator[str]:
 
 def _check_files(settings: TrainSettings) -> None:
     """Raise for files that are not there, by their keys."""
-    named = {"checkpoint": settings.checkpoint, "ckpt_path": settings.ckpt_path}
-    named["model.checkpoint_file"] = settings.model.get("checkpoint_file")
+    named = {"checkpoint": settings.checkpoint, "model.checkpoint_file": settings.model.get("checkpoint_file")}
     for key, file in named.items():
         try:
             if file is not None:

@@ -77,7 +77,6 @@ def _fit(job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequen
     settings: TrainSettings = job.settings
     folder, images, of_classifier = job.networks[name].path.parent, job.images, name == CLASSIFIER
     fit: Any = settings.training.classifier if of_classifier else settings.training.autoencoder
-    start = settings.ckpt_path if of_classifier else None
 
     data_module.check_fit(images)
     data = data_module.ImageDataModule(
@@ -97,8 +96,6 @@ def _fit(job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequen
         network = fitting.laid_out(insert(reference, settings.code_of.make(), images.shape))
         module = fitting.autoencoder_module(fit, reference, network)
     module.save_hyperparameters({"training": to_dict(fit, record=True), "seed": settings.seed}, logger=False)
-    if start is not None:
-        checkpointing.check_resumable(start, module, fit.epochs)
 
     loggers = loggers if of_classifier else [NamedLogger(name, logger) for logger in loggers]
     callbacks = fit_callbacks.make_callbacks(settings.callbacks, folder, bool(loggers), monitors=of_classifier)
@@ -108,7 +105,7 @@ def _fit(job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequen
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
     trainer = make_trainer(settings.trainer, [*callbacks, epochs], loggers, max_epochs=fit.epochs, **one_device)
     if fit.epochs:
-        trainer.fit(module, datamodule=data, ckpt_path=epochs.last() or start)
+        trainer.fit(module, datamodule=data, ckpt_path=epochs.last())
         module.load_state_dict(epochs.best_weights)
         scores = epochs.best_scores
     else:

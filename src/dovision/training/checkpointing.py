@@ -47,7 +47,6 @@ class Epochs(Checkpoint):
         self.best_scores: dict[str, float] = {}
         self.best_weights: dict[str, Tensor] = {}
         self._drawn: dict[str, Any] = {}  # states of the global generators, to be restored
-        self._added = 0  # number of the epoch whose scores were added last
         self._stopped = False  # whether another callback has ended the fit
 
     def last(self) -> Path | None:
@@ -85,8 +84,7 @@ class Epochs(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._add_epoch(trainer, pl_module)
-        first = trainer.current_epoch + 2 - len(self.scores)  # not 1 where a fit went on from a checkpoint of others
-        table = pd.DataFrame(self.scores, index=pd.RangeIndex(first, first + len(self.scores), name="epoch"))
+        table = pd.DataFrame(self.scores, index=pd.RangeIndex(1, 1 + len(self.scores), name="epoch"))
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "epochs.csv", table.to_csv())  # first, since no later start writes it again
         trainer.save_checkpoint(self.folder / EPOCH_FILE)
@@ -112,13 +110,9 @@ class Epochs(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add this callback's state, and the best epoch's weights, to any checkpoint, also a ModelCheckpoint's."""
-        processed: int = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-        if processed > trainer.current_epoch:
-            self._add_epoch(trainer, pl_module)
-            checkpoint["callbacks"][self.state_key] = self.state_dict()
+        """Write the weights of an epoch that is the best so far once, as the same tensors."""
         if self.best_scores.get("epoch") == trainer.current_epoch + 1:
-            checkpoint["state_dict"].update(self.best_weights)  # the same tensors, so that they are written once
+            checkpoint["state_dict"].update(self.best_weights)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.scores = state_dict["scores"]
@@ -127,16 +121,13 @@ class Epochs(Checkpoint):
         self._drawn = state_dict["drawn"]
 
     def _add_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the scores of the ending epoch once, and its weights if best."""
-        epoch = trainer.current_epoch + 1
-        if self._added == epoch:
-            return
-        self._added, self._stopped = epoch, trainer.should_stop
+        """Add the scores of the ending epoch, and its weights if best."""
+        self._stopped = trainer.should_stop
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.scores.append(scores)
         best = self.best_scores.get(self.monitor, math.nan)
         if math.isnan(best) or self.sign * scores[self.monitor] > self.sign * best:
-            self.best_scores = {**scores, "epoch": epoch}
+            self.best_scores = {**scores, "epoch": trainer.current_epoch + 1}
             self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
 
     def _step_plateaus(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -156,41 +147,7 @@ class SealedIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read_epoch(Path(path))
-
-
-def read_epoch(path: Path) -> dict[str, Any]:
-    """Read a Lightning checkpoint of tensors and plain types, with or without dovision's digest."""
-    is_foreign = sealed.is_foreign(sealed.require(path))
-    return sealed.read_plain(path, "Name a file that Lightning wrote.") if is_foreign else sealed.read_sealed(path)
-
-
-def check_resumable(path: Path, module: pl.LightningModule, epochs: int) -> None:
-    """Raise for a checkpoint of another model, or of too many epochs, to continue from.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint of Lightning, of another model, or has no epoch left.
-    """
-    content = read_epoch(path)
-    weights = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or "loops" not in content:
-        raise ValueError(
-            f"ckpt_path must be a checkpoint of a training that Lightning wrote, got {path}. "
-            "To measure a fitted classifier: checkpoint=FILE."
-        )
-    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    there = {name: tuple(value.shape) for name, value in weights.items()}
-    unlike = sorted(name for name in shapes.keys() | there.keys() if shapes.get(name) != there.get(name))
-    if unlike:
-        name = unlike[0]
-        raise ValueError(
-            f"ckpt_path must be of the configured model, got {path}, which differs in {len(unlike)} of {len(shapes)} "
-            f"tensors, such as {name} (shape {there.get(name, 'none')}, here {shapes.get(name, 'none')})."
-        )
-    done = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    if done >= epochs:
-        raise ValueError(f"training.classifier.epochs must leave an epoch after the {done} of {path}, got {epochs}.")
+        return sealed.read_sealed(path)
 
 
 def scores_text(scores: Mapping[str, float]) -> str:
