@@ -276,10 +276,15 @@ RICH += ("logger=csv",)
 def test_each_setting_counts_but_for_those_that_are_declared_irrelevant(monkeypatch):
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         job = settings.read("evaluate", compose("evaluate", list(RICH)))
-    content = job.to_dict()
+    content = settings.to_dict(job)
 
     def origin(plain) -> dict[str, object]:
-        monkeypatch.setattr(type(job), "to_dict", lambda self: copy.deepcopy(plain))
+        to_dict = settings.to_dict
+
+        def changed(value, **record):
+            return copy.deepcopy(plain) if value is job else to_dict(value, **record)
+
+        monkeypatch.setattr(dependencies, "to_dict", changed)
         return Job(Path("run"), (), job, shared=shared).identified().origin
 
     shared = Shared()

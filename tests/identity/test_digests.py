@@ -94,28 +94,12 @@ def test_what_changed_just_now_is_not_remembered(tmp_path, monkeypatch, computed
     assert computed == ["file", "file"]
 
 
-def flipped(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def with_another_value(path):
-    seal, content = path.read_text().split("\n")
-    entries = {name: [state, "0" * 64] for name, (state, _) in json.loads(content).items()}
-    path.write_text(f"{seal}\n{json.dumps(entries)}")
-
-
-DAMAGE = [flipped, with_another_value]
-DAMAGE += [lambda path, text=text: path.write_text(text) for text in ("", "\n", "{", "null", "[]", "{}\n{}")]
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_of_hashes_is_not_believed(tmp_path, computed, damage):
+@pytest.mark.parametrize("text", ["", "\n", "{", "null", "[]", "{}\n{}"])
+def test_a_damaged_file_of_hashes_is_not_believed(tmp_path, computed, text):
     path = tmp_path / "file"
     path.write_bytes(b"one")
     hashed(tmp_path, path)
-    damage(tmp_path / CACHE_FILE)
+    (tmp_path / CACHE_FILE).write_text(text)
     assert hashed(tmp_path, path) == sha256(path)
     assert computed == ["file", "file"]
     assert hashed(tmp_path, path) == sha256(path)
@@ -144,7 +128,7 @@ def test_processes_that_write_at_once_leave_a_file_that_is_whole(tmp_path):
     with ProcessPoolExecutor(4) as pool:
         found = list(pool.map(at_once, [(tmp_path, path) for path in paths]))
     assert found == [sha256(path) for path in paths]
-    entries = json.loads((tmp_path / CACHE_FILE).read_text().split("\n")[1])
+    entries = json.loads((tmp_path / CACHE_FILE).read_text())
     assert {name: digest for name, (_, digest) in entries.items()}.items() <= {str(p): sha256(p) for p in paths}.items()
     assert not list(tmp_path.glob(f"{CACHE_FILE}.*"))
 

@@ -158,7 +158,8 @@ def test_two_devices_give_the_bytes_of_one(fitted, copy, dovision_evaluate):
     kept += ["evaluation.rows=named", "explainer=[center_map]", "explanation.cells=4", "explanation.steps=2"]
     assert dovision_evaluate(*kept, f"output_root={copy}", "name=one") == 0
     devices = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
-    command = [sys.executable, "-m", "dovision.jobs.evaluate", *kept, f"output_root={copy}", "name=two", *devices]
+    program = Path(sys.executable).with_name("dovision-evaluate")
+    command = [program, *kept, f"output_root={copy}", "name=two", *devices]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     first, second = only_run(copy / "one"), only_run(copy / "two")

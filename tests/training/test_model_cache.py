@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -98,7 +97,7 @@ def test_two_runs_at_once_fit_one_classifier_and_the_other_waits_for_it(tmp_path
     small = ["dataset=digits", "training.classifier.epochs=1", "evaluation.images=4", f"output_root={tmp_path}"]
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "dovision.jobs.evaluate", *small, f"intervention.rows={rows}"],
+            [Path(sys.executable).with_name("dovision-evaluate"), *small, f"intervention.rows={rows}"],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -217,22 +216,5 @@ def test_a_network_is_made_without_a_random_number_of_the_jobs(fitted):
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
     before = torch.get_rng_state()
-    model_cache.read_model(path, model_cache.Architecture(job.model, job.autoencoder))
+    model_cache.read_model(path, job)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_checkpoint_that_is_replaced_while_it_is_read_is_not_taken_for_the_other(fitted, tmp_path, monkeypatch):
-    def replaced(path: Path) -> dict[str, object]:
-        content = read(path)
-        shutil.copy(path, tmp_path / "other.ckpt")
-        (tmp_path / "other.ckpt").replace(path)
-        return content
-
-    (found,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
-    path = shutil.copy(found, tmp_path / "given.ckpt")
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"checkpoint={path}"]))
-    read = checkpoint.read_checkpoint
-    monkeypatch.setattr(checkpoint, "read_checkpoint", replaced)
-    with pytest.raises(ValueError, match=r"given\.ckpt must stay as it is while it is read"):
-        model_cache.read_model(Path(path), model_cache.Architecture(job.model, job.autoencoder))

@@ -90,10 +90,6 @@ class CommandSettings(Section):
 
     _record: dict[str, Any] = PrivateAttr(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert the settings to plain types."""
-        return to_dict(self)
-
     def record(self) -> dict[str, Any]:
         """The configuration in plain types, without values of environment variables."""
         return self._record

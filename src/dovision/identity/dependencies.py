@@ -77,7 +77,7 @@ def surroundings(settings: EvaluateSettings, images: Images, digest: Digest) -> 
 
     Paths of files count by the files' content alone.
     """
-    relevant = without_irrelevant(settings.to_dict())
+    relevant = without_irrelevant(to_dict(settings))
     others = {name: value for name, value in relevant.items() if name not in _OF_DATA_AND_WEIGHTS}
     components = {**code.third_party_code(relevant), **code.reading_libraries(images.suffixes)}
     return {

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dovision.io import files
-from dovision.io.atomic import replacing
 from dovision.io.progress import DISPLAY
+from dovision.io.text_files import write_text
 
 log = logging.getLogger(__name__)
 CACHE_FILE = ".fingerprints.json"  # in the output root
@@ -34,7 +34,7 @@ class Digests:
 
     def __init__(self, output_root: Path) -> None:
         self._path = output_root / CACHE_FILE
-        self._entries = read_sealed_cache(self._path)
+        self._entries = _read_cache(self._path)
         self._new: dict[str, list[str]] = {}
 
     def __call__(self, path: Path) -> str:
@@ -62,10 +62,12 @@ class Digests:
         return digest if before == state.digest else None
 
     def save(self) -> None:
-        """Write new entries to the cache, keeping those of other processes."""
+        """Write new entries to the cache, keeping those of other processes, without files that are gone."""
         if self._new and self._path.parent.is_dir():
+            entries = {**_read_cache(self._path), **self._new}
+            content = json.dumps({name: entry for name, entry in sorted(entries.items()) if os.path.exists(name)})
             with suppress(OSError):  # such as that of a folder that is only read
-                write_sealed_cache(self._path, {**read_sealed_cache(self._path), **self._new})
+                write_text(self._path, content)
                 self._new = {}
 
 
@@ -106,21 +108,10 @@ def _walk(path: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterato
             yield from _walk(os.path.join(path, name), above | {inode})
 
 
-def read_sealed_cache(path: Path) -> dict[str, list[str]]:
-    """Read a cache, of a file its state and what follows from it, by path; empty if missing or invalid."""
+def _read_cache(path: Path) -> dict[str, list[str]]:
+    """Read a cache, of a file its state and its digest, by path; empty if missing or invalid."""
     try:
-        seal, _, content = files.read_text(path).partition("\n") if path.is_file() else ("", "", "")
-        return json.loads(content) if seal == _seal(content) and content else {}
+        content = json.loads(files.read_text(path)) if path.is_file() else {}
+        return content if isinstance(content, dict) else {}
     except (OSError, ValueError):
         return {}
-
-
-def write_sealed_cache(path: Path, entries: dict[str, list[str]]) -> None:
-    """Write a cache, without files that are gone."""
-    content = json.dumps({name: entry for name, entry in sorted(entries.items()) if os.path.exists(name)})
-    with replacing(path) as partial:
-        partial.write_text(f"{_seal(content)}\n{content}")
-
-
-def _seal(content: str) -> str:
-    return hashlib.sha256(content.encode()).hexdigest()

@@ -119,6 +119,3 @@ def _steps(settings: EvaluateSettings) -> list[str]:
 
 
 main = hydra_main("evaluate", evaluate_effects)
-
-if __name__ == "__main__":
-    main()

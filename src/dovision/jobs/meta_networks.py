@@ -17,7 +17,7 @@ from dovision.models._foreign_weights import matched
 from dovision.models.conv_autoencoder import insert
 from dovision.module_state import evaluating
 from dovision.training.foreign import check_order
-from dovision.training.model_cache import Architecture, check_fits, read_model
+from dovision.training.model_cache import check_fits, read_model
 from dovision.types import Shape, Task
 
 
@@ -107,8 +107,7 @@ def _fitted(settings: TrainSettings, file: Path) -> Classifier:
     """Classifier of the checkpoint; raises unless it fits this dataset."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.nn\.modules\.")
-        architecture = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint)
-        model = read_model(file, architecture)
+        model = read_model(file, settings)
     named = settings.dataset["classes"]
     task = model.classifier.task if named is None else Task(settings.dataset["task"], tuple(named))
     check_fits(model, task, tuple(settings.dataset["shape"]))

@@ -15,7 +15,7 @@ from dovision.interfaces import Images
 from dovision.io.files import sha256
 from dovision.io.text_files import read_yaml
 from dovision.results.run_record import CONFIG, Run, read_run
-from dovision.training.model_cache import Architecture, FittedModel, check_fits, read_model
+from dovision.training.model_cache import FittedModel, check_fits, read_model
 from dovision.view.opened_network import OpenedNetwork
 
 # settings of a run that nothing here reads, and that may refer to the environment
@@ -94,7 +94,7 @@ def recorded_networks(run: Run, settings: EvaluateSettings, names: Iterable[str]
     A checkpoint that is not where the run has recorded it is looked for in a folder `checkpoints` above the run, as a
     copied output root has one.
     """
-    architecture, fitted = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint), {}
+    fitted = {}
     for name, file in run.record["checkpoint_files"].items():
         if name in names:
             recorded, path = run.record.get(CHECKPOINTS, {}).get(name, "none"), Path(file)
@@ -107,7 +107,7 @@ def recorded_networks(run: Run, settings: EvaluateSettings, names: Iterable[str]
                     f"{CHECKPOINTS} above the run, got neither. Copy that folder of the output root beside the folder "
                     "of the run, or fit them again by the run's command."
                 )
-            fitted[name] = read_model(path, architecture)
+            fitted[name] = read_model(path, settings)
             if not recorded or not fitted[name].weights.startswith(recorded):
                 raise ValueError(
                     f"the weights in {path} must be those that the run has measured ({recorded}), got "

@@ -90,6 +90,3 @@ def report_of_settings(job: Job) -> None:
 
 
 main = hydra_main("report", report_of_settings)
-
-if __name__ == "__main__":
-    main()

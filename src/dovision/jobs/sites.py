@@ -25,6 +25,3 @@ def list_sites(job: Job) -> None:
 
 
 main = hydra_main("sites", list_sites)
-
-if __name__ == "__main__":
-    main()

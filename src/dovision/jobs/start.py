@@ -93,7 +93,6 @@ class SweepStart(Start):
         if settings.dry_run:
             warn_of_unused([job])
             _print_plan([job])
-        _check_batches(job)
 
     def _sweep(self, config: DictConfig) -> None:
         _check_plugins(config)
@@ -120,7 +119,6 @@ class SweepStart(Start):
                     return
             self.command.check(job, here)
             _check_data(job, opened)
-            _check_batches(job)
 
         jobs = planned.checked(config, planned.overrides_of_jobs(config), self.command, check)
         if config.dry_run:
@@ -164,18 +162,6 @@ def _check_data(job: Job, opened: set[str]) -> None:
         intervention = one_component("intervention", settings.intervention.make())
         intervention.bind(images, evaluation.split)
         check_units(intervention, images, evaluated_samples(evaluation, images))
-
-
-def _check_batches(job: Job) -> None:
-    """Raise for more devices than batches; nothing without labels is opened."""
-    from dovision.identity.samples import evaluated_samples
-    from dovision.training.data_module import check_share
-
-    settings: EvaluateSettings = job.settings
-    devices, size = settings.trainer.get("devices"), settings.evaluation.batch_size
-    if isinstance(devices, int) and devices > 1 and settings.has_labels:  # else not known before the trainer has looked
-        images = len(evaluated_samples(settings.evaluation, job.shared.images(settings.dataset)))
-        check_share(-(-images // size), size, devices)
 
 
 def _check_roots(jobs: Sequence[Job]) -> None:

@@ -98,7 +98,7 @@ def _fit(job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequen
     module.save_hyperparameters({"training": to_dict(fit, record=True), "seed": settings.seed}, logger=False)
 
     loggers = loggers if of_classifier else [NamedLogger(name, logger) for logger in loggers]
-    callbacks = fit_callbacks.make_callbacks(settings.callbacks, folder, bool(loggers), monitors=of_classifier)
+    callbacks = fit_callbacks.make_callbacks(settings.callbacks, folder, monitors=of_classifier)
     best_by = fit_callbacks.best_by(callbacks, module.best_by)
     epochs = checkpointing.Epochs(folder, *best_by, software())
 
@@ -124,6 +124,3 @@ def _fit(job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequen
 
 
 main = hydra_main("train", train_networks)
-
-if __name__ == "__main__":
-    main()

@@ -164,6 +164,3 @@ def _machine(record: Mapping[str, Any]) -> str:
 
 
 main = hydra_main("verify", verify_run)
-
-if __name__ == "__main__":
-    main()

@@ -103,6 +103,3 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 main = hydra_main("view", view)
-
-if __name__ == "__main__":
-    main()

@@ -24,15 +24,6 @@ def check_fit(images: Images) -> None:
     check_split(images, "train", "a fit", "Choose pretrained weights with training=none, or checkpoint=FILE.")
 
 
-def check_share(batches: int, size: int, devices: int) -> None:
-    """Raise ValueError if there are fewer batches of `size` images than devices."""
-    if batches < devices:
-        raise ValueError(
-            f"trainer.devices must be at most the number of batches, {batches} of {size} images, got {devices}. "
-            "Set it, or evaluation.batch_size, to less."
-        )
-
-
 class ImageDataModule(pl.LightningDataModule):
     """LightningDataModule over the splits of a dataset; batches are of class `Batch`.
 
@@ -105,7 +96,11 @@ class ImageDataModule(pl.LightningDataModule):
         split, size = self.images.split(self.test_split), self.test_batch_size
         samples = range(len(split)) if self.test_samples is None else self.test_samples
         batches, (devices, rank) = -(-len(samples) // size), self._devices_and_rank()
-        check_share(batches, size, devices)
+        if batches < devices:
+            raise ValueError(
+                f"trainer.devices must be at most the number of batches, {batches} of {size} images, got {devices}. "
+                "Set it, or evaluation.batch_size, to less."
+            )
         first, end = (size * (batches * number // devices) for number in (rank, rank + 1))
         share: Dataset[Batch] = Subset(split, samples[first:end])
         # Lightning does not cut again what has such a sampler

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
 from dovision.config.component import Component, make_each
 from dovision.identity.dependencies import without_monitors
 from dovision.training.schedule import check_monitor
-
-log = logging.getLogger(__name__)
-NEED_LOGGERS = (LearningRateMonitor, DeviceStatsMonitor)
 
 
 def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
@@ -23,16 +19,11 @@ def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
     return [callback for callback in made if not isinstance(callback, Checkpoint)]
 
 
-def make_callbacks(
-    callbacks: Mapping[str, Component], folder: Path, has_loggers: bool, monitors: bool = True
-) -> list[pl.Callback]:
-    """Make the configured callbacks that a fit has; without loggers, those that only log are dropped."""
+def make_callbacks(callbacks: Mapping[str, Component], folder: Path, monitors: bool = True) -> list[pl.Callback]:
+    """Make the configured callbacks that a fit has."""
     made = make_each(callbacks if monitors else without_monitors(callbacks))
     for name in [name for name, callback in made.items() if isinstance(callback, ModelCheckpoint)]:
         made[name] = callbacks[name].make(dirpath=folder, enable_version_counter=False)
-    for name in [name for name, callback in made.items() if isinstance(callback, NEED_LOGGERS) and not has_loggers]:
-        log.warning("callbacks.%s has no effect without a logger", name)
-        del made[name]
     return list(made.values())
 
 

@@ -18,7 +18,6 @@ from dovision import checks
 from dovision.config.component import Component
 from dovision.config.settings import TrainSettings
 from dovision.identity.dependencies import CLASSIFIER, FOREIGN_WEIGHTS, NetworkKey
-from dovision.identity.digests import stat_files
 from dovision.interfaces import Classifier, Images
 from dovision.io import files
 from dovision.io.atomic import remove_partial
@@ -48,14 +47,6 @@ class FittedModel(NamedTuple):
     foreign: Mapping[str, str]  # hashes of the files of another program that the weights come from
 
 
-class Architecture(NamedTuple):
-    """Components of a job's networks."""
-
-    model: Component
-    autoencoder: Component | None
-    trusted: bool = False  # a file may name any function that can be imported, which is then run
-
-
 def read_or_fit(
     key: NetworkKey,
     settings: TrainSettings,
@@ -74,10 +65,10 @@ def read_or_fit(
         fit: fits the network.
         again: fit it even if it is cached.
     """
-    architecture, name = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint), key.name
+    name, folder = key.name, key.path.parent
     if key.is_given:
-        return read_model(key.path, architecture, given=True)
-    of_classifier, folder = name == CLASSIFIER, key.path.parent
+        return read_model(key.path, settings, given=True)
+    of_classifier = name == CLASSIFIER
     model = settings.model.record() if of_classifier else fitted[CLASSIFIER].model
     autoencoder = None if of_classifier else settings.code_of.record()
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +85,7 @@ def read_or_fit(
             pl.seed_everything(settings.seed, verbose=False)
             network, record = fit() if key.fits else _given(settings, dict(key.content.get(FOREIGN_WEIGHTS, {})))
             checkpoint.save_checkpoint(key.path, network, model, autoencoder, {"fit": folder.name, **record})
-        model_of_file = read_model(key.path, architecture)
+        model_of_file = read_model(key.path, settings)
         (folder / EPOCH_FILE).unlink(missing_ok=True)
     return model_of_file
 
@@ -106,30 +97,28 @@ def _given(settings: TrainSettings, origin: Mapping[str, str]) -> FitResult:
     return network, {"scores": {}, "limits": {}, **({FOREIGN_WEIGHTS: origin} if origin else {})}
 
 
-def read_model(path: Path, architecture: Architecture, given: bool = False) -> FittedModel:
+def read_model(path: Path, settings: TrainSettings, given: bool = False) -> FittedModel:
     """Read a classifier and its description from a file.
 
     Args:
         path: of the checkpoint.
-        architecture: of the job; another one is made only of what the package's models are, or if it is trusted.
+        settings: of the job; networks other than its own are made only of what the package's models are, or if the
+            file is trusted to name any function that can be imported.
         given: whether the job names the file, and is warned if its fit was limited.
 
     Raises:
-        FileNotFoundError, ValueError: see `checkpoint.read_checkpoint`; or another file has taken its place meanwhile.
+        FileNotFoundError, ValueError: see `checkpoint.read_checkpoint`.
     """
-    before = stat_files([path])
     content, weights = checkpoint.read_checkpoint(path), files.sha256(path)[:12]
-    if stat_files([path]) != before:
-        raise ValueError(f"the checkpoint {path} must stay as it is while it is read, got another one. Read it again.")
     described = content["facts"]
     if given and (limited := described.get("limits")):
         log.warning("%s is a trial fit, limited by %s", path, limits_in_words(limited))
 
     def made(network: Mapping[str, Any]) -> Any:
-        for node in (architecture.model, architecture.autoencoder):
+        for node in (settings.model, settings.autoencoder):
             if node is not None and network == checkpoint.without_start(node.record()):
                 return Component(node.where, checkpoint.without_start(dict(node))).make()
-        return (_catalogue.make_any if architecture.trusted else _catalogue.build)(network)
+        return (_catalogue.make_any if settings.trust_checkpoint else _catalogue.build)(network)
 
     with isolate_rng():  # so that the numbers that a job draws do not depend on the networks that it reads
         classifier = laid_out(checkpoint.rebuilt(path, content, made))
