@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import sklearn.datasets
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 from dovision.datasets import _checks, _splits
-from dovision.datasets.in_memory import ArrayImages
+from dovision.interfaces import Images, Source
 
 
-class Digits(ArrayImages):
+class Digits(Images):
     """Digits of scikit-learn, 1,797 of 8 x 8 pixels, enlarged bilinearly; the same share of each digit in each split.
 
     Args:
@@ -56,7 +57,6 @@ class Digits(ArrayImages):
         small = torch.from_numpy(data.images).float().unsqueeze(1)
         self.array = F.interpolate(small, size=self.shape[1:], mode="bilinear", align_corners=False) / 16
         self.label = torch.from_numpy(data.target).long()
-        self.name = "digits"
         content = (
             data.images.astype(np.uint8).tobytes(),
             data.target.astype(np.uint8).tobytes(),
@@ -64,3 +64,12 @@ class Digits(ArrayImages):
         )
         self.files = (Path(sklearn.datasets.__file__).with_name("data"),)
         self.content = _checks.fingerprint(content, self.rows)
+
+    def source(self, split: str) -> Source:
+        rows = torch.tensor(self.rows[split])
+        images = self.array[rows]
+        return Source(images.__getitem__, self.label[rows], rows, images.__getitem__)
+
+    def source_table(self, split: str) -> pd.DataFrame:
+        names = [f"digits-{row}" for row in self.rows[split]]
+        return pd.DataFrame({"name": names, "group": names})
