@@ -8,12 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
 import dovision as dv
-from dovision.config import settings
-from dovision.config.sources import configuration_folder
 from dovision.datasets.image_folder import ImageFolder
 from dovision.types import Task
 
@@ -23,12 +20,6 @@ SPLITS = ("train", "val", "test")
 def open_folder(root: Path, **settings) -> ImageFolder:
     own = {"classes": ["cat", "dog"], "shape": [3, 20, 30], "val_fraction": 0.2, "test_fraction": 0.2}
     return dv.component("dataset", "image_folder", {"root": str(root), **own, **settings})
-
-
-def composed(*words: str):
-    """The configuration of dovision-evaluate with these words."""
-    with initialize_config_dir(str(configuration_folder()), version_base=None):
-        return compose("evaluate", overrides=list(words))
 
 
 def names(dataset: ImageFolder) -> dict[str, list[str]]:
@@ -156,15 +147,6 @@ def test_folders_of_imagenet_are_named_by_its_file(folder_of_images):
         open_folder(folder_of_images, classes=classes, class_file="synsets.txt", split_folders=folders)
     with pytest.raises((ValueError, FileNotFoundError), match="class_file must be a file, but there is no"):
         open_folder(folder_of_images, class_file="nowhere.txt", split_folders=folders)
-
-
-def test_classes_are_found_in_the_folders_where_the_command_names_none(folder_of_images):
-    job = composed("dataset=image_folder", f"dataset.root={folder_of_images}", "model=small_cnn")
-    found = settings.read("evaluate", job)
-    assert found.dataset["classes"] == ["cat", "dog"]
-    assert found.record()["dataset"]["classes"] == ["cat", "dog"]
-    with pytest.raises(ValueError, match="dataset: root must be a folder of images, or an image, but .*nowhere"):
-        settings.read("evaluate", composed("dataset=image_folder", "dataset.root=/nowhere"))
 
 
 def test_boxes_and_masks_lie_in_a_table_and_a_folder_beside_the_classes(folder_of_images):

@@ -297,15 +297,6 @@ def test_a_phone_picture_lies_as_its_orientation_has_it(root):
     assert "those of the image lying on its side: images and masks are read as their EXIF orientation" in refusal(root)
 
 
-def test_bad_and_missing_files_are_left_out_and_counted_if_asked(root):
-    (root / "images" / "8.png").unlink()
-    (root / "images" / "9.png").write_bytes(b"no image")
-    dataset = open_table(root, {"on_bad_file": "skip"})
-    assert len(dataset.bad_files) == 2
-    assert names(dataset)["test"] == ["images/10.png", "images/11.png"]
-    assert len(dataset.boxes("test")) == 2
-
-
 def test_all_errors_of_a_table_are_named_at_once(root):
     for row, column, value in ((2, "path", ""), (3, "label", "owl"), (4, "label", "emu"), (5, "split", "dev")):
         with_cell(root, row, column, value)

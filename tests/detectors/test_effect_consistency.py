@@ -251,23 +251,6 @@ def test_a_classifier_with_other_weights_is_read_anew():
         )
 
 
-def test_equal_interventions_are_propagated_once_on_the_same_images(monkeypatch):
-    classifier, _ = made("multiclass")
-    batch, calls = batch_of(images(2)), []
-    run = Propagation.__call__
-    monkeypatch.setattr(Propagation, "__call__", lambda self, *given: calls.append(self) or run(self, *given))
-    with torch.no_grad():
-        one, other = (Profile({"grid": PixelGrid(2, 2)}, "probability") for _ in range(2))
-        first, again = (_profile(batch, classifier)[0] for _profile in (one, other))
-        assert len(calls) == 1
-        assert torch.equal(first, again)
-        Profile({"grid": PixelGrid(3, 2)}, "probability")(batch, classifier)
-        one(batch._replace(image=batch.image.clone()), classifier)
-        batch.image.mul_(0.5)
-        one(batch, classifier)
-    assert len(calls) == 4
-
-
 def test_summaries_by_hand():
     effect = torch.tensor([[[-3.0], [1.0], [5.0]]])
     expected = torch.tensor([[1.0, 3.0, (32 / 3) ** 0.5, -3.0, 5.0]])

@@ -91,14 +91,6 @@ def propagations(monkeypatch) -> list[propagation.Propagation]:
     return made
 
 
-def test_a_classifier_is_traced_once_as_long_as_it_is_the_last_one(propagations, convolutional, images):
-    explainer, batch = EffectMap(PixelGrid(2, 2)), images(5, 3, 12, 15)
-    first, second = convolutional(), convolutional()
-    for classifier in (first, first, second, second):
-        explainer(batch, TARGET, classifier)
-    assert [made.classifier for made in propagations] == [first, second]
-
-
 def test_new_weights_of_the_same_classifier_are_seen(propagations, convolutional, images):
     explainer, batch, classifier = EffectMap(PixelGrid(2, 2)), images(5, 3, 12, 15), convolutional()
     explainer(batch, TARGET, classifier)

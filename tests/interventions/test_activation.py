@@ -157,12 +157,6 @@ def test_many_channels_in_one_call_are_those_of_single_calls(shape, of_all, cont
         assert torch.equal(new[row], expected)
 
 
-@pytest.mark.parametrize("options", [{"sets": "pairs"}, {"controls": 1}, {"value": SampleMean()}, {"unit": "position"}])
-def test_units_of_several_channels_and_values_with_draws_are_set_one_by_one(options, context):
-    edit, value = Activation("layer", **options), torch.rand(1, 4, 2, 2)
-    assert edit.do_channels(value, [len(edit.units((4, 2, 2))) - 1], context) is None
-
-
 class Half(Activation):
     """Activation whose do() halves a channel and adds 1, whatever its `value`."""
 

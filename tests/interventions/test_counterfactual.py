@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from dovision.interfaces import Context
 from dovision.interventions.counterfactual import Counterfactual
-from dovision.types import Batch, Box
+from dovision.types import Box
 
 SCENE = [
     (0, "lamp0", "lit", 1, 1, 3, 4),
@@ -21,15 +20,6 @@ def bound(images) -> Counterfactual:
     intervention = Counterfactual()
     intervention.bind(images, "test")
     return intervention
-
-
-def condition(image: torch.Tensor, *samples: int) -> Context:
-    index = torch.tensor(samples)
-    return Context(Batch(image, index, index, index), None)
-
-
-def of(images, *samples: int) -> torch.Tensor:
-    return torch.stack([images.counterfactual("test", sample) for sample in samples])
 
 
 def test_units_are_the_objects_and_all_that_speak_for_a_class_together(lamps):
@@ -72,13 +62,3 @@ def test_on_attacked_films_the_change_is_that_of_the_clean_ones(phantom, films):
         change = phantom.counterfactual("test", sample, "rib").double() - one.batch.image.double()
         treated = intervention.apply(attacked[[sample]], unit, one)
         torch.testing.assert_close(treated.double(), (attacked[[sample]] + change).clamp(0, 1), atol=1e-6, rtol=0)
-
-
-def test_an_image_is_drawn_once_however_often_it_is_asked_for(lamps):
-    images = lamps(SCENE)
-    intervention, clean = bound(images), of(images, 0)
-    before = images.draws
-    for _ in range(3):
-        for unit in range(3):
-            intervention.do(clean, unit, condition(clean, 0))
-    assert images.draws == before + 4  # as it is, and without each object

@@ -86,14 +86,3 @@ def test_two_layers_are_edited_as_by_hooks_set_by_hand(batch):
         for hook in hooks:
             hook.remove()
         torch.testing.assert_close(found.treated[:, unit], expected, rtol=0, atol=1e-6)
-
-
-class BatchCentred(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x - x.mean(0)
-
-
-def test_a_network_that_reads_the_whole_batch_is_refused(batch):
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), BatchCentred(), nn.Flatten(), nn.Linear(400, 3)).eval()
-    with pytest.raises(ValueError, match="must not depend on the other images of its batch"):
-        Propagation(dv.wrap(network, 3), Joint(GRID, Activation("0", choose=[1])))(batch)

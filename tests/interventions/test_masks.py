@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import captum.attr
 import numpy as np
-import pytest
 import torch
 
 import dovision as dv
-from dovision.interfaces import Context
 from dovision.interventions.brush import Brush
-from dovision.interventions.fills import Blur, Constant, Noise
-from dovision.types import Batch
+from dovision.interventions.fills import Constant
 
 L_SHAPE = torch.tensor([[1, 0], [1, 0], [1, 1]], dtype=torch.bool)
 
@@ -29,20 +26,6 @@ def touched(intervention, shape, unit: str, sample: int = 0) -> np.ndarray:
     region, whole = intervention.region(shape, number, sample), np.zeros(shape[1:], dtype=bool)
     whole[region.slices] = intervention.mask(shape, number, sample)
     return whole
-
-
-@pytest.mark.parametrize("fill", [Constant(0.25), Blur(2.0), Noise(3)])
-def test_a_mask_changes_its_own_pixels_and_no_other(context, fill):
-    shape = tuple(context.batch.image.shape[1:])
-    mask = placed(shape[1:], 4, 7)
-    intervention = Brush(mask, fill)
-    one = context.rows(slice(0, 1))
-    treated = intervention.apply(one.batch.image, 0, one)
-    box = intervention.region(shape, 0, 30)
-    assert box == (4, 7, 7, 9)
-    expected = one.batch.image.clone()
-    box.crop(expected)[..., L_SHAPE] = fill(one.batch.image, box, one)[..., L_SHAPE]
-    assert torch.equal(treated, expected)
 
 
 def test_images_whose_masks_share_a_box_are_each_painted_on_their_own_pixels(context):
@@ -97,16 +80,6 @@ def test_a_mask_without_room_has_no_control(boxed):
     intervention = bound(torch.ones(4, 4, dtype=torch.bool), boxed([], shape))
     assert touched(intervention, shape, "brush").all()
     assert not touched(intervention, shape, "brush control 0").any()
-
-
-def test_a_context_of_samples_gets_the_masks_of_these_samples(context):
-    size = tuple(context.batch.image.shape[2:])
-    masks = torch.stack([placed(size, 2, 3 + row) for row in range(4)])
-    batch = Batch(context.batch.image, context.batch.label, torch.tensor([9, 3, 5, 7]), context.batch.group)
-    intervention = Brush(masks).for_images(batch)
-    one = Context(batch.rows([1]), context.classifier)
-    changed = (intervention.apply(one.batch.image, 0, one) != one.batch.image)[0, 0]
-    assert torch.equal(changed, masks[1])
 
 
 def test_effects_are_those_of_captums_feature_ablation(context):

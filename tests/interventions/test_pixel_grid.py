@@ -10,7 +10,7 @@ from dovision.interfaces import Context
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.interventions.sliding_window import SlidingWindow
-from dovision.types import Batch, Box
+from dovision.types import Batch
 
 
 def condition(image: torch.Tensor) -> Context:
@@ -25,15 +25,6 @@ def test_a_cell_is_painted_on_all_channels_and_black_by_default():
     assert torch.equal(PixelGrid(2, 2).apply(white, 2, condition(white)), expected)
     grey = PixelGrid(2, 2, fill=Constant(0.5)).apply(white, 2, condition(white))
     assert torch.equal(grey, (white + expected) / 2)
-
-
-def test_windows_are_a_stride_apart_and_the_last_ones_end_at_the_border():
-    window, shape = SlidingWindow(4, 3), (3, 9, 10)
-    assert window.units(shape) == ("r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2", "r2c0", "r2c1", "r2c2")
-    boxes = [window.region(shape, unit, 0) for unit in range(9)]
-    assert boxes[0] == Box(0, 0, 4, 4)
-    assert boxes[5] == Box(3, 6, 7, 10)
-    assert boxes[7] == Box(6, 3, 9, 7)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(1, 1), (4, 4), (5, 2), (14, 3)])

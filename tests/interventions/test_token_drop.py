@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torchvision.models import SwinTransformer, VisionTransformer
+from torchvision.models import VisionTransformer
 
 import dovision as dv
 from dovision.explainers.effect_map import EffectMap
@@ -80,14 +80,6 @@ def test_maps_of_effects_are_painted_where_the_tokens_lie():
     assert torch.equal(found.map[:, -1, -1], -found.effect[:, 3, 1])
     maps = EffectMap(TokenDrop(2, 2))(batch, torch.ones(2, dtype=torch.long), classifier)
     torch.testing.assert_close(maps, found.map)
-
-
-def test_networks_that_need_all_their_tokens_are_refused():
-    batch = batch_of(64)
-    cnn = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-    for network in (cnn, SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=3)):
-        with pytest.raises(ValueError, match=r"the site 'tokens' needs a vision transformer .* attend over windows"):
-            Propagation(Classifier(network, TASK, (0.5,), (0.2,)).eval(), TokenDrop(2, 2))(batch)
 
 
 def test_a_grid_that_is_finer_than_the_tokens_is_refused():

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from dovision.jobs.closing import closing_table, headline_numbers, next_command, print_closing
+from dovision.jobs.closing import closing_table, headline_numbers, next_command
 from dovision.results.run_record import Run
 
 METRICS = {
@@ -77,16 +76,3 @@ def test_the_next_command_can_be_typed_where_the_user_stands(monkeypatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     assert next_command(tmp_path / "outputs" / "demo") == "next: dovision-report sweep=outputs/demo"
     assert next_command(Path("/else where")) == "next: dovision-report 'sweep=/else where'"
-
-
-def test_below_the_table_there_are_states_and_reasons(capsys, monkeypatch):
-    monkeypatch.setattr("dovision.results.sweep_summary.by_factors", lambda jobs: pd.DataFrame())
-    jobs = [job(0, "seed=0"), job(1, "seed=1", state="failed", metrics={})]
-    print_closing(jobs)
-    assert capsys.readouterr().err.splitlines()[1:] == [
-        "0    0     completed     12.3     0.900                  0.0123           0.750",
-        "1    1     failed        12.3         -                       -               -",
-        "2 jobs: 1 completed, 1 failed.",
-        "  job 1 failed: ValueError: no",
-        "    dovision-evaluate seed=1",
-    ]

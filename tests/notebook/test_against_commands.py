@@ -97,24 +97,6 @@ def test_headline_numbers_are_those_of_the_command(measured, command):
             assert found[condition][metric] == pytest.approx(numbers[metric], abs=1e-6)
 
 
-def test_a_tensor_a_dataset_and_a_dataloader_give_the_same_as_the_dataset_of_dovision(measured, classifier, digits):
-    split = digits.split("test").batch(range(12))
-    grid = dv.PixelGrid(4, 3)
-    pairs = torch.utils.data.TensorDataset(split.image, split.label)
-    clean = measured.to_pandas().query("condition == 'clean'")["mean"].to_numpy()
-    for data in (
-        (split.image, split.label),
-        split,
-        pairs,
-        torch.utils.data.DataLoader(pairs, batch_size=5),
-        dv.ImageData(pairs, most=12, batch_size=7),
-    ):
-        found = dv.effects(classifier, data, grid)
-        np.testing.assert_allclose(found.to_pandas()["mean"], clean, atol=1e-6)
-    unlabelled = dv.effects(classifier, split.image, grid).samples
-    assert unlabelled["correct"].all()
-
-
 def test_attacked_images_are_the_attacks_and_their_success_the_commands(classifier, digits, command):
     attack, data = dv.component("attack", "pgd", {"eps": EPS, "steps": 3}), dv.ImageData(digits, most=12)
     found, (clean,) = dv.attack(classifier, data, attack), data.loader(classifier)

@@ -8,7 +8,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 import dovision as dv
@@ -276,18 +275,3 @@ def test_a_network_of_another_type_takes_images_of_its_own():
     )
     with pytest.raises(ValueError, match="type, torch.float64, got torch.float32"):
         dv.effect_map(classifier, IMAGE, GRID)
-
-
-def test_pil_images_are_read_as_the_commands_read_files(tmp_path):
-    from dovision.datasets import _image_io
-
-    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "picture.png")
-    one = Image.open(tmp_path / "picture.png")
-    batch = dv.to_batch([one, one.convert("L").rotate(90, expand=True)], size=(16, 20))
-    assert batch.shape == (2, 3, 16, 20)
-    assert torch.equal(batch[0], _image_io.image_from_file(tmp_path / "picture.png", (3, 16, 20)))
-    assert torch.equal(
-        dv.to_batch(one, 16, channels=1), _image_io.image_from_file(tmp_path / "picture.png", (1, 16, 16))[None]
-    )
-    dv.effect_map(CLASSIFIER, dv.to_batch(one, size=8), GRID)

@@ -23,13 +23,12 @@ from dovision.interfaces import Classifier
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.graph_passes import fold_batch_norm
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Task
 
-from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome
+from .conftest import Painted, assert_equal, batch_of, classifier_of, expected_outcome
 
 GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
 
@@ -253,19 +252,6 @@ def test_no_two_objects_have_the_same_number():
     assert len(stamps) == 50
 
 
-def test_an_engine_is_kept_for_all_interventions_at_a_site(traced):
-    classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
-    first = Propagation(classifier, Painted(GRID))
-    outcome = first(batch)
-    classifier.train()
-    second = Propagation(classifier, Painted(GRID[:6]))
-    torch.testing.assert_close(second(batch).treated, outcome.treated[:, :6], rtol=0, atol=1e-6)
-    assert second.engine is first.engine
-    assert len(traced) == 1
-    Propagation(classifier, Painted([[None]], "2"))(batch)
-    assert len(traced) == 2
-
-
 def test_what_is_kept_goes_with_the_classifier():
     classifier = classifier_of(network_of())
     for site in ("input", "0", "4"):
@@ -300,18 +286,6 @@ class Tokens(nn.Module):
         x = self.patches(x).flatten(2).transpose(1, 2)
         x = x + nn.functional.scaled_dot_product_attention(x, x, x)
         return self.head((x + self.narrow(self.act(self.wide(x)))).mean(1))
-
-
-@pytest.mark.skipif(not can_pack(), reason="torch has no such kernel here")
-def test_a_transformer_runs_with_packed_layers_where_these_take_most_operations(monkeypatch):
-    monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
-    classifier, batch = classifier_of(Tokens()), batch_of(2, 1, 16, 16)
-    propagation = agreeing(classifier, Painted(GRID), batch)
-    assert any(isinstance(step.function, PackedLinear) for step in propagation.engine.graph.steps)
-    monkeypatch.setattr(engine_choice, "can_pack", lambda: False)
-    propagation = Propagation(copy.deepcopy(classifier), Painted(GRID))
-    propagation(batch)
-    assert type(propagation.engine) is WholePasses
 
 
 @pytest.mark.parametrize(("little", "traces"), [(engine_choice.LITTLE, 0), (0, 1)])

@@ -13,8 +13,7 @@ from dovision.propagation import Propagation
 from dovision.propagation.graph_passes import compute_constants
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.kernels.packed_linear import can_pack
-from dovision.propagation.kernels.passes import PackedWindowAttention, pack_attention, pack_linear
-from dovision.propagation.operations import Operations
+from dovision.propagation.kernels.passes import PackedWindowAttention, pack_attention
 from dovision.propagation.tracing import trace
 
 from .conftest import assert_equal, batch_of, classifier_of, expected_outcome
@@ -127,15 +126,3 @@ def test_edits_are_as_in_whole_passes(name):
     assert_equal(outcome, expected_outcome(classifier, PixelGrid(4, 4), batch))
     for chunk in (3, 17):
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
-
-
-def test_operations_are_counted_as_those_of_the_classifier():
-    classifier, image = classifier_of(with_weights(NETWORKS["swin"][0])), batch_of(2, 3, 56, 56).image
-    engine = Incremental(pack_linear(pack_attention(compute_constants(trace(classifier, None, image)))), True)
-    with torch.no_grad(), Operations() as whole:
-        classifier(image)
-    with torch.no_grad(), Operations() as packed:
-        engine.clean(image)
-    assert packed.number == pytest.approx(whole.number, rel=1e-3)
-    assert 0 < packed.packed < packed.number
-    assert whole.packed == 0

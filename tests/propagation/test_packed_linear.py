@@ -12,7 +12,6 @@ from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
 from dovision.propagation.kernels import packed_linear
 from dovision.propagation.kernels.packed_linear import PackedConvolution, PackedLinear, can_pack
-from dovision.propagation.operations import Operations
 
 from .conftest import assert_equal, batch_of, classifier_of, expected_outcome
 
@@ -122,19 +121,6 @@ def test_pointwise_convolutions_are_linear_layers(activation, settings, joined):
     assert [kernel.joins for kernel in packed] == joined
     for chunk in (3, 17):
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
-
-
-def test_the_products_are_of_the_chosen_library_and_counted_as_torchs(library):
-    random = torch.Generator().manual_seed(0)
-    weight, value = torch.randn(64, 48, generator=random), torch.randn(7, 9, 48, generator=random)
-    kernel = PackedLinear(weight, None)
-    assert kernel.by_onednn == (library == "oneDNN")
-    with Operations() as packed:
-        kernel(value)
-    with Operations() as own:
-        nn.functional.linear(value, weight)
-    assert packed.number == packed.packed == own.number == 2 * 7 * 9 * 48 * 64
-    assert own.packed == 0
 
 
 @pytest.mark.parametrize("activation", list(packed_linear.JOINED_ACTIVATIONS), ids=lambda each: each.__name__)

@@ -178,12 +178,6 @@ def test_layouts_are_found_where_the_shape_shows_them(network, site, expected):
     assert layout(dv.wrap(network, 2), site, (3, 8, 8)) == expected
 
 
-def test_a_layout_that_is_given_is_taken():
-    network = nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.Linear(36, 2), nn.Flatten(), nn.Linear(8, 2))
-    given = Silenced("2", "token", Layout.NTC)
-    assert presented_site(dv.wrap(network, 2), given, (3, 8, 8)).layout is Layout.NTC
-
-
 @pytest.mark.parametrize("given", [None, *Layout])
 @pytest.mark.parametrize(
     ("site", "own"),

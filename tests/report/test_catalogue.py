@@ -1,6 +1,5 @@
 """What the captions say, and which numbers stand behind the figures."""
 
-import json
 import re
 
 import numpy as np
@@ -9,11 +8,9 @@ import pytest
 import torch
 
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.io.files import sha256
 from dovision.report.figures.results import results_frame
-from dovision.report.report_figure import Catalogue, caption, label_names, sample_size, setup_sentence
+from dovision.report.report_figure import Catalogue, caption, label_names, sample_size
 from dovision.results.run_record import read_sweep
-from dovision.results.schemas import with_digest
 from dovision.types import Task
 
 FLOWERS = Task("multilabel", ("rose", "iris"))
@@ -41,27 +38,6 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
         counted = "n = 40" if name == "effect_against_epsilon" else "n = 20 groups, 40"
         assert f"{counted} images in each condition" in captions[name]
         assert ("95% intervals over groups" in captions[name]) == (name != "effect_against_epsilon")
-
-
-@pytest.mark.parametrize(
-    ("checkpoint", "model", "network"),
-    [
-        (None, {"_target_": "any.small_cnn"}, "small CNN;"),
-        ("/away/own.ckpt", {"_target_": "dovision.small_resnet"}, "small ResNet, weights of own.ckpt;"),
-        ("b.pt", {"_target_": "my.segmenter", "name": "deep"}, "segmenter (name deep), weights of b.pt;"),
-        ("b.pt", None, "small CNN, weights of b.pt;"),  # of a run before models were recorded
-    ],
-)
-def test_the_network_is_that_of_the_checkpoint_and_not_the_configured_one(
-    checkpoint, model, network, write_run, tmp_path
-):
-    facts = write_run(tmp_path, images=3).read_record() | ({} if model is None else {"model": model})
-    config = tmp_path / ".hydra/config.yaml"
-    config.write_text(f"{config.read_text()}\ncheckpoint: {checkpoint or 'null'}\n")
-    facts["digests"][".hydra/config.yaml"]["sha256"] = sha256(config)
-    (tmp_path / "run.json").write_text(json.dumps(with_digest(facts)))
-    (run,) = completed(tmp_path)
-    assert setup_sentence([run]).startswith(f"Data: MNIST; network: {network} intervention: ")
 
 
 def test_the_table_of_results_is_that_of_the_summaries(sweep):

@@ -103,16 +103,6 @@ def test_every_job_has_a_row_with_its_state_what_differs_and_the_reason(page):
     assert rows[4][2] == "ValueError: a grid must have at most 32 rows, got 64."
 
 
-def test_headline_numbers_have_a_row_a_job_and_condition(page, sweep):
-    runs = {run.label: run for run in read_sweep(sweep) if run.state == "completed"}
-    rows = rows_of(page, "results-title")
-    assert len(rows) == 9
-    assert rows[0][1:4] == ["clean", "40", "10 classes, 3 to 6 images each"]
-    estimate = runs[rows[0][0]].summary["conditions"]["clean"]["accuracy"]["estimate"]
-    assert rows[0][4].startswith(f"{estimate:.3f} [")
-    assert "-" in rows[0]  # a clean condition has no attack, and so no success
-
-
 def test_the_numbers_behind_a_figure_travel_with_the_page(page):
     link = re.search(r'href="data:text/csv;base64,([^"]+)" download="effect_against_epsilon.csv"', page)
     csv = base64.b64decode(html.unescape(link[1])).decode()

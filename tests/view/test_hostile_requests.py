@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -133,19 +132,15 @@ def test_the_questions_that_are_changed_are_answered(app, name):
     ("name", "number"), [(name, number) for name, own in QUESTIONS.items() for number in range(len(own))]
 )
 def test_each_value_of_each_question_may_be_anything(app, name, number, tmp_path):
-    base, slowest, tried = QUESTIONS[name][number], 0.0, 0
+    base = QUESTIONS[name][number]
     for path in leaves(base):
         for value in HOSTILE:
-            began = time.process_time()
             status, body = reply(app, f"/{TOKEN}/{name}", json.dumps(changed(base, path, value)).encode())
-            slowest, tried = max(slowest, time.process_time() - began), tried + 1
             assert SECRET.encode() not in body
             if status != 200:
                 refused(status, body)
             elif path[-1] == "extra" or "${" in str(value):
                 pytest.fail(f"{path} = {value!r:.80} was taken")
-    print(f"tried {tried}, slowest {slowest:.2f} s")
-    assert slowest < 10
     assert list(tmp_path.iterdir()) == []
 
 

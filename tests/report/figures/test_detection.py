@@ -11,7 +11,7 @@ import pytest
 from dovision.report.figures.detection import Detectors, roc_curves
 from dovision.report.report_figure import latex_table
 from dovision.results.detection_summary import WORST, read_detection, write_detection
-from dovision.results.detection_tables import all_but, preferred_scores
+from dovision.results.detection_tables import preferred_scores
 from dovision.results.detector_comparison import write_comparison
 from dovision.results.run_record import Run
 from made_scores import MADE, write_scores, write_steps
@@ -85,20 +85,6 @@ def test_the_tables_are_set_by_latex_and_fit_the_page(report_figures, typeset):
     tables = [latex_table(one.table, one.caption, one.name) for one in report_figures.values() if one.table is not None]
     assert len(tables) == 5
     assert "Overfull" not in typeset(*tables)
-
-
-def test_families_have_every_number_with_its_interval(report_figures):
-    table = report_figures["detection_families"].table
-    assert len(table) == 4  # of each detector the preferred variant
-    assert table.index.tolist()[-1] == "effect consistency, supervised, hardened, family unseen"
-    data = report_figures["detection_families"].data
-    own = data[(data["detector"] == "effect_consistency") & (data["family"] == "pgd")].iloc[0]
-    assert own["fitted_on"] == all_but("pgd")
-    lines = table.loc[table.index[-1], "PGD"].splitlines()
-    assert lines[1].startswith(f"clean {own['auroc']:.3f} [".replace("0.", "."))
-    assert [line.split()[0] for line in lines if line[0].isalpha()] == ["twins", "clean", "noise", "TPR", "TPR"]
-    rejected = f"(clean rejected) {own['false_clean_5']:.3f} [{own['false_clean_5_low']:.3f}, ".replace("0.", ".")
-    assert lines[[line[:6] for line in lines].index("TPR 5%") + 1].startswith(rejected)
 
 
 def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):

@@ -9,11 +9,9 @@ from dovision.report.figures import maps
 from dovision.report.figures.maps import TITLES, Maps
 from dovision.report.figures.overlay import Overlay
 from dovision.report.style import WIDTHS, page_width, wrap_text
-from dovision.results.display_names import display_name
 from dovision.results.finding import finer_text
 from dovision.results.image_tables import CONTENT, HARD, MAPS_FILE, SOFT, maps_schema, write_boxes
 from dovision.results.map_summary import GIVEN_AREA
-from dovision.results.object_effects import true_effects
 from dovision.results.run_record import Run, read_sweep
 from dovision.results.tables import TableWriter, read_samples
 from dovision.types import BOX_COLUMNS
@@ -68,24 +66,6 @@ def test_of_a_classifier_at_chance_nothing_is_starred(map_run):
     assert not any("*" in cell for row in drawn["map_scores"].table.to_numpy() for cell in row)
     assert maps.at_chance(run).text in drawn["map_scores"].caption
     assert "star" not in drawn["map_scores"].caption
-
-
-def test_estimates_stand_against_the_true_evidence_of_each_object(shown, map_run):
-    report_figure = shown["map_estimates"]
-    effects = true_effects(map_run).set_index(["sample", "class", "object"])["effect"]
-    for row in report_figure.data.to_dict("records"):
-        assert row["evidence"] == pytest.approx(-effects[row["sample"], row["class"], row["object"]])
-    scores = (
-        shown["map_scores"].data.query("metric == 'true_effects' and cases == 'all'").set_index("explainer")["mean"]
-    )
-    panels = [axes for axes in report_figure.figure.axes if axes.get_title(loc="left")]
-    assert len(panels) == report_figure.data["explainer"].nunique()  # the controls are no maps
-    for axes in panels:
-        name, _, mean = axes.get_title(loc="left").partition(": ")
-        own = report_figure.data[report_figure.data["explainer"].map(display_name) == name]
-        assert mean == f"{scores[own['explainer'].iloc[0]]:.2f}"
-        drawn = sum(len(cloud.get_offsets()) for cloud in axes.collections)
-        assert drawn == len(own)
 
 
 def test_the_sanity_figure_starts_at_the_map_as_it_is(shown):

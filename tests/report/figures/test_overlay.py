@@ -12,8 +12,7 @@ from dovision.notebook.drawing import maps_over_images
 from dovision.report.figures import overlay
 from dovision.report.figures.overlay import Levels, Overlay
 from dovision.results.run_record import Run, read_sweep
-from dovision.results.tables import largest_effect, read_effects
-from dovision.results.thumbnails import samples_in_conditions
+from dovision.results.tables import read_effects
 from dovision.types import Task
 
 
@@ -44,17 +43,6 @@ def test_log_odds_lie_over_the_image_where_probability_is_saturated(sweep, monke
     known = read_effects(run.folder, range(3))["log_odds_effect"].astype("float64")
     assert shown.data["effect"].isin(known).all()
     assert shown.data["effect"].abs().max() > 1
-
-
-def test_the_caption_says_how_images_are_chosen_and_the_scale_is_that_of_all_saved_images(sweep):
-    run = read_sweep(sweep)[0]
-    (shown,) = Overlay(order=0, most=2).of_run(run)
-    assert re.search(r"n = 2 images, those with the largest effects of \d+ saved ones", shown.caption.short)
-    pictured = samples_in_conditions(run.folder, ["clean"])
-    deepest = shown.figure.axes[-1].get_ylim()[1]
-    assert deepest == pytest.approx(largest_effect(read_effects(run.folder, pictured)))
-    (every,) = Overlay(order=0, most=len(pictured)).of_run(run)
-    assert f"n = {len(pictured)} images; single images" in every.caption.short
 
 
 @pytest.mark.parametrize("kind", ["effects", "maps"])
