@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dovision.attacks import apgd
 from dovision.attacks._objective import Towards, likeliest_answers
 from dovision.attacks.apgd import APGD, StepSizes, TargetedAPGD, checkpoints
 from dovision.attacks.autoattack import AutoAttack
 from dovision.attacks.fab import FAB
 from dovision.attacks.gradient_ascent import PGD
-from dovision.attacks.gradients import logits_and_gradient
 from dovision.attacks.square import Square
 from dovision.types import Task
 
@@ -70,22 +68,6 @@ def test_more_starts_never_fool_fewer_images(trained, digits):
     ]
     assert (wrong[1] | ~wrong[0]).all()
     assert wrong[1].sum() > wrong[0].sum()
-
-
-def test_a_step_costs_one_query_and_the_start_another_one_and_the_last_needs_no_gradient(
-    classifier, batch, monkeypatch
-):
-    gradients = []
-
-    def counted(*arguments):
-        gradients.append(logits_and_gradient(*arguments))
-        return gradients[-1]
-
-    monkeypatch.setattr(apgd, "logits_and_gradient", counted)
-    attack = APGD(0.1, steps=7, restarts=3)
-    attack(batch, classifier, 0.1)
-    assert attack.queries == {0.1: 3 * (1 + 7)}
-    assert len(gradients) == 3 * 7
 
 
 FOUR, MULTILABEL = Task("multiclass", tuple("abcd")), Task("multilabel", tuple("abc"))

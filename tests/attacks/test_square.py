@@ -8,12 +8,10 @@ from dovision.attacks.lp_ball import Ball
 from dovision.attacks.square import (
     DRAWS,
     Square,
-    Windows,
     bump,
     first_candidates,
     next_candidates,
     side_of_square,
-    whole_number,
 )
 from dovision.functional.norms import size
 from dovision.functional.rng import uniform
@@ -90,19 +88,3 @@ def test_each_step_stays_in_the_budget_and_uses_all_of_it(norm):
         changed = ((moved - image).abs() > 1e-6).any(1).sum((1, 2))
         assert (changed <= 9 * (1 if norm == "linf" else 2)).all()
         image = moved
-
-
-def test_linf_starts_with_stripes():
-    delta = first_candidates(Ball(GREY, 0.3, "linf"), uniform(GREY.shape[1:], 0, SAMPLE)) - GREY
-    torch.testing.assert_close(delta.abs(), torch.full_like(GREY, 0.3))
-    assert torch.equal(delta, delta[:, :, :1].expand_as(delta))
-
-
-def test_windows_may_lie_anywhere_inside_the_image():
-    assert whole_number(torch.tensor([0.0, 0.24, 0.25, 0.999]), 3).tolist() == [0, 0, 1, 3]
-    assert whole_number(torch.tensor([1 - 2**-24]), 224).item() == 224
-    inside = Windows(torch.tensor([0.0, 0.99]), torch.tensor([0.5, 0.99]), 3, GREY[:2]).inside
-    assert inside.shape == (2, 1, 9, 11)
-    assert inside.sum((1, 2, 3)).tolist() == [9, 9]
-    assert inside[0, 0, :3, 4:7].all()
-    assert inside[1, 0, -3:, -3:].all()

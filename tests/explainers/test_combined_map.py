@@ -9,10 +9,7 @@ import torch
 from torch import nn
 
 from dovision.explainers.combined_map import CombinedMap
-from dovision.explainers.effect_map import EffectMap
 from dovision.interfaces import Classifier, Explainer
-from dovision.interventions.fills import Constant
-from dovision.interventions.pixel_grid import PixelGrid
 from dovision.types import Task
 
 TARGET = torch.tensor([0, 1])
@@ -81,13 +78,3 @@ def test_a_map_of_zeros_leaves_the_others_and_what_is_not_finite_is_passed_on(cl
     assert found.map[0, 0].tolist() == [0, pytest.approx(lost(0.5 * 0.5, 0))]
     assert explained(batch, classifier, a=Painted([0.0, 0.0]), b=Painted([0.0, 0.0])).map.count_nonzero() == 0
     assert explained(batch, classifier, a=Painted([torch.nan, 0.0]), b=Painted([0.0, 1.0])).map.isnan().any()
-
-
-def test_passes_are_those_of_all_maps_and_one_of_the_image(convolutional, images):
-    grids = {
-        name: EffectMap(PixelGrid(size, size, Constant(0.5)), "log_odds") for name, size in (("coarse", 2), ("fine", 3))
-    }
-    whole = CombinedMap(grids)
-    whole(images(2, 3, 12, 15), TARGET, convolutional())
-    assert whole.passes == (1 + 4) + (1 + 9) + 1
-    assert whole.counts == (2 * 16, 2)  # in all, and maps

@@ -10,7 +10,6 @@ import io
 import os
 import random
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -205,12 +204,10 @@ def test_what_claims_too_much_is_refused_before_it_is_read(what, tmp_path, monke
             monkeypatch.setattr(module, limit, value)
     path = tmp_path / name
     write(path)
-    start = time.process_time()
     with pytest.raises((ValueError, OSError)) as caught:
         read(path)
     assert message in str(caught.value), caught.value
     assert path.name in str(caught.value), caught.value
-    assert time.process_time() - start < 1
 
 
 def test_gzip_is_read_to_its_end_in_pieces(tmp_path):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
@@ -167,32 +164,6 @@ def test_only_a_terminal_in_which_the_cursor_moves_has_bars(monkeypatch, variabl
             pass
         end.read()
         assert end.received == ""
-
-
-def test_a_fork_shows_nothing_and_waits_for_no_lock(monkeypatch):
-    locked, end_of_fork = Event(), Event()
-
-    def lock(progress):
-        with progress._lock, progress.console._lock:
-            locked.set()
-            end_of_fork.wait()
-
-    with terminal_of(monkeypatch) as end:
-        display = Display()
-        with display.stage("effects", "passes", 100):
-            Thread(target=lock, args=(display._progress,)).start()
-            locked.wait()
-            fork = os.fork()
-            if fork == 0:
-                signal.alarm(10)  # ends it
-                print("a line of the fork", file=sys.stderr, flush=True)
-                with display.stage("of the fork", "files", 1):
-                    os._exit(int(bool(display.line())))
-            code = os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])
-            end_of_fork.set()
-        assert code == 0
-        end.read()
-        assert "a line of the fork" in end.received
 
 
 @pytest.fixture

@@ -307,13 +307,6 @@ class TensorMask(Intervention):
         return value[..., :4, :4] * 0
 
 
-class WholeImage(TensorMask):
-    """A user's that is right."""
-
-    def mask(self, shape, unit, sample):
-        return None
-
-
 class NoSite(TensorMask):
     site = None
 
@@ -344,17 +337,6 @@ def test_components_of_a_user_are_refused_before_any_fit(group, target, message,
     with open_dict(config):
         config[group] = {"_target_": f"{__name__}.{target}"}
     assert message in refusal(components, config)
-
-
-def test_one_target_in_two_groups_is_refused_in_the_one_it_does_not_fit(components):
-    config = composed("dataset=digits")
-    with open_dict(config):
-        config.intervention = {"_target_": f"{__name__}.WholeImage"}
-    check(components, config)
-    config = composed("dataset=digits")
-    with open_dict(config):
-        config.attack = {"_target_": f"{__name__}.WholeImage"}
-    assert "attack must be an attack, or the name of one, such as 'pgd'" in refusal(components, config)
 
 
 @pytest.mark.slow

@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from dovision.identity import digests
-from dovision.results.run_record import read_sweep
+from dovision.report.page import render_page
+from dovision.report.report_figure import Catalogue
+from dovision.results.run_record import read_sweep, survey
 
 ATTACKED = ("attack=fgsm", "attack.eps=[0.1,16/255]")
 
@@ -178,3 +180,16 @@ def test_tags_are_in_the_record_and_on_the_page_and_make_no_other_run(copy, dovi
     assert json.loads((run / "run.json").read_text())["tags"] == ["thesis", "first try"]
     text = page_of(copy / "evaluate").read_text()
     assert "<li>Tag: thesis</li>\n<li>Tag: first try</li>" in text
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_is_kept_and_says_what_is_not(copy, dovision_evaluate):
+    overrides = [f"output_root={copy}", "attack=fgsm", "attack.eps=0.1", "evaluation.rows=named,none"]
+    assert dovision_evaluate(*overrides, "-m") == 0
+    named, none = survey(copy / "evaluate")
+    drawn = [{figure.name: figure for figure in Catalogue().of_run(run)} for run in (named, none)]
+    assert set(drawn[0]) - set(drawn[1]) == {"average_effect_maps", "overlay"}
+    assert "average_effects" in drawn[1]
+    page = render_page("kept", [named, none], pd.DataFrame(), [], [])
+    assert "Image by image, effects are those of labels and predictions alone." in page
+    assert "Image by image, there are no effects." in page

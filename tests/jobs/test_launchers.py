@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +18,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from dovision.config.errors import error_text
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.jobs import task as module
 from dovision.jobs.start import share_cores
+from dovision.jobs.task import JobTask, this_process, watched
 from dovision.results.run_record import read_sweep
 
 FAULTS = Path(__file__).resolve().parent  # of the module faulty
@@ -191,3 +197,42 @@ def test_processes_on_one_machine_share_its_cores(launcher, at_once, own, thread
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         share_cores(compose("evaluate", overrides, return_hydra_config=True))
     assert os.environ.get("OMP_NUM_THREADS") == threads
+
+
+def test_a_worker_ends_with_its_command_however_that_ends(monkeypatch):
+    monkeypatch.setattr(module, "_PERIOD", 0.01)
+    reads, writes = os.pipe()
+    command = os.fork()
+    if command == 0:
+        process = this_process()
+        if os.fork() == 0:
+            with watched(process):
+                os.write(writes, b"r")
+                time.sleep(600)
+        time.sleep(600)
+    os.close(writes)
+    assert os.read(reads, 1) == b"r"
+    os.kill(command, signal.SIGKILL)
+    os.waitpid(command, 0)
+    assert os.read(reads, 1) == b""  # once neither process holds the other end
+
+
+def test_a_command_on_another_machine_is_not_watched():
+    with watched("elsewhere-1"):
+        time.sleep(0.01)
+        assert not [thread for thread in threading.enumerate() if thread.name.endswith("(watch)")]
+
+
+def test_a_worker_leaves_ctrl_c_to_its_command():
+    task = pickle.dumps(JobTask("print", print))
+    process = os.fork()
+    if process == 0:
+        pickle.loads(task)
+        os._exit(signal.getsignal(signal.SIGINT) != signal.SIG_IGN)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+
+
+def test_what_was_raised_in_a_worker_is_told_without_its_wrapping():
+    wrapped = RuntimeError("a traceback of many lines")
+    wrapped.cause = ValueError("eps must be in [0, 1] pixel units, got 300.")
+    assert error_text(wrapped) == "eps must be in [0, 1] pixel units, got 300."

@@ -38,8 +38,3 @@ def test_tokens_and_heads_of_a_transformer_are_counted(run_command, capsys):
     found = rows(capsys.readouterr().out)
     assert found["blocks.0"] == ["NTC", "197x192", "192 channels, 197 tokens"]
     assert found["blocks.0.attn.heads"] == ["NHTC", "3x197x64", "3 heads, 197 tokens"]
-
-
-def test_an_unknown_model_key_is_refused_in_a_line(run_command, capsys):
-    assert run_command(main, "model.widht=3") == 1
-    assert capsys.readouterr().err.startswith("dovision-sites: ")

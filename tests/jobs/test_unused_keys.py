@@ -13,7 +13,7 @@ from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity.relevance import register_resolvers
 from dovision.jobs.command import Command, warn_of_unused
-from dovision.jobs.unused_keys import CONSUMERS, unused
+from dovision.jobs.unused_keys import unused
 
 CODE = ["intervention=activation"]
 READS_CODE = ["detector=effect_profile", "intervention@detector.effect_profile.interventions.grid=activation"]
@@ -34,13 +34,6 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
 }
 register_resolvers()
 
-ALWAYS_USED = {
-    *("seed", "output_root", "num_workers", "dataset", "trainer", "logger", "intervention", "attack", "explainer"),
-    *("detector", "name", "threads", "rerun", "dry_run", "note", "checkpoint"),
-    *("tags", "callbacks", "refute"),
-    "evaluation",
-}  # fmt: skip
-
 
 @functools.cache
 def composed(*overrides: str):
@@ -55,17 +48,6 @@ def settings_of(*overrides: str):
 
 def unused_of(overrides, asked):
     return unused(settings_of(*overrides), asked)
-
-
-def test_each_section_is_always_used_or_its_consumer_is_declared():
-    sections = {section for consumer in CONSUMERS for section in consumer.sections}
-    config = composed()
-    divided = {name.partition(".")[0] for name in sections if "." in name} - sections
-    keys = {f"{name}.{key}" if key else name
-            for name in config if name != "hydra"
-            for key in (config[name] if name in divided else [""])}  # fmt: skip
-    assert keys == ALWAYS_USED | {name for name in sections if name.rpartition(".")[0] not in sections}
-    assert sections == SECTIONS.keys()
 
 
 @pytest.mark.slow

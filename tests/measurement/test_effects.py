@@ -13,7 +13,7 @@ from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.measurement.callback import ClassifierUnderTest
-from dovision.measurement.effects import EffectEvaluation, EffectOptions, round_to_8_bits
+from dovision.measurement.effects import EffectEvaluation, EffectOptions, named_classes, round_to_8_bits
 from dovision.propagation import propagation
 from dovision.results.average_effect import average_effects
 from dovision.results.resumable_writer import Resume
@@ -272,3 +272,24 @@ class Refusing(Darken):
 
 def test_eight_bits_are_the_256_levels_of_a_file():
     assert torch.equal(round_to_8_bits(torch.tensor([0.0, 0.4, 1.0])), torch.tensor([0.0, 102 / 255, 1.0]))
+
+
+ONE, SEVERAL = Task("multiclass", tuple("abcd")), Task("multilabel", tuple("abcd"), (0.5, 0.5, 0.5, 0.9))
+CLEAN, ATTACKED = torch.tensor([[4.0, 3, 2, 1]]), torch.tensor([[0.0, 3, 2, -1]])
+
+
+def named(label, task=ONE, controls=(CLEAN, ATTACKED)):
+    (mask,) = named_classes(task, torch.tensor(label), controls).tolist()
+    return "".join(name for name, is_named in zip(task.classes, mask, strict=True) if is_named)
+
+
+@pytest.mark.parametrize(("label", "expected"), [([3], "abd"), ([-1], "ab")])
+def test_of_one_class_an_image_what_each_condition_predicts_and_the_label(label, expected):
+    assert named(label) == expected
+
+
+def test_of_several_labels_all_that_are_predicted_and_known_to_be_there():
+    nan = float("nan")
+    assert named([[0, 0, nan, 1]], SEVERAL) == "abcd"
+    assert named([[0, 0, nan, 0]], SEVERAL) == "abc"  # the last one is below its threshold
+    assert named([[0, 0, 0, 0]], SEVERAL, controls=[CLEAN - 9]) == "a"  # nothing is: the likeliest

@@ -152,17 +152,6 @@ def test_feature_maps_that_do_not_match_are_refused(classifier):
         module_of(classifier, interpretability=1.0)
 
 
-def test_no_gradient_and_no_more_than_the_layers_before_pass_through_the_classifier(classifier):
-    module = sparse_module_of(classifier)
-    ran = []
-    for name in ("0", "6"):
-        layer = module.with_autoencoder.network.get_submodule(name)
-        layer.register_forward_hook(lambda module, args, output, name=name: ran.append((name, output.requires_grad)))
-    zeros = torch.zeros(32, dtype=torch.int64)
-    assert module.training_step(Batch(IMAGES, zeros, zeros, zeros), 0).requires_grad
-    assert ran == [("0", False)]
-
-
 def test_the_metrics_are_those_of_all_positions_of_the_validation_images(classifier):
     module = sparse_module_of(classifier)
     logged = fit(module).callback_metrics

@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,33 +16,7 @@ from dovision.jobs.train import main as train
 from dovision.models import checkpoint
 from dovision.results.run_record import read_sweep
 from dovision.training import model_cache
-from dovision.training.autoencoder_module import CausalAutoencoder
 from dovision.types import Task
-
-FEW_STEPS = ("dataset=digits", "dataset.test_fraction=0.75")  # three steps an epoch
-FEW_STEPS += ("training.classifier.batch_size=64", "training.classifier.epochs=10")
-FEW_STEPS += (
-    "callbacks=model_checkpoint",
-    "autoencoder=conv_1x1",
-    "training.autoencoder.batch_size=64",
-    "training.autoencoder.epochs=2",
-)
-
-
-KILLED = """
-import os, signal
-from dovision.jobs.train import main
-from dovision.training.image_classifier import ImageClassifier
-step = ImageClassifier.training_step
-
-def killed(module, batch, batch_idx):
-    if (module.current_epoch, batch_idx) == (2, 1):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(module, batch, batch_idx)
-
-ImageClassifier.training_step = killed
-main()
-"""
 
 
 def test_a_checkpoint_of_a_thousand_other_classes_is_refused_in_a_few_lines():
@@ -56,58 +26,6 @@ def test_a_checkpoint_of_a_thousand_other_classes_is_refused_in_a_few_lines():
     with pytest.raises(ValueError, match=r"2 classes \(multiclass: no, yes\), got 1000 .* and 976 more\)") as refused:
         model_cache.check_fits(fitted, Task("multiclass", ("no", "yes")), (1, 2, 2))
     assert len(str(refused.value)) < 500
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(tmp_path, run_command, monkeypatch, capsys):
-    root = f"output_root={tmp_path / 'root'}"  # of both, since a ModelCheckpoint writes it into its files
-    killed = subprocess.run([sys.executable, "-c", KILLED, *FEW_STEPS, root], stderr=subprocess.PIPE, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-
-    plain, steps = CausalAutoencoder.training_step, itertools.count()
-
-    def step(self, batch, batch_idx):
-        if next(steps) == 4:  # the second of the second epoch
-            os.kill(os.getpid(), signal.SIGTERM)
-        return plain(self, batch, batch_idx)
-
-    monkeypatch.setattr(CausalAutoencoder, "training_step", step)
-    assert run_command(train, *FEW_STEPS, root) == 128 + signal.SIGTERM
-    printed = capsys.readouterr().err
-    assert "resuming after epoch 2 of 10" in printed
-    (line,) = (line for line in printed.splitlines() if "SIGTERM" in line)
-    resumes = "the same command resumes"
-    assert line == f"dovision-train: interrupted: stopped by SIGTERM in epoch 2 of 2; {resumes}"
-    assert "Traceback" not in printed
-    assert run_command(train, *FEW_STEPS, root) == 0
-
-    (tmp_path / "root").rename(tmp_path / "killed")
-    assert run_command(train, *FEW_STEPS, root) == 0
-    found = {path.relative_to(tmp_path / "killed"): path for path in (tmp_path / "killed").glob("checkpoints/*/*")}
-    assert {path.name for path in found} >= {"classifier.ckpt", "autoencoder.ckpt", "best.ckpt"}
-    assert "epoch.ckpt" not in {path.name for path in found}
-    for path, killed in found.items():
-        assert killed.read_bytes() == (tmp_path / "root" / path).read_bytes(), path
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_two_runs_at_once_fit_one_classifier_and_the_other_waits_for_it(tmp_path):
-    small = ["dataset=digits", "training.classifier.epochs=1", "evaluation.images=4", f"output_root={tmp_path}"]
-    started = [
-        subprocess.Popen(
-            [Path(sys.executable).with_name("dovision-evaluate"), *small, f"intervention.rows={rows}"],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rows in (1, 2)
-    ]
-    printed = [process.communicate()[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], printed
-    assert sorted("fitting the classifier" in text for text in printed) == [False, True]
-    hashes = {run.record["checkpoints"]["classifier"] for run in read_sweep(tmp_path / "evaluate")}
-    assert len(hashes) == 1
 
 
 def test_the_best_epochs_scores_are_kept_with_the_weights(fitted):

@@ -6,13 +6,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
-from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
-from pytorch_lightning.trainer.connectors import callback_connector
 
 from dovision.config import settings
 from dovision.config.component import Component
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.training.trainer import FitProgress, limits, make_trainer
+from dovision.training.trainer import limits, make_trainer
 
 ALLOWED = set(OmegaConf.load(configuration_folder() / "trainer" / "default.yaml")) - {"_target_"}
 
@@ -21,16 +19,6 @@ ALLOWED = set(OmegaConf.load(configuration_folder() / "trainer" / "default.yaml"
 def configured():
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         return settings.read("evaluate", compose("evaluate")).trainer
-
-
-@pytest.mark.parametrize("rich", [False, True])
-@pytest.mark.parametrize("own", [[], [TQDMProgressBar()], [FitProgress()]])
-def test_progress_is_shown_by_the_display_unless_a_bar_is_given_whatever_is_installed(
-    monkeypatch, configured, rich, own
-):
-    monkeypatch.setattr(callback_connector, "_RICH_AVAILABLE", rich, raising=False)
-    bars = [each for each in make_trainer(configured, own).callbacks if isinstance(each, ProgressBar)]
-    assert [type(bar) for bar in bars] == [type(each) for each in own or [FitProgress()]]
 
 
 def test_every_key_reaches_the_trainer():

@@ -2,13 +2,11 @@
 
 import urllib.error
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Worker
-from waiting import wait_for
 
 
 @pytest.fixture
@@ -46,30 +44,6 @@ def test_questions_are_answered_and_errors_are_sentences(address, ask):
     status, answer = ask(f"{address}/picture?name=a.jpg", b"no picture")
     assert status == 400
     assert answer["error"].startswith("a.jpg must be a whole image, but is")
-
-
-def test_a_map_is_measured_in_the_background(address, ask):
-    image = ask(f"{address}/sample", {"sample": 0})[1]["image"]
-    asked = {"images": [image], "rows": 4, "fill": {"name": "mean"}, "scale": "probability"}
-    wait_for(lambda: ask(f"{address}/maps", asked)[1]["done"])
-    found = ask(f"{address}/maps", asked)[1]
-    assert len(found["maps"][str(image)]["values"]) == 16
-
-
-def test_an_attack_lets_a_brush_through_and_is_ended_by_the_next(address, ask):
-    image = ask(f"{address}/sample", {"sample": 0})[1]["image"]
-    endless = {"name": "pgd", "eps": "8/255", "settings": {"steps": 1000, "restarts": 1000}}
-    with ThreadPoolExecutor() as threads:
-        first = threads.submit(ask, f"{address}/attack", {"image": image, "attack": endless})
-        unit = {"site": "relu", "kind": "channel", "number": 5, "value": {"name": "zero"}}
-        assert ask(f"{address}/effect", {"image": image, "unit": unit})[0] == 200
-        assert not first.done()
-        for _ in range(100):  # on a busy machine the first may arrive behind the next, or end it
-            second = ask(f"{address}/attack", {"image": image, "attack": {"name": "fgsm", "eps": "8/255"}})
-            if wait([first], 0.3).done:
-                break
-        assert second[0] == 200
-        assert first.result(0) == (409, {"error": "another attack was asked for since, or another image."})
 
 
 @pytest.mark.parametrize("given", ["", "/", "/b-token/", "/a-toke/", "/a-token1/", "//a-token/", "/%2e%2e/a-token/"])
