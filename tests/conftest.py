@@ -22,6 +22,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, settings
 from omegaconf import OmegaConf
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test waits for a network; before huggingface_hub is imported
+
 from dovision.config import composition
 from dovision.functional import estimates
 

@@ -136,13 +136,7 @@ def test_lists_of_labels_are_multilabel(tmp_path):
         opened(tmp_path / "own")
 
 
-@pytest.fixture
-def silent_hub(monkeypatch):
-    for module in ("huggingface_hub.constants", "datasets.config"):
-        monkeypatch.setattr(f"{module}.HF_HUB_OFFLINE", True)
-
-
-def test_a_name_on_the_hub_without_a_network_is_answered_with_the_remedy(silent_hub):
+def test_a_name_on_the_hub_without_a_network_is_answered_with_the_remedy():
     remedy = r"somebody/nothing is not on this machine.*somebody/nothing.*dataset.root"
     with pytest.raises(ValueError, match=remedy):
         opened("somebody/nothing")
