@@ -26,6 +26,7 @@ from dovision.functional.intervals import (
     Number,
     balanced_interval,
     bounded_means,
+    difference_interval,
     holm,
     level_of_selected,
     mean_interval,
@@ -381,6 +382,12 @@ def test_a_balanced_accuracy_with_one_group_of_a_class_has_no_interval():
     found = balanced_interval(label == 0, label, np.array([0, 1, 2, 3, 3]))
     assert (found.value, found.reason) == (0.5, ONE_GROUP)
     assert np.isnan(found.low)
+
+
+def test_a_difference_of_two_equal_parts_has_students_interval():
+    groups, added = np.arange(20), np.tile([0.1, -0.1], 10) / 20
+    number = difference_interval(0.02, added, groups, [groups])
+    assert (number.low, number.high) == pytest.approx(stats.t.interval(0.95, 19, 0.02, 0.1 / np.sqrt(19)))
 
 
 def test_an_interval_stays_within_the_range_of_its_quantity_and_a_withheld_one_withheld():
