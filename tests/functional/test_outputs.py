@@ -117,7 +117,7 @@ MASK = torch.zeros(12, 12, dtype=torch.bool)
 MASK[2:5, 3:9] = True
 MASK[7, 7] = True
 REGIONS = {"all": (None, torch.ones(12, 12, dtype=torch.bool)), "mask": (MASK, MASK)}
-BOX = dv.Box(1, 2, 6, 9)
+BOX = dv.Box(0, 2, 6, 12)  # at two edges
 REGIONS["box"] = (BOX, torch.zeros(12, 12, dtype=torch.bool))
 BOX.crop(REGIONS["box"][1]).fill_(True)
 
