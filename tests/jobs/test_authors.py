@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,21 +24,36 @@ from dovision.results.tables import read_effects, read_samples
 PAPER = ("--config-dir", str(configuration_folder().parent / "paper" / "conf"))
 
 
+def write_digits(root, **digits):
+    """Write images and labels of both parts as MNIST's four files."""
+    (root / "MNIST" / "raw").mkdir(parents=True)
+    for stem, arrays in digits.items():
+        for kind, array in zip(("images-idx3", "labels-idx1"), arrays, strict=True):
+            lengths = b"".join(length.to_bytes(4, "big") for length in array.shape)
+            content = bytes((0, 0, 8, array.ndim)) + lengths + array.tobytes()
+            (root / "MNIST" / "raw" / f"{stem}-{kind}-ubyte.gz").write_bytes(gzip.compress(content, 1))
+    return root
+
+
+def read_digits(folder, stem):
+    """Images and labels of a part."""
+    parts = []
+    for kind, header, shape in (("images-idx3", 16, (-1, 28, 28)), ("labels-idx1", 8, (-1,))):
+        with gzip.open(folder / "MNIST" / "raw" / f"{stem}-{kind}-ubyte.gz") as file:
+            parts.append(np.frombuffer(file.read()[header:], np.uint8).reshape(shape))
+    return parts
+
+
 @pytest.fixture(scope="module")
 def mnist_root(tmp_path_factory):
     """40 + 6 drawn digits in MNIST's four files."""
-    root = tmp_path_factory.mktemp("mnist")
-    (root / "MNIST" / "raw").mkdir(parents=True)
-    random = np.random.default_rng(0)
+    random, digits = np.random.default_rng(0), {}
     for stem, count in (("train", 40), ("t10k", 6)):
         label = np.arange(count, dtype=np.uint8) % 10
         image = random.integers(0, 128, (count, 28, 28), dtype=np.uint8)
         image[np.arange(count), 2 * label + 4] = 255
-        for kind, array in (("images-idx3", image), ("labels-idx1", label)):
-            lengths = b"".join(length.to_bytes(4, "big") for length in array.shape)
-            content = bytes((0, 0, 8, array.ndim)) + lengths + array.tobytes()
-            (root / "MNIST" / "raw" / f"{stem}-{kind}-ubyte.gz").write_bytes(gzip.compress(content))
-    return root
+        digits[stem] = (image, label)
+    return write_digits(tmp_path_factory.mktemp("mnist"), **digits)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +103,8 @@ def test_the_settings_of_authors_mnist_are_those_of_the_notebook():
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_images")
 def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_autoencoder(run):
-    root = run.config["dataset"]["root"]
-    with gzip.open(f"{root}/MNIST/raw/t10k-images-idx3-ubyte.gz") as file:
-        image = torch.tensor(np.frombuffer(file.read()[16:], np.uint8).reshape(6, 1, 28, 28) / 255).float()
+    digits, _ = read_digits(Path(run.config["dataset"]["root"]), "t10k")
+    image = torch.tensor(digits[:, None] / 255).float()
     control, effect, divergence = notebook_formulas(run, image)
     rows = read_effects(run.folder, range(6)).merge(read_samples(run.folder)[["sample", "name"]], on="sample")
     assert set(rows["unit"]) == {"c5"}
@@ -105,22 +120,25 @@ def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_a
 
 @pytest.mark.long
 @pytest.mark.real
-def test_the_notebook_within_a_fixed_budget_has_its_formulas_on_a_thousand_digits(real_data, run_command, tmp_path):
-    where = (f"dataset.root={real_data / 'mnist'}", "dataset.source.download=false", f"output_root={tmp_path}")
-    assert run_command(main, *PAPER, "experiment=authors_mnist_small", *where) == 0
+def test_the_notebook_within_a_fixed_budget_has_its_formulas_on_real_digits(real_data, run_command, tmp_path):
+    counts = {"train": 6500, "t10k": 300}  # a tenth of the training files: 375 steps of each fit
+    digits = {stem: [part[:count] for part in read_digits(real_data / "mnist", stem)] for stem, count in counts.items()}
+    root = write_digits(tmp_path / "mnist", **digits)
+    where = (f"dataset.root={root}", "dataset.val_images=500", "dataset.source.download=false")
+    command = (*where, f"output_root={tmp_path}", "evaluation.images=300")
+    assert run_command(main, *PAPER, "experiment=authors_mnist_small", *command) == 0
     (run,) = read_sweep(tmp_path / "authors_mnist_small")
     samples = read_samples(run.folder).set_index("sample")
-    with gzip.open(real_data / "mnist" / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz") as file:
-        digits = np.frombuffer(file.read()[16:], np.uint8).reshape(10_000, 1, 28, 28)
-    image = torch.tensor(digits[[int(name.removeprefix("test-")) for name in samples["name"]]] / 255).float()
+    numbers = [int(name.removeprefix("test-")) for name in samples["name"]]
+    image = torch.tensor(digits["t10k"][0][numbers][:, None] / 255).float()
     control, effect, divergence = notebook_formulas(run, image)
     rows = read_effects(run.folder, samples.index)
     measured = rows.drop_duplicates("sample").set_index("sample").loc[samples.index, "expected_logit_effect"]
     np.testing.assert_allclose(measured, effect, rtol=0, atol=1e-5)
     right = (control.argmax(-1).numpy() == samples["label"]).mean()
-    assert samples["correct"].mean() == right > 0.97  # authors: .9924 of 10 epochs
+    assert samples["correct"].mean() == right > 0.9  # authors: .9924 of ten epochs of all digits
     assert rows["divergence"].mean() == pytest.approx(divergence.item(), rel=1e-4)
-    assert rows["divergence"].mean() < 2e-3  # authors: 2.5e-4 after an epoch of single digits, 1.0e-4 after ten
+    assert rows["divergence"].mean() < 2e-2  # authors: 2.5e-4 after an epoch of single digits, 1.0e-4 after ten
 
 
 @pytest.mark.slow
