@@ -2,7 +2,7 @@
 
 python checks/faults/exhaustive.py                                 all points of all commands; hours on one core
 python checks/faults/exhaustive.py --commands fit report           of some
-python checks/faults/exhaustive.py --sample 200 --seed 1           of all points so many, at random
+python checks/faults/exhaustive.py --sample 200 --seed 1           so many, of each command, fault and kind
 
 A point is a command, its N-th operation below the output root (open to write, write, fsync, rename, link, unlink,
 mkdir, lock), for N = 1, 2, ... until the command passes untouched, and one of four faults:
@@ -32,6 +32,7 @@ import errno
 import gc
 import hashlib
 import io
+import itertools
 import json
 import logging
 import math
@@ -105,7 +106,7 @@ def main() -> int:
     """Print which points pass, and return 1 if one does not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
-    parser.add_argument("--sample", type=int, default=sys.maxsize, help="points at random; all if left out")
+    parser.add_argument("--sample", type=int, default=sys.maxsize, help="points of all kinds in turn; all if left out")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--minutes", type=float, default=math.inf, help="after which no point is begun any more")
     parser.add_argument("--folder", type=Path, help="for what did not pass")
@@ -126,7 +127,10 @@ def main() -> int:
         trials = [Trial(harness, name) for name in options.commands]
         points = [point for trial in trials for point in trial.points()]
         count = len(points)
-        points = random.Random(options.seed).sample(points, min(options.sample, count))
+        numbers = defaultdict[object, Iterator[int]](itertools.count)
+        points = random.Random(options.seed).sample(points, count)
+        points.sort(key=lambda point: next(numbers[point.command, point.fault, point.kind]))
+        points = points[: options.sample]
         outcomes = {}
         for trial in trials:
             for point, wrong in trial.outcomes({point for point in points if point.command == trial.name}):
