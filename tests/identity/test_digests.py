@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -112,25 +110,6 @@ def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path):
     (tmp_path / CACHE_FILE).mkdir()
     assert hashed(tmp_path, path) == hashed(tmp_path / "nowhere", path) == sha256(path)
     assert not (tmp_path / "nowhere").exists()
-
-
-def at_once(arguments):
-    root, path = arguments
-    digests.SETTLED = -60.0
-    return hashed(root, path)
-
-
-@pytest.mark.slow
-def test_processes_that_write_at_once_leave_a_file_that_is_whole(tmp_path):
-    paths = [tmp_path / f"{number}" for number in range(40)]
-    for path in paths:
-        path.write_bytes(path.name.encode())
-    with ProcessPoolExecutor(4) as pool:
-        found = list(pool.map(at_once, [(tmp_path, path) for path in paths]))
-    assert found == [sha256(path) for path in paths]
-    entries = json.loads((tmp_path / CACHE_FILE).read_text())
-    assert {name: digest for name, (_, digest) in entries.items()}.items() <= {str(p): sha256(p) for p in paths}.items()
-    assert not list(tmp_path.glob(f"{CACHE_FILE}.*"))
 
 
 def tree(folder):

@@ -34,14 +34,6 @@ def test_a_report_has_a_page_and_every_figure_in_every_form(sweep):
     assert written == ({"index.html"} | overall | own) - pictures
 
 
-@pytest.mark.slow
-def test_the_same_runs_give_the_same_bytes(sweep, tmp_path, page_of):
-    first, second = sweep / "report", page_of(sweep, tmp_path / "again").parent
-    names = [path.relative_to(second) for path in second.rglob("*.*")]
-    assert len(names) == 1 + 3 * len((*FIGURES, *OVERALL)) - len(TABLES)  # as CSV, SVG and LaTeX
-    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
-
-
 @pytest.fixture
 def failed(tmp_path) -> Path:
     """A sweep of one job, which failed."""

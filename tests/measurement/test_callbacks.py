@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dovision.measurement.adaptive_attack import Adaptive
 from dovision.results.detection_tables import read_adaptive, read_scores
 from dovision.results.run_record import read_sweep
 
@@ -60,31 +59,3 @@ def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
     steps = read_adaptive(detected)
     assert steps.groupby("direction").size().to_dict() == {"weighted": 3, "selective": 3, "orthogonal": 3}
     assert set(steps["steps"]) == {2}
-
-
-@pytest.mark.long  # a second run that detects; tests/measurement/test_detection.py stops one that attacks
-def test_an_adaptive_attack_that_was_stopped_goes_on(detected, tmp_path, dovision_evaluate, monkeypatch):
-    shutil.copytree(detected.parents[1] / "checkpoints", tmp_path / "checkpoints")
-    parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.checkpoint_every=1")
-    run, l2 = Adaptive.__call__, "detection.adaptive.l2=[1.0]"
-
-    first, second = [], []
-
-    def stops(self, batch, classifier, eps):
-        first.append(self.norm)
-        if first.count("l2") == 1:  # after those in Linf
-            raise RuntimeError("stopped")
-        return run(self, batch, classifier, eps)
-
-    def goes_on(self, batch, classifier, eps):
-        second.append(self.norm)
-        return run(self, batch, classifier, eps)
-
-    for changed in (stops, goes_on):
-        monkeypatch.setattr(Adaptive, "__call__", changed)
-        code = dovision_evaluate(f"output_root={tmp_path}", *parts, l2)
-    assert code == 0
-    assert second.count("linf") == 0 < first.count("linf")
-    monkeypatch.undo()
-    again, whole = (read_adaptive(folder) for folder in (only_run(tmp_path), detected))
-    assert again[again["attack"] == "adaptive"].reset_index(drop=True).equals(whole)

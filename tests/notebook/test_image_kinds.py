@@ -50,13 +50,6 @@ def dicts(image, label=LABELS, image_key="image", label_key="label"):
     return [{image_key: one, label_key: int(number)} for one, number in zip(image, label, strict=True)]
 
 
-def saved(folder):
-    """A folder of pictures."""
-    for number, picture in enumerate(PIL):
-        picture.save(folder / f"{number}.png")
-    return folder
-
-
 def hf(**columns):
     datasets = pytest.importorskip("datasets")
     features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog", "owl"])}
@@ -79,13 +72,8 @@ LABELLED = {
     "arrays, float, channels last": lambda: (np.moveaxis(IMAGES.numpy(), 1, -1), NAMES),
     "list of arrays": lambda: ([*LAST], LABELS),
     "list of tensors": lambda: (list(IMAGES), LABELS),
-    "PIL, brought to a size": lambda: dv.ImageData((PIL, LABELS), size=8),
-    "dicts": lambda: dicts(PIL),
-    "normalised, said how": lambda: dv.ImageData((NORMALISED, LABELS), mean=MEAN, std=STD),
     "dataset with classes in another order": lambda: Items([*zip(PIL, MIXED_UP, strict=True)], ["dog", "owl", "cat"]),
     "part of a dataset": lambda: Subset(TensorDataset(IMAGES.roll(2, 0), LABELS.roll(2)), [2, 3, 4, 5, 0, 1]),
-    "dataset of dicts": lambda: Items(dicts(LAST)),
-    "normalised dataset": lambda: dv.ImageData(TensorDataset(NORMALISED, LABELS), mean=MEAN, std=STD),
     "loader of bytes": lambda: DataLoader(TensorDataset(BYTES, LABELS), 4),
     "loader of a processor": lambda: DataLoader(Items(dicts(NORMALISED, LABELS, "pixel_values", "labels")), 4),
     "loader of lists of items": lambda: DataLoader(Items([*zip(PIL, NAMES, strict=True)]), 4, collate_fn=list),
@@ -95,11 +83,6 @@ LABELLED = {
     "Hugging Face, with numpy": lambda: hf().with_format("numpy"),
     "Hugging Face, with a processor": hf_processed,
 }  # fmt: skip
-UNLABELLED = {
-    "loader of images": lambda folder: DataLoader(TensorDataset(IMAGES), 4),
-    "loader of PIL": lambda folder: DataLoader(Items(PIL), 4, collate_fn=list),
-    "folder": lambda folder: saved(folder),
-}
 
 
 def tables(data, **arguments) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -117,19 +100,13 @@ def labelled_tables():
     return tables((IMAGES, LABELS))
 
 
-@pytest.fixture(scope="module")
-def unlabelled_tables():
-    return tables(IMAGES)
-
-
 @pytest.mark.parametrize("data", LABELLED.values(), ids=LABELLED)
 def test_labelled_images_of_any_kind_give_the_tables_of_the_tensor(data, labelled_tables):
     same(tables(data()), labelled_tables)
 
 
-@pytest.mark.parametrize("data", UNLABELLED.values(), ids=UNLABELLED)
-def test_images_without_labels_give_the_tables_of_the_tensor(data, unlabelled_tables, tmp_path):
-    same(tables(data(tmp_path)), unlabelled_tables)
+def test_images_without_labels_give_the_tables_of_the_tensor():
+    same(tables(DataLoader(Items(PIL), 4, collate_fn=list)), tables(IMAGES))
 
 
 def test_normalised_images_of_few_values_are_what_they_are():

@@ -147,17 +147,6 @@ def test_parts_are_removed_together_only_where_such_pictures_were_drawn(tmp_path
         assert torch.equal(intervention.images_without(batch, number)[0], images.counterfactual("test", sample, unit))
 
 
-def test_pictures_boxes_and_removals_are_made_smaller_alike(birds):
-    images = opened(birds, size=16)
-    sample = sample_of(images, "test/1/000003.png")
-    image = images.split("test")[sample].image
-    boxes = images.boxes("test")
-    for _, own in boxes[boxes["sample"] == sample].iterrows():
-        changed = (images.counterfactual("test", sample, own["object"]) != image).any(0)
-        Box(*own[list(Box._fields)].astype(int)).crop(changed).fill_(False)
-        assert not changed.any()
-
-
 def test_what_the_layout_does_not_have_is_refused_with_the_remedy(birds):
     with pytest.raises(ValueError, match=r"classes must be what the data say, \['0', '1'\], got \['a', 'b'\]"):
         opened(birds, classes=("a", "b"))
@@ -200,17 +189,3 @@ def test_a_removal_named_after_an_unknown_part_is_refused(birds):
     save(birds / "test_interventions" / "0" / "000000" / "body_horn.png", picture(0, 0, PARTS))
     with pytest.raises(ValueError, match="body_horn.png must be named after the parts that are left, got horn"):
         opened(birds).boxes("test")
-
-
-def test_a_truncated_picture_is_named(birds):
-    path = birds / "train" / "0" / "000000.png"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="000000.png must be a whole image"):
-        [item for split in ("train", "val") for item in opened(birds).split(split)]
-
-
-def test_a_picture_of_another_size_is_brought_to_the_shape(birds):
-    path = birds / "test" / "0" / "000001.png"
-    Image.open(path).resize((64, 64)).save(path)
-    images = opened(birds)
-    assert images.split("test")[sample_of(images, "test/0/000001.png")].image.shape == (3, 32, 32)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import nullcontext
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +10,6 @@ from torch import nn
 from dovision.functional.geometry import grid_cell
 from dovision.propagation import engine_choice
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.tracing import Untraceable, trace
 
 from .conftest import Painted, agreeing, batch_of, classifier_of
 
@@ -171,29 +167,3 @@ def test_an_identity_with_a_hook_is_kept():
     functions = [type(step.function) for step in propagation.engine.graph.steps]
     assert nn.Dropout not in functions
     assert functions.count(nn.Identity) == 1
-
-
-@pytest.mark.parametrize("enabled", [False, True])
-@pytest.mark.parametrize("traceable", [False, True])
-def test_tracing_leaves_garbage_collection_as_it_was(enabled, traceable):
-    class Branching(nn.Module):
-        def forward(self, x):
-            return x if x.sum() > 0 else -x
-
-    during = []
-
-    class Watching(nn.Module):
-        def forward(self, x):
-            during.append(gc.isenabled())
-            return x
-
-    classifier = classifier_of(network_of(nn.Sequential(Watching(), nn.Identity() if traceable else Branching())))
-    before = gc.isenabled()
-    try:
-        gc.enable() if enabled else gc.disable()
-        with nullcontext() if traceable else pytest.raises(Untraceable):
-            trace(classifier, None, batch_of(1, 1, SIZE, SIZE).image)
-        assert during == [False]
-        assert gc.isenabled() == enabled
-    finally:
-        gc.enable() if before else gc.disable()

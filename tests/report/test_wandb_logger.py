@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 
 import pandas as pd
 import pytest
 
-from dovision.jobs.train import main as train
 from dovision.report.wandb_logger import MOST_SCALARS
 from dovision.results.run_record import read_sweep
 
-KILLED = """
-import os, signal, time
-from pathlib import Path
-from dovision.jobs.train import main
-from dovision.training.image_classifier import ImageClassifier
-
-def begin_epoch(module):
-    if module.current_epoch == 3:
-        (file,) = Path(module.trainer.logger.save_dir).rglob("run-*.wandb")
-        last = [repr(module.trainer.callback_metrics[name].item()).encode() for name in ("train_loss", "val_loss")]
-        for _ in range(600):  # until W&B's own process has written the three epochs
-            if all(number in file.read_bytes() for number in last):
-                break
-            time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-ImageClassifier.on_train_epoch_start = begin_epoch
-main()
-"""
 KEY = "a-secret-key-of-forty-characters-0123456789"
 
 
@@ -66,26 +42,6 @@ def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_
              for artifact in completed["artifact"] if "manifest" in artifact}  # fmt: skip
     assert files[weights] == {"classifier.ckpt"}
     assert {"samples.parquet", "effects.parquet"} <= next(files[name] for name in files if name.startswith("tables-"))
-
-
-@pytest.mark.slow
-def test_a_killed_training_has_each_step_in_the_pieces_of_its_run(tmp_path, run_command, offline_runs, history):
-    """Killed after the third epoch, and begun again."""
-    words = ["dataset=digits", "training.classifier.epochs=4", "logger=[csv,wandb]", f"output_root={tmp_path}"]
-    own = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # that of this process survives
-    environment = {**own, "PYTHONPATH": os.pathsep.join(sys.path)}
-    killed = subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, stderr=subprocess.PIPE, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert run_command(train, *words) == 0
-    pieces = offline_runs(tmp_path)
-    assert len({records["run"][0]["run_id"] for records in pieces}) == 1
-    assert [bool(records.get("exit")) for records in pieces] == [False, True]
-    (folder,) = (tmp_path / "train").iterdir()
-    rows = pd.read_csv(folder / "csv" / "metrics.csv").set_index("step")
-    first, second = map(history, pieces)
-    for metric in ("train_loss", "val_loss", "val_score"):
-        assert (len(first[metric]), len(second[metric])) == (3, 1)
-        assert first[metric] | second[metric] == pytest.approx(rows[metric].dropna().to_dict())
 
 
 @pytest.mark.slow

@@ -1,38 +1,12 @@
 """What run.json says is what happened."""
 
-import subprocess
-import sys
 import threading
 
 import pytest
 
-from dovision.io.atomic import PARTIAL
 from dovision.results import run_record
 from dovision.results.run_record import Run
 from dovision.results.tables import EFFECTS
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from dovision.types import Task
-import torch
-from dovision.io.atomic import PARTIAL
-from dovision.results.run_record import Run
-from dovision.results.to_arrow import effect_columns
-from dovision.results.tables import TableWriter, effects_schema
-folder = sys.argv[1]
-run = Run(Path(folder))
-run.start({}, [], {})
-task = Task("multiclass", tuple(str(k) for k in range(10)))
-logits = {"control_logits": torch.zeros(1000, 10), "treated_logits": torch.zeros(1000, 20, 10)}
-units = [f"u{i}" for i in range(20)]
-with TableWriter(run.folder / "effects.parquet", effects_schema()) as table:
-    images = {"sample": torch.arange(1000), "regions": [[None] * 20] * 1000}
-    rows = effect_columns(condition="clean", units=units, task=task, **images, **logits)
-    for start in range(0, len(rows), 50_000):
-        table.write(rows.slice(start, 50_000))
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 
 def test_a_start_that_fails_leaves_the_directory_to_the_next_one(tmp_path):
@@ -104,21 +78,6 @@ def test_a_fact_that_is_not_plain_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="fact device must be made of plain types, got object"):
         run.update({"device": object()})
     assert run.state == "running"
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started_again(tmp_path):
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)])
-    assert killed.returncode == -9
-    assert [path.name for path in tmp_path.glob("*.parquet")] == []
-    (left,) = tmp_path.glob(f"{EFFECTS.path}{PARTIAL}*")
-    assert left.stat().st_size > 1000
-    run = Run(tmp_path)
-    assert run.read_record()["state"] == "running"
-    assert run.look().state == "interrupted"
-    run.start({}, [], {})
-    assert run.state == "running"
-    assert not left.exists()
 
 
 def test_chunks_of_a_completed_run_that_was_killed_before_their_removal_go_with_the_next_command(tmp_path):

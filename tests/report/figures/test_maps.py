@@ -8,7 +8,6 @@ import pytest
 from dovision.report.figures import maps
 from dovision.report.figures.maps import TITLES, Maps
 from dovision.report.figures.overlay import Overlay
-from dovision.report.style import WIDTHS, page_width, wrap_text
 from dovision.results.finding import finer_text
 from dovision.results.image_tables import CONTENT, HARD, MAPS_FILE, SOFT, maps_schema, write_boxes
 from dovision.results.map_summary import GIVEN_AREA
@@ -31,16 +30,6 @@ def shown(map_run):
 def test_a_run_with_maps_has_all_figures_and_one_without_has_none(shown, sweep):
     assert tuple(shown) == NAMES
     assert list(Maps(0).of_run(read_sweep(sweep)[0])) == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_captions_state_fill_grid_and_count(shown, name):
-    caption = shown[name].caption
-    assert "n = " in caption
-    assert "8 x 8 cells on 32 x 32 pixels" in caption
-    assert "deletion and insertion with mean in 16 steps" in caption
-    assert "Maps: Grad-CAM; effect map (intervention 8 x 8 cells, mean)" in caption
-    assert "counterfactual" in caption
 
 
 def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
@@ -73,22 +62,6 @@ def test_the_sanity_figure_starts_at_the_map_as_it_is(shown):
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["as is", "1 of 3", "2 of 3", "3 of 3"]
     line = next(line for line in axes.lines if len(line.get_xdata()) == 4)
     assert (line.get_xdata()[0], line.get_ydata()[0]) == (0, 1)
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_clouds_of_many_explainers_are_no_higher_than_a_page(width):
-    explainers = [f"effect_map_{number}" for number in range(14)]
-    evidence = np.linspace(-0.2, 1, 20)
-    clouds = [
-        pd.DataFrame({"explainer": name, "kind": "tag", "evidence": evidence, "density": evidence})
-        for name in explainers
-    ]
-    with page_width(width):
-        figure = maps._estimate_clouds(pd.concat(clouds), {name: f"{name}: 0.50" for name in explainers})
-        wrap_text(figure)
-    assert figure.get_figheight() <= 9
-    sizes = [axes.get_window_extent().size / figure.dpi for axes in figure.axes]
-    assert np.min(sizes) > 0.35  # inches
 
 
 @pytest.fixture(scope="module")

@@ -51,36 +51,3 @@ def test_the_right_panel_is_times_the_number_of_cells(grids):
     of_a_cell, whole = report_figure.figure.axes[:2]
     cells, mean = of_a_cell.lines[0].get_data()
     assert whole.lines[0].get_ydata() == pytest.approx(cells * mean)
-
-
-@pytest.mark.slow
-def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
-    """Two grids x two attacks x two seeds: twice as many lines as a figure that took an attack for a seed."""
-    for attack in ("fgsm", "pgd"):
-        for grid in (2, 4):
-            for seed in (0, 1):
-                overrides = [f"attack={attack}", f"intervention.rows={grid}", f"seed={seed}"]
-                name = f"{attack}{grid}{seed}"
-                # the summary's numbers depend on `strength`, as those of two attacks would differ
-                strength = 8.0 if attack == "fgsm" else 2.0
-                write_run(
-                    tmp_path / name, overrides, grid=grid, images=12, maps=0, eps=(0.2,), seed=seed, strength=strength
-                )
-    (report_figure,) = Grid(0).of_sweep(read_sweep(tmp_path))
-    rows = report_figure.data.set_index(["series", "condition", "cells"])
-    assert set(rows.index) == {
-        *((attack, "eps=0.2", cells) for attack in ("FGSM", "PGD") for cells in (4, 16)),
-        *(("", "clean", cells) for cells in (4, 16)),
-    }
-    assert set(rows["seeds"]) == {2}
-    for attack in ("fgsm", "pgd"):
-        summaries = [json.loads((tmp_path / f"{attack}2{seed}" / "summary.json").read_text()) for seed in (0, 1)]
-        estimates = [found["conditions"]["eps=0.2"]["mean_abs_expected_effect"]["estimate"] for found in summaries]
-        sd = abs(estimates[0] - estimates[1]) / 2**0.5
-        point = rows.loc[(attack.upper(), "eps=0.2", 4)]
-        assert point["mean"] == pytest.approx(sum(estimates) / 2)
-        assert [point["low"], point["high"]] == pytest.approx([sum(estimates) / 2 - sd, sum(estimates) / 2 + sd])
-    assert report_figure.caption.short.endswith("whiskers: standard deviation over 2 seeds.")
-    labels = [text.get_text() for text in report_figure.figure.legends[0].get_texts()]
-    assert any("FGSM" in label for label in labels)
-    assert any("PGD" in label for label in labels)
