@@ -1,7 +1,5 @@
 """Shared by all tests: one torch thread, the folder of small real data, and the commands run in this process."""
 
-from __future__ import annotations
-
 import functools
 import gc
 import io

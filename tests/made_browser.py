@@ -1,7 +1,5 @@
 """Debian's chromium, started once for all tests: two drivers cannot run in one process."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

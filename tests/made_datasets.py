@@ -1,7 +1,5 @@
 """A small dataset of each configuration, in a folder: what to write, and the settings that read it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

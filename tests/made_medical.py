@@ -1,7 +1,5 @@
 """DICOM files written by pydicom, with pixels that are known."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Run directories as an evaluation would leave them: real digits, logits drawn from a seed, no network."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

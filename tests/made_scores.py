@@ -1,7 +1,5 @@
 """Scores of detectors as an evaluation would leave them, drawn from a seed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,12 +137,7 @@ def _shift(condition: tuple[str, float], attacked: float, of_noise: float, fitte
 
 
 def _images(
-    split: str,
-    images: int,
-    condition: tuple[str, float],
-    move: float,
-    chance: float,
-    random: np.random.Generator,
+    split: str, images: int, condition: tuple[str, float], move: float, chance: float, random: np.random.Generator
 ) -> pd.DataFrame:
     attack, size = condition
     sample = np.arange(images)

@@ -4,8 +4,6 @@ A module's fixture in a list, which is written there by hand, stands for all tes
 of them makes it, whichever that is, and a run would name that one alone.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A small table of images with boxes and masks, whole or with one thing broken."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Questions as the page of dovision-view sends them."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

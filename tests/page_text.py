@@ -1,7 +1,5 @@
 """What a page says to its readers."""
 
-from __future__ import annotations
-
 import html
 import re
 

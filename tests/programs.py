@@ -1,7 +1,5 @@
 """Programs of checks/ and docs/ as modules, to be tested."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ Each gives what the plain tensor, the plain network or the library itself gives.
 repository: `pytest test_adapters.py` runs it in an empty folder, beside a wheel (tests/test_wheel.py).
 """
 
-from __future__ import annotations
-
 import re
 import textwrap
 from pathlib import Path
@@ -190,10 +188,7 @@ CALLS = {  # a call, and the plain one
         dv.effect_map(dv.wrap(session, 1000, *IMAGENET), photo, grid)""",
         PHOTO,
     ),
-    "an ONNX file": (
-        "dv.effect_map(dv.wrap(onnx_file, None, *IMAGENET), photo, grid)",
-        PHOTO,
-    ),
+    "an ONNX file": ("dv.effect_map(dv.wrap(onnx_file, None, *IMAGENET), photo, grid)", PHOTO),
     "CLIP, with prompts as classes": (
         """
         prompts = lambda image: clip(pixel_values=image, **tokens).logits_per_image

@@ -3,8 +3,6 @@
 The parts are found by glob, so that a new one is tested unlisted.
 """
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 
@@ -67,10 +65,7 @@ CLASSIFIER, _ = dv.example()
 GRID = dv.PixelGrid(2, 2)
 COMBINATIONS = [  # of arguments that have the right types
     (lambda: dv.CombinedMap({"a": dv.RISE(0)}), "explainers must be at least two, got 1"),
-    (
-        lambda: dv.CombinedMap({"a": dv.Captum("LRP"), "b": dv.RISE(0)}),
-        r"b\.scale must be log_odds",
-    ),
+    (lambda: dv.CombinedMap({"a": dv.Captum("LRP"), "b": dv.RISE(0)}), r"b\.scale must be log_odds"),
     (lambda: dv.EffectMap(dv.Activation("code")), "intervention must act on the image, .* got site 'code'"),
     (lambda: dv.BEYOND(dv.Activation("conv")), r"transforms the image \(site input\), got an intervention at 'conv'"),
     (lambda: dv.MLLOO(dv.Activation("conv"), None), r"parts of the image \(site input\), got site 'conv'"),
@@ -80,10 +75,7 @@ COMBINATIONS = [  # of arguments that have the right types
     (lambda: dv.Captum("Lime", cells=(2, 3, 4)), "cells must be one number or two, rows and columns"),
     (lambda: dv.CAM("LayerCAM", arguments={"model": None}), "arguments of LayerCAM has no key 'model'"),
     (lambda: dv.Occlusion(window=13).check(CLASSIFIER, (3, 12, 15)), "window must fit into the 12 x 15 image"),
-    (
-        lambda: dv.Occlusion(window=2, stride=3).check(CLASSIFIER, (3, 12, 15)),
-        "at most the window.s 2 pixels",
-    ),
+    (lambda: dv.Occlusion(window=2, stride=3).check(CLASSIFIER, (3, 12, 15)), "at most the window.s 2 pixels"),
     (lambda: dv.FeatureSqueezing({}), "squeezers must be at least one, got none"),
     (lambda: dv.EffectProfile({}, "log_odds", False, 0.01), "interventions must be at least one, got none"),
     (lambda: dv.PytorchOOD("KNN", {"neighbours": 3}), "settings of KNN must be one of"),

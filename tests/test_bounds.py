@@ -4,8 +4,6 @@ Components are made, and interventions asked for their units; the parts are foun
 unlisted.
 """
 
-from __future__ import annotations
-
 import contextlib
 import resource
 import time

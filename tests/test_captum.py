@@ -1,7 +1,5 @@
 """Drop-ins for captum's perturbation methods: captum's own attributions, and captum's own code for all else."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 

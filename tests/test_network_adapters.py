@@ -3,8 +3,6 @@
 The calls themselves are in test_adapters.py.
 """
 
-from __future__ import annotations
-
 import sys
 from types import ModuleType, SimpleNamespace
 

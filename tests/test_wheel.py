@@ -1,7 +1,5 @@
 """Wheel and sdist, each installed by pip into an environment that has nothing of this checkout."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

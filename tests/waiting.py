@@ -1,7 +1,5 @@
 """Waiting for another process or thread, as long as it may take where twenty of them share a core."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

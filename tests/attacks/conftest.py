@@ -1,7 +1,5 @@
 """A small network with everything that an attack could disturb, and images for it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from sklearn.datasets import load_digits

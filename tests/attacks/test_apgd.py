@@ -1,7 +1,5 @@
 """APGD, APGD-T and AutoAttack: step sizes by hand, and as strong as PGD and as all parts."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

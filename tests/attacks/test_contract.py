@@ -1,7 +1,5 @@
 """Contract of every attack: each yaml of conf/attack is found and tested unlisted."""
 
-from __future__ import annotations
-
 import copy
 from functools import cache
 from pathlib import Path

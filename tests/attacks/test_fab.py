@@ -1,7 +1,5 @@
 """FAB where the nearest adversarial image is known by hand, and against foolbox's DeepFool."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

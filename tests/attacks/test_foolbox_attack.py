@@ -1,7 +1,5 @@
 """Carlini and Wagner, EAD and the boundary attack: against foolbox's own, and against hand-solved classifiers."""
 
-from __future__ import annotations
-
 import foolbox
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Attacks by gradient against foolbox and against classifiers solved by hand, and the budget of all attacks."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import eagerpy

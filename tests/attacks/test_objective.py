@@ -1,7 +1,5 @@
 """Losses of attacks, and what an attack goes for, by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

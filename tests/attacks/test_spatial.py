@@ -1,7 +1,5 @@
 """Rotations and shifts against a classifier that looks at a single pixel, and random signs."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,18 +1,9 @@
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn
 
 from dovision.attacks.lp_ball import Ball
-from dovision.attacks.square import (
-    DRAWS,
-    Square,
-    bump,
-    first_candidates,
-    next_candidates,
-    side_of_square,
-)
+from dovision.attacks.square import DRAWS, Square, bump, first_candidates, next_candidates, side_of_square
 from dovision.functional.norms import size
 from dovision.functional.rng import uniform
 from dovision.interfaces import Classifier

@@ -1,7 +1,5 @@
 """Short form of `make chaos`: a fault of each kind at an operation of each kind of each command."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Printed intervals of nominal .95 cover at least .93: a short form of checks/interval_coverage.py."""
 
-from __future__ import annotations
-
 import pytest
 
 from programs import program

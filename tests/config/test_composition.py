@@ -1,7 +1,5 @@
 """Groups that are set to null on a command line."""
 
-from __future__ import annotations
-
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException

@@ -1,7 +1,5 @@
 """A `_target_` that is not found: the error says where Python has looked, and what to write."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

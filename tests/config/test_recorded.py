@@ -1,7 +1,5 @@
 """What the environment says may be a secret, and no file of a run, no page and no dashboard has it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Settings hold the rules of all keys: what the yaml files declare, and what no key may be."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Small files that tests of several datasets read."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Channels follow from the files, for every dataset of files, and grey is what is asked for."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

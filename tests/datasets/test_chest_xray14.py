@@ -1,7 +1,5 @@
 """ChestX-ray14 as a dataset, on a small release and on real films, and its tables, each wrong row by its line."""
 
-from __future__ import annotations
-
 import gzip
 import shutil
 from hashlib import sha256

@@ -1,7 +1,5 @@
 """Every dataset of conf/dataset keeps the promises of interfaces.Images; a new one is tested unlisted."""
 
-from __future__ import annotations
-
 import os
 import pickle
 from itertools import combinations
@@ -55,10 +53,7 @@ def config(request, tmp_path_factory):
     """The config of a dataset that was written here, or whose files are on this machine; else it is skipped."""
     stem = request.param.stem
     data = Path(os.environ.get("DOVISION_TEST_DATA", ROOT.parent / "shared" / "data"))
-    real = {
-        "mnist": {"root": str(data / "mnist")},
-        "chest_xray14": {"root": str(data / "nih"), "split": "patients"},
-    }
+    real = {"mnist": {"root": str(data / "mnist")}, "chest_xray14": {"root": str(data / "nih"), "split": "patients"}}
     with pytest.MonkeyPatch.context() as patch:
         own = real[stem] if stem in real else write_dataset(stem, tmp_path_factory.mktemp(stem), patch)
         settings = OmegaConf.merge(OmegaConf.load(request.param), own)

@@ -1,7 +1,5 @@
 """Digits against scikit-learn's data and Pillow's resize."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

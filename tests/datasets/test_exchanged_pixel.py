@@ -1,7 +1,5 @@
 """One pixel exchanged for another, in a file that keeps its name, size and time: the fingerprint changes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

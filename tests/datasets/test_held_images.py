@@ -1,7 +1,5 @@
 """Images of any kind as a dataset."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from PIL import Image

@@ -1,7 +1,5 @@
 """Image folders written here, good and bad, and images without labels of any size, mode and orientation."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

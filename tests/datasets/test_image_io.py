@@ -1,7 +1,5 @@
 """Image files of every mode, by hand-made pixels."""
 
-from __future__ import annotations
-
 import io
 import zlib
 

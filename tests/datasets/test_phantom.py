@@ -1,7 +1,5 @@
 """The phantom: its causal structure, its true counterfactuals, and that it is the same each time."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -83,10 +81,7 @@ def test_the_two_labels_tell_the_same_patients_differently():
 
 @pytest.mark.parametrize(
     ("facts", "labels_of"),
-    [
-        ({}, {"nodule": {"disease"}, "opacity": {"disease"}}),
-        (KINDS, {"nodule": {"nodule"}, "opacity": {"opacity"}}),
-    ],
+    [({}, {"nodule": {"disease"}, "opacity": {"disease"}}), (KINDS, {"nodule": {"nodule"}, "opacity": {"opacity"}})],
 )
 def test_lesions_speak_for_a_class_that_their_sample_has_and_tag_and_rib_for_none(facts, labels_of):
     dataset = phantom(**facts)

@@ -1,7 +1,5 @@
 """Properties of seeded cuts."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 
@@ -78,8 +76,7 @@ LEAKY = ["a", "b", "c", "b", "d", "c", "d"]  # b in train and val, c in train an
 
 
 @pytest.mark.parametrize(
-    ("leaking", "expected"),
-    [("warn", ((0, 1, 2), (3, 4), (5, 6))), ("drop", ((0,), (3,), (5, 6)))],
+    ("leaking", "expected"), [("warn", ((0, 1, 2), (3, 4), (5, 6))), ("drop", ((0,), (3,), (5, 6)))]
 )
 def test_groups_in_two_splits_are_warned_of_or_left_in_the_later_one(caplog, leaking, expected):
     rows = _splits.split_rows(GIVEN, LEAKY, torch.zeros(7, dtype=torch.int64), ["x"], Cut(0.1, 0.1, 0, leaking), ())

@@ -1,7 +1,5 @@
 """Tables of images in every layout, and broken ones, each told in a sentence with its row and column."""
 
-from __future__ import annotations
-
 import gzip
 import logging
 import shutil

@@ -1,7 +1,5 @@
 """Map-style datasets by their classes, against the libraries' own items."""
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A small network with an autoencoder, images on which it is sure, and images from between its classes."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The detectors of others, against hand-solved cases and the libraries that the field trusts."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Contract of every detector: each yaml of conf/detector is found and tested unlisted."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from functools import cache

@@ -1,7 +1,5 @@
 """Consistency and profiles of effects: reads by hand, fits against scikit-learn, properties of the scores."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

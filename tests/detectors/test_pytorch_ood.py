@@ -1,7 +1,5 @@
 """Detectors of pytorch-ood through the adapter: scores are the library's, gradients their slopes."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pytorch_ood import detector as library

@@ -1,7 +1,5 @@
 """Examples of docs/extend, run as shown: all in one command, and each under the contract of its kind."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

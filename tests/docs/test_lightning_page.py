@@ -1,7 +1,5 @@
 """The script of docs/how-to/lightning.md, on one device and on two."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """README.md and the pages of docs/: commands compose, those on digits are planned, Python runs, links hold."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """docs/results.md and the results of README.md are those that docs/results_tables.py makes of recorded numbers."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pages of the site that are made from docstrings and conf/, the links to them, and what `make docs` needs."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Small classifiers: one of a known kind, and plain ones whose layers and answers are easily known."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """Attention maps, against a rollout worked out with torchvision's own attention weights."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """Attributions by captum, where known and as captum gives them; controls against scipy; RISE."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from itertools import pairwise

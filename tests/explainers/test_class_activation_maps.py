@@ -1,7 +1,5 @@
 """Grad-CAM, Grad-CAM++ and Score-CAM: as the libraries have them, and which layers they take or refuse."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from functools import partial

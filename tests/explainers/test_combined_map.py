@@ -1,7 +1,5 @@
 """The mean of maps of one size each as a loss of probability, and how far they lie apart."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Contract of every explainer: each yaml of conf/explainer is found and tested unlisted."""
 
-from __future__ import annotations
-
 import copy
 import math
 from pathlib import Path

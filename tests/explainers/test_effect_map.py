@@ -1,7 +1,5 @@
 """Effect maps on a linear model, against captum's occlusion, and of one classifier after another."""
 
-from __future__ import annotations
-
 import copy
 
 import captum.attr

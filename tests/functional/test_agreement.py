@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -53,8 +51,7 @@ def test_coverage_is_the_cell_mean_of_the_painted_union(drawn):
 
 
 @pytest.mark.parametrize(
-    ("cells", "state"),
-    [([0.0, 0.1], "ok"), ([0.0, 0.0], "zero"), ([-1.0, 0.0], "zero"), ([1.0, np.nan], "not finite")],
+    ("cells", "state"), [([0.0, 0.1], "ok"), ([0.0, 0.0], "zero"), ([-1.0, 0.0], "zero"), ([1.0, np.nan], "not finite")]
 )
 def test_a_map_that_cannot_be_judged_is_flagged(cells, state):
     assert agreement.state(np.array([cells])) == state

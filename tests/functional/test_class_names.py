@@ -1,7 +1,5 @@
 """Classes meet the names of weights' outputs, whatever spells them."""
 
-from __future__ import annotations
-
 import pytest
 from torchvision.models._meta import _IMAGENET_CATEGORIES as TORCHVISION
 

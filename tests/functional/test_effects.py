@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical, kl_divergence

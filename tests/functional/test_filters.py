@@ -1,7 +1,5 @@
 """Filters of images, against SciPy and OpenCV, and as properties."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import cv2

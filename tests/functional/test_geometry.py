@@ -1,7 +1,5 @@
 """Boxes on whole pixels, by hand and as properties."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

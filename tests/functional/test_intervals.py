@@ -1,7 +1,5 @@
 """Intervals against scipy, the jackknife and hand counts; what they cover is counted in checks/interval_coverage.py."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

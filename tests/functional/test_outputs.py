@@ -1,7 +1,5 @@
 """What networks return, read as logits: by name, of Hugging Face's kind, of segmentations and of detections."""
 
-from __future__ import annotations
-
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The first N samples of a split stand for all of it, whatever the labels and groups."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """All that a run can depend on, changed one by one: its rows have another key, or the same where no number changes."""
 
-from __future__ import annotations
-
 import copy
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Hashes that are found again as long as nothing has changed on disk, and only then."""
 
-from __future__ import annotations
-
 import os
 import time
 

@@ -3,8 +3,6 @@
 python -m tests.identity.test_golden    records them, with the present MEASUREMENT
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A fitted model is found again only for the fit that made it."""
 
-from __future__ import annotations
-
 import inspect
 import shutil
 

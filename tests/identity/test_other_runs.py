@@ -1,7 +1,5 @@
 """What a run reads that other runs have left is part of its origin, whatever it is."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

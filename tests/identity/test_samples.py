@@ -1,7 +1,5 @@
 """The images that a run evaluates."""
 
-from __future__ import annotations
-
 import pytest
 from hydra import compose, initialize_config_dir
 

@@ -1,7 +1,5 @@
 """A small classifier and images in whose condition interventions are made, and datasets of which objects are known."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

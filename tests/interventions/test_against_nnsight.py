@@ -1,7 +1,5 @@
 """Interchange on a vision transformer against nnsight, where it is installed."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Contract of every intervention: each yaml of conf/intervention is found and tested unlisted."""
 
-from __future__ import annotations
-
 import functools
 import pickle
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Edges of painted cells against numbers worked out by hand, on a network that reads edges or content alone."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Masks in files beside images: read, fitted as the images are, painted, and refused where they do not fit."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

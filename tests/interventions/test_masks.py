@@ -1,7 +1,5 @@
 """Masks and their controls, against hand-written painting, captum's FeatureAblation and a search of all places."""
 
-from __future__ import annotations
-
 import captum.attr
 import numpy as np
 import torch

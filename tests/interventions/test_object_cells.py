@@ -1,7 +1,5 @@
 """Units painted together: over objects, and by their evidence, against a classifier that adds up pixels."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """Errors of interventions: the call, and what its message says."""
 
-from __future__ import annotations
-
 import tempfile
 from types import SimpleNamespace
 
@@ -28,11 +26,7 @@ from dovision.interventions.region_box import RegionBox
 from dovision.interventions.segments import Segments
 from dovision.interventions.sliding_window import SlidingWindow
 from dovision.interventions.transform import Transform
-from dovision.interventions.transforms import (
-    MedianFilter,
-    NonLocalMeans,
-    TransformSequence,
-)
+from dovision.interventions.transforms import MedianFilter, NonLocalMeans, TransformSequence
 from dovision.interventions.values import Resample, SampleMean, Steering
 from dovision.propagation import Propagation
 from dovision.types import CODE, INPUT, Batch, Box

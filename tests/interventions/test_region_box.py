@@ -1,7 +1,5 @@
 """Boxes of objects and their controls, against a count of all places."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 

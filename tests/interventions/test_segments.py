@@ -1,7 +1,5 @@
 """Superpixels, against scikit-image's own, hand-written painting and captum's FeatureAblation."""
 
-from __future__ import annotations
-
 import captum.attr
 import numpy as np
 import pytest

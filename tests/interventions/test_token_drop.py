@@ -1,7 +1,5 @@
 """Dropped tokens, against the network run by hand on the tokens that stay."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

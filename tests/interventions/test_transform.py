@@ -1,7 +1,5 @@
 """Transforms of whole images as interventions, as fills, and one after the other."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

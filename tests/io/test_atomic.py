@@ -1,7 +1,5 @@
 """Every file with its final name is on the disk, whichever module wrote it."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Only regular files are opened, up to their budget, by dovision.io alone; texts are whole or not there."""
 
-from __future__ import annotations
-
 import pytest
 
 from dovision.io import files

@@ -3,8 +3,6 @@
 No hang, no gigabytes, and no other content, where the format has a checksum.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import os
@@ -196,10 +194,7 @@ HUGE: dict[str, tuple[str, Callable[[Path], Any], Callable[[Path], Any], str]] =
 @pytest.mark.parametrize("what", HUGE)
 def test_what_claims_too_much_is_refused_before_it_is_read(what, tmp_path, monkeypatch):
     name, write, read, message = HUGE[what]
-    for module, limits in (
-        (dicom, {"DECODED_BYTES": 1 << 21}),
-        (images, {"_SCANNED": 1 << 16}),
-    ):
+    for module, limits in ((dicom, {"DECODED_BYTES": 1 << 21}), (images, {"_SCANNED": 1 << 16})):
         for limit, value in limits.items():
             monkeypatch.setattr(module, limit, value)
     path = tmp_path / name

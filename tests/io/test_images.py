@@ -1,7 +1,5 @@
 """An image is decoded only if its header promises no more than fits."""
 
-from __future__ import annotations
-
 import io
 import struct
 import subprocess

@@ -1,7 +1,5 @@
 """A lock has one holder, and heals when its holder is gone."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

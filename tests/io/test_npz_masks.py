@@ -1,7 +1,5 @@
 """A mask of an .npz file is read as it was saved, or refused in a sentence: never followed to where its bytes point."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 

@@ -1,7 +1,5 @@
 """Text that becomes a path never leads out of its folder."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

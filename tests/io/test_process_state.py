@@ -1,7 +1,5 @@
 """State of the process that a job leaves as it was, its allocator, and its end by a signal."""
 
-from __future__ import annotations
-
 import logging
 import os
 import platform

@@ -1,7 +1,5 @@
 """The display of progress, by a clock that is set, as lines and as bars on a terminal."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from contextlib import contextmanager, suppress
@@ -130,11 +128,7 @@ def test_bars_stand_below_whole_lines_and_go_at_the_end(monkeypatch):
         display, line = Display(), "[a path]/of:smile:/" + "letters" * 15
         log = logging.getLogger()
         monkeypatch.setattr(log, "handlers", [logging.StreamHandler()])
-        with (
-            suppress(KeyboardInterrupt),
-            display.stage("sweep", "jobs", 4),
-            display.stage("[effects]", "passes", 9),
-        ):
+        with suppress(KeyboardInterrupt), display.stage("sweep", "jobs", 4), display.stage("[effects]", "passes", 9):
             for number in range(3):
                 log.warning("%d %s", number, line)
             print("printed", file=sys.stderr)

@@ -1,7 +1,5 @@
 """A file that carries a digest of its bytes is read as it was written, or not at all."""
 
-from __future__ import annotations
-
 import io
 import resource
 import zipfile

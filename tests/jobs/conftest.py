@@ -1,7 +1,5 @@
 """Small sweeps in this process, and things that happen to them in the middle."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Callable

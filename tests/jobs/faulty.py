@@ -4,8 +4,6 @@ FAULT=<what>:<rows>:<columns>:<batch>, where rows and columns may be * for any j
 training. FIRED names the file that is made when it has happened.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import signal

@@ -1,7 +1,5 @@
 """The experiments that repeat the authors' notebooks, on small data: what is fitted, measured, printed and kept."""
 
-from __future__ import annotations
-
 import gzip
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The experiment chest_maps on a folder in the NIH's layout, whose boxes hold all that is bright."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +42,7 @@ def release(tmp_path_factory):
 
 def test_one_command_scores_maps_on_the_boxes(release, run_command, tmp_path):
     words = ("--config-dir", str(PAPER), "experiment=chest_maps", f"dataset.root={release}", f"output_root={tmp_path}")
-    small = (
-        "dataset.shape=[1,64,64]",
-        "dataset.classes=[Mass,Nodule]",
-        "model=small_resnet",
-    )
+    small = ("dataset.shape=[1,64,64]", "dataset.classes=[Mass,Nodule]", "model=small_resnet")
     small += ("model.width=2", "training.classifier.epochs=1", "dataset.val_fraction=0.34", "explanation.cells=16")
     small += ("explainer=[brightness_map,center_map]", "explanation.num_sanity_images=0", "explanation.noise=0")
     assert run_command(main, *words, *small) == 0

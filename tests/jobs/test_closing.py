@@ -1,7 +1,5 @@
 """The end of a sweep on the terminal."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What can be known of a job is known before it starts: names, shapes, sites, units, devices."""
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 from pathlib import Path
@@ -325,11 +323,7 @@ class NoSite(TensorMask):
             "AsksForNumbers",
             "must be an intervention, or the name of one, such as 'pixel_grid', got a network, Asks",
         ),
-        (
-            "attack",
-            "nn.ReLU",
-            "attack must be an attack, or the name of one, such as 'pgd', got a network, ReLU",
-        ),
+        ("attack", "nn.ReLU", "attack must be an attack, or the name of one, such as 'pgd', got a network, ReLU"),
     ],
 )
 def test_components_of_a_user_are_refused_before_any_fit(group, target, message, components):

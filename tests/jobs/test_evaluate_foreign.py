@@ -1,7 +1,5 @@
 """dovision-evaluate checkpoint=FILE, of another program: the configured model with these weights, and no fit."""
 
-from __future__ import annotations
-
 import json
 import re
 from contextlib import nullcontext

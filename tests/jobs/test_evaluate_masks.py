@@ -1,7 +1,5 @@
 """Runs with masks: their tables, what page, figures and W&B show of them, and what a sweep resumes and refuses."""
 
-from __future__ import annotations
-
 import base64
 import json
 from pathlib import Path

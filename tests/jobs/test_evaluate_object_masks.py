@@ -1,7 +1,5 @@
 """Runs on images with masks of objects: maps are judged by the masks of their classes, and figures outline these."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """dovision-evaluate dataset=image_folder: effects on what is predicted, and nothing that needs a label."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What only a GPU runs, or is skipped by name."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

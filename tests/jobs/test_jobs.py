@@ -1,7 +1,5 @@
 """All jobs are composed and checked before the first starts."""
 
-from __future__ import annotations
-
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper

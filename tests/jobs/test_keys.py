@@ -1,7 +1,5 @@
 """A name that does not exist, and a key that nothing obeys, are refused before anything starts."""
 
-from __future__ import annotations
-
 import importlib
 import re
 from pathlib import Path
@@ -173,10 +171,7 @@ def chosen_alone(experiment, group, name, *more):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "group", "chosen"),
-    [
-        ("phantom_detection", "detector", "feature_squeezing"),
-        ("phantom_maps", "explainer", "effect_map_combined"),
-    ],
+    [("phantom_detection", "detector", "feature_squeezing"), ("phantom_maps", "explainer", "effect_map_combined")],
 )
 def test_a_job_has_nothing_of_the_components_that_are_not_chosen(experiment, group, chosen):
     overrides = [f"experiment={experiment}", f"{group}=[{chosen}]", "detection.adaptive.detectors=[]"]
@@ -338,8 +333,7 @@ def test_parameters_of_a_sweep_are_refused_in_a_single_job(mine, refused, given)
 
 
 @pytest.mark.parametrize(
-    ("override", "sweep"),
-    [("hydra.sweeper.params={attack:pdg}", []), ("+hydra.sweeper.params.attack=pdg", ["-m"])],
+    ("override", "sweep"), [("hydra.sweeper.params={attack:pdg}", []), ("+hydra.sweeper.params.attack=pdg", ["-m"])]
 )
 def test_parameters_of_a_sweep_are_refused_on_the_command_line_with_their_remedy(refused, override, sweep):
     line = refused("evaluate", *sweep, "dry_run=true", override)

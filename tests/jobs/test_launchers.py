@@ -1,7 +1,5 @@
 """The shipped launchers, where their extras are installed."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import re

@@ -1,7 +1,5 @@
 """A run that has lost images says so, and is done again; what was measured is what its record says."""
 
-from __future__ import annotations
-
 import itertools
 
 import pandas as pd

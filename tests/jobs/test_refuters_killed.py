@@ -1,7 +1,5 @@
 """Runs with refute=true that are killed at several points, and resumed by the same command."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A completed run stands for the one that is asked for only if its files, code, data and weights are those of now."""
 
-from __future__ import annotations
-
 import functools
 import re
 import shutil

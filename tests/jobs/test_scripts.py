@@ -1,7 +1,5 @@
 """Help and version of the commands."""
 
-from __future__ import annotations
-
 import functools
 import shlex
 import subprocess

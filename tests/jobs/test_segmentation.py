@@ -1,7 +1,5 @@
 """Effects on the share of a class in a segmentation: the models' yaml take a function that reads the output."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

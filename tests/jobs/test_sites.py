@@ -1,7 +1,5 @@
 """The command that lists the sites of a network."""
 
-from __future__ import annotations
-
 import pytest
 
 from dovision.jobs.sites import main

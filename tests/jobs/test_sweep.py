@@ -1,7 +1,5 @@
 """A sweep survives what happens to its jobs, says so truthfully, and the same command completes it."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

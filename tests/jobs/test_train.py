@@ -1,7 +1,5 @@
 """dovision-train fits the networks of a configuration, those of an experiment too, and leaves out what is measured."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Keys that are set on a command line, and that no job of it uses, are named before the first job starts."""
 
-from __future__ import annotations
-
 import functools
 import logging
 

@@ -1,7 +1,5 @@
 """The command dovision-verify: a copied run agrees with its weights and data; what was edited or lacks is named."""
 
-from __future__ import annotations
-
 import math
 import re
 import shutil

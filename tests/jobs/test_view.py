@@ -1,7 +1,5 @@
 """The command dovision-view: what it opens, and what it refuses in a sentence."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -50,10 +48,7 @@ def test_latents_of_a_data_set_with_an_autoencoder_move_the_numbers(look, copy):
 
     def during(session):
         assert next(iter(session.sites())) == "code"
-        asked = {
-            "image": session.open_sample(0)["image"],
-            "unit": unit,
-        }
+        asked = {"image": session.open_sample(0)["image"], "unit": unit}
         rows = session.effect(asked)["rows"]
         return rows, session.texts(asked)["command"]
 

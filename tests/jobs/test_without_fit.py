@@ -1,7 +1,5 @@
 """Jobs that fit no classifier: by choice, or for want of labels."""
 
-from __future__ import annotations
-
 import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image

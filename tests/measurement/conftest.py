@@ -1,7 +1,5 @@
 """A trainer that tests with some callbacks, in silence, and a network whose answer is known by hand."""
 
-from __future__ import annotations
-
 import pytorch_lightning as pl
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """The adaptive attacker where the answers are known by hand, and against detectors that it must evade."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 import torch
@@ -10,14 +8,7 @@ from torch import Tensor, nn
 from dovision.functional.norms import size
 from dovision.functional.rng import uniform
 from dovision.interfaces import Classifier, Detector
-from dovision.measurement.adaptive_attack import (
-    OTHER_DRAWS,
-    Adaptive,
-    Budget,
-    Opponent,
-    adaptive_rows,
-    without,
-)
+from dovision.measurement.adaptive_attack import OTHER_DRAWS, Adaptive, Budget, Opponent, adaptive_rows, without
 from dovision.measurement.detector_fits import Fitted
 from dovision.types import Batch, Task
 from tests.measurement.conftest import Brightness

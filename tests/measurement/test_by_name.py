@@ -1,7 +1,5 @@
 """Components of the notebook API by the names of their classes and of their yaml files."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import re

@@ -1,7 +1,5 @@
 """The callback under `trainer.test`: the classifier of anybody's module, its images, and what is logged."""
 
-from __future__ import annotations
-
 import pytest
 import pytorch_lightning as pl
 import torch

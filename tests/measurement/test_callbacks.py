@@ -1,7 +1,5 @@
 """Detection through the command: fitted, scored, attacked, kept, shown again, and drawn."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Detection where the answers are known by hand: an image is one grey, which is all that is read of it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +111,7 @@ KEPT = [0, 2, 5]  # of the validation images, for thresholds; .1, .4, .6 and .9 
 
 
 def run(
-    folder: Path,
-    conditions: dict[str, Attack],
-    val=VAL,
-    first_group: int = 100,
-    more=None,
-    **settings: Any,
+    folder: Path, conditions: dict[str, Attack], val=VAL, first_group: int = 100, more=None, **settings: Any
 ) -> Detection:
     classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
     detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()} | (more or {})

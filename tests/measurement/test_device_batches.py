@@ -1,7 +1,5 @@
 """Images of anybody's dataloader: each once on any number of devices, in [0, 1], under the number of its place."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """A classifier whose effects are known by hand: two classes, the log-odds are the sum of the pixels minus a half."""
 
-from __future__ import annotations
-
 import pyarrow.parquet as pq
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Which classes are explained, and what a cell is painted over with."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Families and epsilons that detectors are fitted to, and arguments of evaluations that are refused."""
 
-from __future__ import annotations
-
 import pytest
 
 import dovision as dv

@@ -1,7 +1,5 @@
 """The callbacks under Lightning's own trainer, with modules as people write them: the network is found, or named."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from types import SimpleNamespace

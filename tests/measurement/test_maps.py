@@ -1,7 +1,5 @@
 """Maps of a classifier whose answer is known by hand: it says yes by how bright the upper left quarter is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

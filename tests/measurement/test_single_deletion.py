@@ -1,7 +1,5 @@
 """Losses of single patches, and the correlation of maps with them, on a linear network whose losses are known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Autoencoders inside a classifier: convolutional ones, and sparse ones of the k largest latents, by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from matplotlib import colormaps

@@ -1,7 +1,5 @@
 """A checkpoint may name the models of this package and nothing else that can be imported."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Contract of every model of conf/model; a new yaml is tested unlisted."""
 
-from __future__ import annotations
-
 import atexit
 import functools
 import importlib.util

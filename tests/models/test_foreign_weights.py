@@ -1,7 +1,5 @@
 """Weights of other programs go into a network whole, with what was done to their names in words, or not at all."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

@@ -1,7 +1,5 @@
 """Hugging Face's networks against the library itself, from folders alone: no test looks for the hub."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

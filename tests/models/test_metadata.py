@@ -1,7 +1,5 @@
 """Classes, mean, std and size of images, as the libraries' own preprocessing has them."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torchvision

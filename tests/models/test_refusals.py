@@ -1,7 +1,5 @@
 """Errors of models: the call, and what its message says."""
 
-from __future__ import annotations
-
 import pytest
 
 from dovision.interfaces import Classifier

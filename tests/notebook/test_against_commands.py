@@ -1,7 +1,5 @@
 """The notebook API on digits gives the tables of dovision-evaluate, to 1e-6."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sentences of results side by side, with numbers that are worked out by hand."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 import torch

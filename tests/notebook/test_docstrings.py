@@ -1,7 +1,5 @@
 """Docstrings of the public API: complete, by checks/docstrings.py, and each example runs as shown."""
 
-from __future__ import annotations
-
 import pytest
 
 from programs import program

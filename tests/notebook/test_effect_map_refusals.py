@@ -1,7 +1,5 @@
 """Refusals of the notebook API, naming the argument, the rule, what was got and the remedy."""
 
-from __future__ import annotations
-
 import re
 import warnings
 
@@ -38,10 +36,7 @@ CLASSIFIER = dv.wrap(network(), 3)
 WRAPPED = {
     "network: function": ({"network": network}, "got the function network, which makes one. Call it: network(...)"),
     "network: class": ({"network": nn.ReLU}, "got the class ReLU itself. Call it: ReLU(...)"),
-    "network: nothing": (
-        {"network": None},
-        "network must be a torch module, a function of images or a path, got None",
-    ),
+    "network: nothing": ({"network": None}, "network must be a torch module, a function of images or a path, got None"),
     "network: wrapped": ({"network": CLASSIFIER}, "got a Classifier, which needs no wrapping"),
     "classes: none": ({"classes": 0}, "classes must be a whole number of at least 1, got 0"),
     "classes: fraction": ({"classes": 3.0}, "classes must be a list of names, got 3.0"),

@@ -1,7 +1,5 @@
 """Images in more ways than those of test_adapters.py: the tables are those of the plain tensor."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

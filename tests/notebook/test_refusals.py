@@ -1,7 +1,5 @@
 """What effects, explain, attack, detect and compare refuse, by enumeration: a sentence each, before anything runs."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 
@@ -142,11 +140,7 @@ REFUSED = {
         "attack must be an attack, or the name of one, such as 'pgd', got",
     ),
     "attack, eps": (dv.attack, {"eps": "8/2555/3"}, 'eps must be a number or a fraction such as "8/255"'),
-    "detect, data": (
-        dv.detect,
-        {"data": IMAGES},
-        "data must be a dataset of dovision, or a pair of",
-    ),
+    "detect, data": (dv.detect, {"data": IMAGES}, "data must be a dataset of dovision, or a pair of"),
     "detect, detector": (dv.detect, {"detectors": "softmax"}, "Did you mean max_softmax"),
     "detect, code": (dv.detect, {"detectors": ON_CODE}, "which reads a code."),
     "detect, reference": (dv.detect, {"reference": "entropy"}, "reference must be one of max_softmax, got 'entropy'."),

@@ -1,7 +1,5 @@
 """Results without rows, of one image, and of too few to compare."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

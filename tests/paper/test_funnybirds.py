@@ -1,7 +1,5 @@
 """FunnyBirds in its published layout: parts, boxes, removals read from files, and what is refused."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from pathlib import Path

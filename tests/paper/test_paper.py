@@ -1,7 +1,5 @@
 """`python -m paper` on a small sweep: it draws, locks, compares, and names what it could not draw."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """An oracle that knows nothing of the engine, and interventions with regions chosen by the test."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

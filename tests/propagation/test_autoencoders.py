@@ -1,7 +1,5 @@
 """Autoencoders inserted into networks: as incremental, and as exact, as the networks without them."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torchvision

@@ -1,7 +1,5 @@
 """Outcomes to the bit, with and without the edits that change nothing; of small networks with any chunk, too."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

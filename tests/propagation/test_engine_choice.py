@@ -1,7 +1,5 @@
 """Engines that are kept: as long as the classifier lives, and only while it stays as it is."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import logging

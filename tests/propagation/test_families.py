@@ -1,7 +1,5 @@
 """The architectures that users bring: equal to the plain pass, and incremental where their operators are local."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torchvision

@@ -1,7 +1,5 @@
 """Effects at three sites of each of thirteen kinds of networks, against zeroing by hand, in hooks and in weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -92,10 +90,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[Case]]] = {
         lambda: torchvision.models.SwinTransformer([4, 4], 16, [1, 2, 1, 1], [1, 2, 4, 8], [7, 7], num_classes=CLASSES),
         [*last("features.7", "features.3.1.mlp"), *channels("features.0.0")],
     ),
-    "timm swin": (
-        small("swin_tiny_patch4_window7_224", **SWIN),
-        last("layers.0", "layers.1.blocks.1", "norm"),
-    ),
+    "timm swin": (small("swin_tiny_patch4_window7_224", **SWIN), last("layers.0", "layers.1.blocks.1", "norm")),
     "timm vit_tiny": (
         small("vit_tiny_patch16_224", **VIT),
         [*last("blocks.0.mlp.act"), Case("blocks.1", "token", 1), Case("blocks.0.attn.heads", HEAD, -1)],
@@ -114,11 +109,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[Case]]] = {
     ),
     "torch MultiheadAttention": (
         Recurrent,
-        [
-            *last("norm"),
-            Case("attention.heads#0", HEAD, -1, 0),
-            Case("attention.heads#1", HEAD, -1, 1),
-        ],
+        [*last("norm"), Case("attention.heads#0", HEAD, -1, 0), Case("attention.heads#1", HEAD, -1, 1)],
     ),
     "torchvision convnext": (
         lambda: torchvision.models.ConvNeXt(
@@ -132,11 +123,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[Case]]] = {
     ),
     "torchvision resnet": (
         lambda: torchvision.models.ResNet(BasicBlock, [1, 1, 1, 1], CLASSES),
-        [
-            Case("layer1.0.relu#0", "channel", 1, 0),
-            Case("layer1.0.relu#1", "channel", 1, 1),
-            *channels("layer4"),
-        ],
+        [Case("layer1.0.relu#0", "channel", 1, 0), Case("layer1.0.relu#1", "channel", 1, 1), *channels("layer4")],
     ),
     "torchvision densenet": (
         lambda: torchvision.models.DenseNet(8, (2, 3), 16, num_classes=CLASSES),

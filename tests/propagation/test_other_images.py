@@ -1,7 +1,5 @@
 """What the image by which an engine was tried does not show: other sizes, other contents, other units."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest
@@ -194,8 +192,7 @@ class Masked(nn.Module):
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
-    "kind",
-    ["part", "method", "view of a view", "part of a split", "same memory", "sibling", "tuple", "out", "base"],
+    "kind", ["part", "method", "view of a view", "part of a split", "same memory", "sibling", "tuple", "out", "base"]
 )
 def test_an_edit_in_place_through_a_view_is_not_lost(kind, masked, caplog):
     network = nn.Sequential(*convolutions(EditedThroughAView(kind)), Masked() if masked else nn.Identity())

@@ -1,7 +1,5 @@
 """Window attention with packed weights gives what torchvision's windows give, and is used where it may."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """Layers with packed weights give what torch's give, and an activation behind them is part of the call."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

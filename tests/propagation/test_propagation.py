@@ -1,7 +1,5 @@
 """The public class: sites, chunks, fallbacks, the classifier's state, and what is refused."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Any small network, any regions, any chunk: the same logits as one whole forward pass for each edit."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

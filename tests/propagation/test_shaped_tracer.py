@@ -1,7 +1,5 @@
 """Networks whose code looks at the sizes of its values: traced for their images, and for any number of these."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """Layouts of sites, found in networks of every kind, none of which is known by name, and effects there."""
 
-from __future__ import annotations
-
 import functools
 import re
 
@@ -164,11 +162,7 @@ def test_a_layout_that_nothing_shows_is_refused(network, site, reason):
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Linear(5, 2)), "2", "NC"),
         (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), "2", "NC"),
         (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)), "2", "NCHW"),
-        (
-            nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2)),
-            "1",
-            "NCT",
-        ),
+        (nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2)), "1", "NCT"),
         (Resized(CONVOLUTION, nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)), "layers.1", "NCHW"),
         (Resized(CONVOLUTION, ToLast(), nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)), "layers.2", "NHWC"),
     ],
@@ -180,8 +174,7 @@ def test_layouts_are_found_where_the_shape_shows_them(network, site, expected):
 
 @pytest.mark.parametrize("given", [None, *Layout])
 @pytest.mark.parametrize(
-    ("site", "own"),
-    [("input", "NCHW"), ("0", "NCHW"), ("1", "NHWC"), ("2", "NTC"), ("3", "NTC"), ("4", "NC")],
+    ("site", "own"), [("input", "NCHW"), ("0", "NCHW"), ("1", "NHWC"), ("2", "NTC"), ("3", "NTC"), ("4", "NC")]
 )
 def test_a_given_layout_is_taken_only_if_it_is_that_of_the_value(site, own, given):
     network = nn.Sequential(CONVOLUTION, ToLast(), nn.Flatten(1, 2), nn.Linear(4, 4), MeanToken(), nn.Linear(4, 2))

@@ -1,7 +1,5 @@
 """Outputs that a change reaches, against a count of what torch's own operators change, and decoders."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

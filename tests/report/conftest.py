@@ -1,7 +1,5 @@
 """Components of loggers, and what they have written."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Cards of findings: as many dots as images, and the image with its unit painted."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

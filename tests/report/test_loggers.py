@@ -1,7 +1,5 @@
 """The loggers of a job: which, made of what, refused when, named how, and ended in any case."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

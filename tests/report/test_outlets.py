@@ -1,7 +1,5 @@
 """Each kind of run once: page, terminal, summaries and every logger give the numbers and sentences of the findings."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 import pandas as pd

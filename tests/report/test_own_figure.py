@@ -1,7 +1,5 @@
 """A figure of one's own, a .py and a .yaml in a folder given to the command, is on the page, in files and in W&B."""
 
-from __future__ import annotations
-
 import html
 import shutil
 

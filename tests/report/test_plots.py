@@ -9,14 +9,7 @@ import pytest
 from dovision.report import plots
 from dovision.report.figures.mean_effects import effect_against_epsilon, parallel_coordinates
 from dovision.report.image_overlay import OverlayPanel, overlay, unit_values
-from dovision.report.style import (
-    WIDTHS,
-    inline_svg,
-    page_width,
-    save_figure,
-    shortened_apart,
-    wrap_text,
-)
+from dovision.report.style import WIDTHS, inline_svg, page_width, save_figure, shortened_apart, wrap_text
 from dovision.types import BOX_COLUMNS
 
 AVERAGES = pd.DataFrame(

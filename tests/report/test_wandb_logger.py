@@ -1,7 +1,5 @@
 """Runs in W&B, read back from their files."""
 
-from __future__ import annotations
-
 import socket
 import time
 from collections import Counter

@@ -1,7 +1,5 @@
 """The classifier's quality against scikit-learn's, and what is not defined."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn import metrics

@@ -1,7 +1,5 @@
 """Findings of detectors, from scores of which it is known by hand how many are detected, of 50 a family."""
 
-from __future__ import annotations
-
 import pytest
 
 from dovision.results.detection_findings import detection_findings
@@ -31,12 +29,7 @@ def headline(folder, reference, *made, fitted=()):
     ("reference", "made", "fitted", "text"),
     [
         (None, [WEAKER, BETTER], (), "Entropy has its lowest detection rate, 0.44, on Square."),
-        (
-            None,
-            [BETTER, FITTED],
-            ("effect_consistency",),
-            "Effect consistency has its lowest detection rate, 0.80",
-        ),
+        (None, [BETTER, FITTED], ("effect_consistency",), "Effect consistency has its lowest detection rate, 0.80"),
         ("feature_squeezing", [SQUEEZING], (), "Feature squeezing has its lowest detection rate, 0.24, on PGD."),
         (
             "feature_squeezing",

@@ -1,7 +1,5 @@
 """Differences of AUROC between detectors, counted by hand on four images."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa

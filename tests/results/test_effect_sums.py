@@ -5,14 +5,7 @@ import pyarrow as pa
 import pytest
 
 from dovision.results import effect_sums
-from dovision.results.effect_sums import (
-    LOG_ODDS_QUANTUM,
-    QUANTUM,
-    Cells,
-    merged_sums,
-    sums_columns,
-    sums_schema,
-)
+from dovision.results.effect_sums import LOG_ODDS_QUANTUM, QUANTUM, Cells, merged_sums, sums_columns, sums_schema
 
 CELLS = Cells(("clean", "eps=0.1"), ("r0c0", "r0c1", "r1c0"), ("no", "yes"))
 

@@ -5,13 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dovision.results.explanation_metrics import (
-    MAP_METRICS,
-    agreements,
-    object_regions,
-    object_scores,
-    sanity,
-)
+from dovision.results.explanation_metrics import MAP_METRICS, agreements, object_regions, object_scores, sanity
 from dovision.results.image_tables import MAPS_FILE, maps_schema, write_boxes
 from dovision.results.tables import TableWriter
 from dovision.types import BOX_COLUMNS, Box

@@ -1,7 +1,5 @@
 """No estimate of fewer than five images, whatever is estimated: a row a number, with four images and with five."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

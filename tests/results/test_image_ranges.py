@@ -1,7 +1,5 @@
 """Runs of ranges of images, measured by a sweep and read as one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

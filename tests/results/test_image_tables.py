@@ -1,7 +1,5 @@
 """The maps and boxes of a run come back as they were written."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 
@@ -11,14 +9,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dovision.results.image_tables import (
-    MAPS_FILE,
-    maps_schema,
-    masks_of,
-    read_maps,
-    read_masks,
-    write_masks,
-)
+from dovision.results.image_tables import MAPS_FILE, maps_schema, masks_of, read_maps, read_masks, write_masks
 from dovision.results.tables import write_table
 
 ROW = {

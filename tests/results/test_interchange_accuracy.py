@@ -1,7 +1,5 @@
 """Interchange accuracy of a linear network worked by hand, and of a random one against a loop of hooks."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 import pytorch_lightning as pl

@@ -1,7 +1,5 @@
 """Effects inside masks against outside and the masks moved, paired image by image, on effects made up by hand."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 import shutil

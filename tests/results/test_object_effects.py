@@ -1,17 +1,10 @@
 """True effects of objects, boxes against their controls, and what attacks change, on effects made up by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
 from dovision.functional.intervals import EFFECT_BOUNDS, holm, mean_interval
-from dovision.results.object_effects import (
-    contrasts,
-    object_effects,
-    object_rows,
-    paired,
-)
+from dovision.results.object_effects import contrasts, object_effects, object_rows, paired
 from dovision.results.tables import read_effects
 
 

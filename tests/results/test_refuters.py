@@ -1,7 +1,5 @@
 """Verdicts of refuters on tables whose answer is known, and on networks that read content, edges or one fill."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Findings of runs: each sentence by kind and verdict, and what a verdict needs."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Numbers of jobs, from summaries worked out by hand, by their factors, with seeds pooled and nothing else."""
 
-from __future__ import annotations
-
 import itertools
 from collections import defaultdict
 from dataclasses import replace
@@ -11,13 +9,7 @@ import pytest
 from dovision.results import sweep_findings as module
 from dovision.results.display_names import metric_head
 from dovision.results.run_record import Run
-from dovision.results.sweep_findings import (
-    by_factors,
-    pivots,
-    sweep_findings,
-    sweep_numbers,
-    variance_shares,
-)
+from dovision.results.sweep_findings import by_factors, pivots, sweep_findings, sweep_numbers, variance_shares
 
 GRID = [*itertools.product((4, 8), ("FGSM", "PGD"))]
 CLEAN_NUMBERS = dict.fromkeys(("success_rate", "robust_accuracy", "mean_abs_expected_effect", "auroc", "success_8bit"))

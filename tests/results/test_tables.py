@@ -1,7 +1,5 @@
 """Tables are complete, equal for equal rows, and refused when damaged."""
 
-from __future__ import annotations
-
 import math
 
 import pyarrow as pa
@@ -11,13 +9,7 @@ import torch
 
 from dovision.results import tables
 from dovision.results.tables import TableWriter, effects_schema, read_effects, read_samples, row_groups, write_table
-from dovision.results.to_arrow import (
-    effect_columns,
-    mean_effects,
-    probability_margin,
-    sample_columns,
-    task_entropy,
-)
+from dovision.results.to_arrow import effect_columns, mean_effects, probability_margin, sample_columns, task_entropy
 from dovision.types import Batch, Box, Task
 
 TASK = Task("multiclass", ("cat", "dog"))

@@ -1,7 +1,5 @@
 """Augmentation of training images: what it draws, what it may not do."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hydra import compose, initialize_config_dir

@@ -1,7 +1,5 @@
 """Fits of causal and of sparse autoencoders inside a classifier that stays as it is."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import pytest
@@ -85,11 +83,7 @@ def stacked(rows):
     return Batch(*(torch.stack(field) for field in zip(*rows, strict=True)))
 
 
-MODULES = {
-    "deep": module_of,
-    "both terms": partial(module_of, shallow=2.0, deep=3.0),
-    "sparse": sparse_module_of,
-}
+MODULES = {"deep": module_of, "both terms": partial(module_of, shallow=2.0, deep=3.0), "sparse": sparse_module_of}
 
 
 @pytest.mark.parametrize("make", MODULES.values(), ids=MODULES)

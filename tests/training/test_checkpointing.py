@@ -1,7 +1,5 @@
 """A training that was stopped goes on as if it had not been."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import re
@@ -78,12 +76,7 @@ class Fitted(NamedTuple):
     steps: int
 
 
-def fit(
-    folder: Path,
-    killed_in: int | None = None,
-    origin: dict[str, str] = CODE,
-    way: str = "plain",
-) -> Fitted:
+def fit(folder: Path, killed_in: int | None = None, origin: dict[str, str] = CODE, way: str = "plain") -> Fitted:
     """The command, begun in the same way each time."""
     own, callbacks, data = WAYS[way]()
     for each in callbacks:

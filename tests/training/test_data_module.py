@@ -1,7 +1,5 @@
 """The loaders of a dataset: what is in a batch, in which order, on which device."""
 
-from __future__ import annotations
-
 from itertools import chain
 
 import pytest

@@ -1,7 +1,5 @@
 """Which of the configured callbacks a fit gets, and which a test."""
 
-from __future__ import annotations
-
 import pytest
 from pytorch_lightning.callbacks import Timer
 

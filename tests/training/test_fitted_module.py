@@ -1,7 +1,5 @@
 """What a fit does to weights and step sizes, against a plain loop of torch, and what it logs."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Areas under ROC curves and thresholds of labels, against scikit-learn and by hand."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

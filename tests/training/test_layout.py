@@ -1,7 +1,5 @@
 """Gradients of narrow convolutions that skip places are right, whatever the layout of the images."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,7 +1,5 @@
 """The loss of a fit, against torch's own and by hand, and metrics of a validation, against scikit-learn."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Classifiers that have forgotten layers."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,5 @@
 """Lightning's trainer as a run gets it, and the settings that it is not to be given."""
 
-from __future__ import annotations
-
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf

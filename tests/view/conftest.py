@@ -1,7 +1,5 @@
 """Networks that are opened without the command, and the page served to this process."""
 
-from __future__ import annotations
-
 import json
 import threading
 import urllib.error

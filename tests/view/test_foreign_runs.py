@@ -1,7 +1,5 @@
 """A run with a component of the user's own is opened where the command trusts it; one that was edited is not."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 

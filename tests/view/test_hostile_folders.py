@@ -1,7 +1,5 @@
 """Run directories and checkpoints of somebody else: nothing runs but components of this package."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

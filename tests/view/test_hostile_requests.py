@@ -1,7 +1,5 @@
 """What anybody may send to the server: a sentence answers it, nothing runs, and no variable is read."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import json

@@ -1,7 +1,5 @@
 """DICOM files: pixels by hand, and pydicom's own windowing."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

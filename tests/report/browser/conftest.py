@@ -1,7 +1,5 @@
 """Debian's chromium, with the network off, and pages that it opens from disk."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

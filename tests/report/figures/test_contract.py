@@ -1,7 +1,5 @@
 """Contract of every figure of conf/, tested unlisted."""
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 

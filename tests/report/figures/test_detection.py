@@ -1,7 +1,5 @@
 """What the figures of detection show and say, drawn from made-up scores."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

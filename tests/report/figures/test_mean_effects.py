@@ -1,7 +1,5 @@
 """Mean effects against the grid."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

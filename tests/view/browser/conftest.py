@@ -1,7 +1,5 @@
 """Debian's chromium, and a page that it opens from this machine's own server."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 
