@@ -73,7 +73,6 @@ from dovision.interventions.fills import Transformed as Transformed
 from dovision.interventions.interchange import ClassInterchange as ClassInterchange
 from dovision.interventions.interchange import CounterfactualInterchange as CounterfactualInterchange
 from dovision.interventions.interchange import Interchange as Interchange
-from dovision.interventions.interchange import PairedInterchange as PairedInterchange
 from dovision.interventions.joint import Joint as Joint
 from dovision.interventions.mask_files import MaskFiles as MaskFiles
 from dovision.interventions.perturbation import Perturbation as Perturbation

@@ -30,7 +30,6 @@ def names(group: str) -> list[str]:
 
 NEEDED = {
     "add": ["intervention.value.direction=[1,0,2,0,-1]"],
-    "interchange_pairs": ["intervention.value.pairs={test-0:test-4,test-2:test-7,test-3:test-0,test-7:test-1}"],
 }
 SETS = ["intervention.sets=pairs", "intervention.controls=1"]
 POSITIONS = ["intervention.unit=position", "intervention.choose=[r0c0,r2c3,r29c29]"]

@@ -9,7 +9,6 @@ from dovision.interventions.interchange import (
     ClassInterchange,
     CounterfactualInterchange,
     Interchange,
-    PairedInterchange,
 )
 from dovision.interventions.values import ReferenceMean
 from dovision.propagation import Propagation
@@ -48,26 +47,6 @@ def test_sources_are_of_the_same_or_of_another_class_and_never_the_image_itself(
     again = ClassInterchange(source_class, seed=3)
     again.bind(many, "test")
     assert [again.source_of(sample) for sample in range(39, -1, -1)] == sources[::-1]
-
-
-def test_pairs_are_read_by_name_from_a_file(phantom, films, tmp_path):
-    (tmp_path / "pairs.csv").write_text("name,source,note\ntest-4,test-2,a\ntest-2,test-7,b\n")
-    value = PairedInterchange(str(tmp_path / "pairs.csv"))
-    value.bind(phantom, "test")
-    images = films.batch.image
-    assert torch.equal(value.sources(films.batch.rows([0, 1])), images[[1, 7]])
-    with pytest.raises(ValueError, match="pairs must name a source for each image, got none for test-3"):
-        value.sources(films.batch.rows([2]))
-
-
-def test_pairs_that_the_split_does_not_have_are_refused(phantom, tmp_path):
-    with pytest.raises(ValueError, match="pairs must name sources in the test split, got test-99"):
-        PairedInterchange({"test-4": "test-99"}).bind(phantom, "test")
-    (tmp_path / "pairs.csv").write_text("image,source\ntest-4,test-2\n")
-    with pytest.raises(ValueError, match="must have the columns name and source, got image, source"):
-        PairedInterchange(str(tmp_path / "pairs.csv")).bind(phantom, "test")
-    with pytest.raises(FileNotFoundError):
-        PairedInterchange(str(tmp_path / "no.csv")).bind(phantom, "test")
 
 
 def test_the_counterfactual_source_is_the_film_without_the_object(phantom, films):

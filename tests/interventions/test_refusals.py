@@ -16,7 +16,6 @@ from dovision.interventions.interchange import (
     ClassInterchange,
     CounterfactualInterchange,
     Interchange,
-    PairedInterchange,
 )
 from dovision.interventions.joint import Joint
 from dovision.interventions.mask_files import MaskFiles
@@ -135,7 +134,6 @@ def set_to(known: SimpleNamespace, value: object, site_value: torch.Tensor, unit
         (lambda k: set_to(k, SampleMean(), SOURCE, None), "need a unit, such as unit=channel, got the whole value"),
         (lambda k: set_to(k, Interchange(SOURCE), SOURCE), "needs the site's value of source images, got none"),
         (lambda k: sources(k, ClassInterchange("same", 0)), "must be bound to a dataset, got no source images"),
-        (lambda k: sources(k, PairedInterchange({})), "must be bound to a dataset, got no source images"),
         (lambda k: sources(k, CounterfactualInterchange("tag")), r"got none. Call bind\(images, split\) first"),
         (lambda k: bound(ClassInterchange("same", 0), k.phantom), "another group, got none for sample 7"),
         (lambda k: bound(CounterfactualInterchange("tga"), k.phantom), "got 'tga'. Did you mean tag"),

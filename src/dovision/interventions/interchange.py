@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from abc import abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -18,10 +12,8 @@ from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images, Split
 from dovision.interventions.counterfactual import Counterfactual
 from dovision.interventions.values import ActivationValue, SiteUnit
-from dovision.io.files import read_text
 from dovision.types import Batch, Box
 
-COLUMNS = ("name", "source")  # of a file of pairs
 SOURCE_CLASSES = ("same", "other")
 _Samples = npt.NDArray[np.int64]
 
@@ -67,72 +59,7 @@ class Interchange(ActivationValue):
         return unit.of(context.source)
 
 
-class SplitInterchange(Interchange):
-    """Interchange with images of the same split; subclasses choose the source of each sample."""
-
-    def __init__(self) -> None:
-        self._split: Split | None = None
-
-    def bind(self, images: Images, split: str) -> None:
-        self._split = images.split(split)
-
-    @abstractmethod
-    def source_of(self, sample: int) -> int:
-        """Source sample of a sample."""
-
-    def labelled_source(self, sample: int) -> tuple[int, int]:
-        """Source sample of a sample, and the source's class."""
-        assert self._split is not None
-        source = self.source_of(sample)
-        return source, int(self._split.source.label[self._split.order[source]])
-
-    def sources(self, batch: Batch) -> Tensor:
-        if self._split is None:
-            raise ValueError("interchange must be bound to a dataset, got no source images. Call bind(images, split).")
-        samples = batch.sample.tolist()
-        return torch.stack([self._split[self.source_of(sample)].image for sample in samples]).to(batch.image)
-
-
-class PairedInterchange(SplitInterchange):
-    """Interchange with a given image of the same split.
-
-    Args:
-        pairs: the name of the source of each image by the image's name, or a CSV file with the columns name and source.
-
-    Example:
-        >>> dv.Activation("relu", value=dv.PairedInterchange({"a.png": "b.png"})).site
-        'relu'
-    """
-
-    def __init__(self, pairs: Mapping[str, str] | str) -> None:
-        super().__init__()
-        self.pairs = pairs
-
-    def bind(self, images: Images, split: str) -> None:
-        """Find the images of a split by their names.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file has other columns, or a source is not in the split.
-        """
-        super().bind(images, split)
-        pairs = self.pairs if isinstance(self.pairs, Mapping) else _read_pairs(Path(self.pairs))
-        self._names = images.table(split)["name"].tolist()
-        number = {name: sample for sample, name in enumerate(self._names)}
-        missing = [source for source in pairs.values() if source not in number]
-        if missing:
-            listed = checks.listed(missing, 3)
-            raise ValueError(f"pairs must name sources in the {split} split, got {listed}, which it does not have.")
-        self._sources = {name: number[source] for name, source in pairs.items()}
-
-    def source_of(self, sample: int) -> int:
-        name = self._names[sample]
-        if name not in self._sources:
-            raise ValueError(f"pairs must name a source for each image, got none for {name}.")
-        return self._sources[name]
-
-
-class ClassInterchange(SplitInterchange):
+class ClassInterchange(Interchange):
     """Interchange with a random image of the same or another class, from another group (patient).
 
     The class is that by which a split is stratified, for multilabel the rarest of an image's labels.
@@ -147,7 +74,7 @@ class ClassInterchange(SplitInterchange):
     """
 
     def __init__(self, source_class: str, seed: int) -> None:
-        super().__init__()
+        self._split: Split | None = None
         self.source_class = checks.choice("source_class", source_class, SOURCE_CLASSES)
         self.seed = checks.seed(seed)
 
@@ -157,7 +84,7 @@ class ClassInterchange(SplitInterchange):
         Raises:
             ValueError: an image has no source.
         """
-        super().bind(images, split)
+        self._split = images.split(split)
         self._classes: _Samples = np.asarray(images.strata(split))
         self._groups: _Samples = images.source(split).group.numpy()[images.order(split)]
         for sample in np.unique(np.stack([self._classes, self._groups]), axis=1, return_index=True)[1]:
@@ -168,8 +95,21 @@ class ClassInterchange(SplitInterchange):
                 )
 
     def source_of(self, sample: int) -> int:
+        """Source sample of a sample."""
         fitting = self._fitting(sample)
         return int(fitting[int(torch.randint(len(fitting), (), generator=generator(self.seed, sample)))])
+
+    def labelled_source(self, sample: int) -> tuple[int, int]:
+        """Source sample of a sample, and the source's class."""
+        assert self._split is not None
+        source = self.source_of(sample)
+        return source, int(self._split.source.label[self._split.order[source]])
+
+    def sources(self, batch: Batch) -> Tensor:
+        if self._split is None:
+            raise ValueError("interchange must be bound to a dataset, got no source images. Call bind(images, split).")
+        samples = batch.sample.tolist()
+        return torch.stack([self._split[self.source_of(sample)].image for sample in samples]).to(batch.image)
 
     def _fitting(self, sample: int) -> _Samples:
         """Candidate source samples of a sample."""
@@ -212,10 +152,3 @@ class CounterfactualInterchange(Interchange):
     @property
     def _unit(self) -> int:
         return self._counterfactual.units(()).index(self.without)
-
-
-def _read_pairs(path: Path) -> dict[str, str]:
-    table = pd.read_csv(io.StringIO(read_text(path)), dtype=str, keep_default_na=False)
-    if not set(COLUMNS) <= set(table.columns):
-        raise ValueError(f"{path} must have the columns name and source, got {checks.listed(list(table.columns))}.")
-    return dict(zip(table["name"], table["source"], strict=True))

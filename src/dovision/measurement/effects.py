@@ -24,7 +24,7 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
-from dovision.interventions.interchange import SplitInterchange
+from dovision.interventions.interchange import ClassInterchange
 from dovision.interventions.object_cells import ObjectCells
 from dovision.measurement.by_name import one_component
 from dovision.measurement.callback import Evaluation, round_to_8_bits
@@ -361,7 +361,7 @@ class EffectEvaluation(Evaluation):
     def _sources(self) -> Iterator[tuple[int, int, str]]:
         """Source of each image, and its class, of an interchange with images of the split."""
         value, task = getattr(self.intervention, "value", None), self.classifier.task
-        if isinstance(value, SplitInterchange) and not task.multilabel:
+        if isinstance(value, ClassInterchange) and not task.multilabel:
             tables = row_groups(self.folder / SAMPLES, ["sample"])
             for sample in sorted({sample for table in tables for sample in table["sample"].to_pylist()}):
                 source, label = value.labelled_source(sample)
