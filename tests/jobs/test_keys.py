@@ -13,8 +13,9 @@ from dovision.config import settings
 from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.identity.relevance import register_resolvers
 from dovision.jobs.command import Command
-from dovision.jobs.keys import check_target, drop_unselected
+from dovision.jobs.keys import _warn_of_unselected, check_target, drop_unselected
 
 CONF = configuration_folder()
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml") if "  help:" in path.read_text())
@@ -173,13 +174,17 @@ def chosen_alone(experiment, group, name, *more):
     ("experiment", "group", "chosen"),
     [("phantom_detection", "detector", "feature_squeezing"), ("phantom_maps", "explainer", "effect_map_combined")],
 )
-def test_a_job_has_nothing_of_the_components_that_are_not_chosen(experiment, group, chosen):
+def test_a_job_has_nothing_of_the_components_that_are_not_chosen_and_says_so(experiment, group, chosen, caplog):
+    register_resolvers()
+    _warn_of_unselected.cache_clear()
     overrides = [f"experiment={experiment}", f"{group}=[{chosen}]", "detection.adaptive.detectors=[]"]
     overrides += [f"detection.reference={chosen}"] if group == "detector" else []
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         config = compose("evaluate", overrides, return_hydra_config=True)
         job = Command("evaluate").job(config, config.hydra).settings
     assert len(config[group]) > 1
+    components = [name for name, node in config[group].items() if "_target_" in node and name != chosen]
+    assert all(f"{group}.{name}" in caplog.text for name in components)
     assert list(getattr(job, group)) == [chosen]
     assert job.record()[group] == {chosen: OmegaConf.to_container(config[group][chosen], resolve=True)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from dovision.config.settings import of_experiments, of_user, unchosen
 from dovision.config.sources import configuration_folder, default_choices
 from dovision.io.text_files import read_yaml
 
+log = logging.getLogger(__name__)
 _PLUMBING = ("torchmetrics.",)  # packages whose **kwargs are for synchronisation alone, which nobody configures
 _COMPLETE = ("dovision", "torch", "torchmetrics")  # packages whose targets take all that a component may set
 TRAINER = configuration_folder() / "trainer" / "default.yaml"
@@ -85,11 +87,18 @@ def drop_unselected(command: str, config: DictConfig, overrides: Sequence[str]) 
     ]
     if not unchosen:
         return config
+    _warn_of_unselected(tuple(f"{group}.{name}" for group, name in unchosen if "_target_" in config[group][name]))
     chosen = copy.deepcopy(config)
     with open_dict(chosen):
         for group, name in unchosen:
             del chosen[group][name]
     return chosen
+
+
+@functools.cache  # once a command, whatever its jobs
+def _warn_of_unselected(names: tuple[str, ...]) -> None:
+    if names:
+        log.warning("left out (the list of the command line replaces the experiment's): %s", ", ".join(names))
 
 
 def _is_within(key: str, other: str) -> bool:

@@ -137,12 +137,14 @@ class Torchattacks(Attack):
     ) -> None:
         if inspect.isclass(method):
             method = called("attack", method, nn.Flatten(), **(settings or {}))
+        base = import_module("torchattacks.attack").Attack
         name, radius = type(method).__name__, getattr(method, "eps", None)
         if (budget := radius if eps is None else eps) is None:
             raise ValueError(f"eps must be given with {name} of torchattacks, got none. Write eps=0.5, for one.")
         norm = getattr(method, "norm", "l2" if radius is None or name.endswith("L2") else "linf")
         super().__init__(budget, norm.lower())
-        if method._attacks and self.eps != (radius,):
+        several = "attacks" in vars(method) or any(isinstance(value, base) for value in vars(method).values())
+        if several and self.eps != (radius,):
             raise ValueError(f"eps must be that of {name}, {radius}, which is made of several attacks, got {eps!r}.")
         self.method, self.seed = method, checks.seed(seed)
 
@@ -153,12 +155,12 @@ class Torchattacks(Attack):
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         method, attacked = copy.deepcopy(self.method, {id(self.method.model): classifier}), []
         method.set_device(batch.image.device)
-        method.normalization_used = method._normalization_applied = None  # images are in [0, 1]
         if hasattr(method, "eps"):
             method.eps = eps
+        # Not by a call, which would undo a normalisation: images are in [0, 1].
         for image, label, sample in zip(batch.image[:, None], batch.label[:, None], batch.sample.tolist(), strict=True):
             with seeded(image.device, self.seed, sample):
-                attacked.append(Ball(image, eps, self.norm).project(method(image, label).detach()))
+                attacked.append(Ball(image, eps, self.norm).project(method.forward(image, label).detach()))
         return torch.cat(attacked)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import gc
 import itertools
 import operator
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,8 +34,7 @@ def trace(classifier: Classifier, site: Site | None, image: Tensor) -> Graph:
     tracer = _Tracer(site, image)
     attributes = set(vars(classifier))
     try:
-        with _without_collection():
-            graph = _Reader(classifier).read(tracer.trace(classifier))
+        graph = _Reader(classifier).read(tracer.trace(classifier))
     except Untraceable:
         raise
     except Exception as error:  # whatever the model's own code raises when it is shown a proxy
@@ -48,18 +45,6 @@ def trace(classifier: Classifier, site: Site | None, image: Tensor) -> Graph:
     if site is not None and not tracer.is_marked:
         raise Untraceable("the site lies inside a module that is taken as one step")
     return graph
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Suspend garbage collection: its walks over so many new objects take a third of a trace."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def mark_site(value: Any) -> Any:
