@@ -96,7 +96,6 @@ from dovision.interventions.transforms import SignNoise as SignNoise
 from dovision.interventions.transforms import TransformSequence as TransformSequence
 from dovision.interventions.values import GaussianNoise as GaussianNoise
 from dovision.interventions.values import ReferenceMean as ReferenceMean
-from dovision.interventions.values import Resample as Resample
 from dovision.interventions.values import SampleMean as SampleMean
 from dovision.interventions.values import Steering as Steering
 from dovision.interventions.values import Zero as Zero

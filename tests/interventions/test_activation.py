@@ -3,7 +3,7 @@ import torch
 
 import dovision as dv
 from dovision.interventions.activation import Activation
-from dovision.interventions.values import GaussianNoise, ReferenceMean, Resample, SampleMean, Steering, Zero
+from dovision.interventions.values import GaussianNoise, ReferenceMean, SampleMean, Steering, Zero
 from dovision.types import CODE, Box, Layout
 
 CODES = torch.randn(4, 5, 6, 7, generator=torch.Generator().manual_seed(0))
@@ -63,13 +63,6 @@ def test_the_region_of_a_position_is_itself_and_that_of_a_set_the_box_around():
     assert tokens.region((9, 5, 1), 0, 0) == Box(4, 0, 5, 1)
     assert tokens.region((3, 5, 2), 1, 0) == Box(1, 0, 4, 2)
     assert Activation("layer").region(SHAPE, 0, 0) is None
-
-
-def test_a_resampled_token_is_another_token_of_its_sample(context):
-    tokens = Layout.NTC.present(TOKENS)
-    treated = Activation(CODE, "token", Resample(seed=0)).do(tokens, 2, context)[..., 0, 0]
-    found = [(TOKENS[row] == treated[row]).all(1).nonzero().item() for row in range(4)]
-    assert set(found) <= {0, 1, 3, 4}
 
 
 def test_noise_has_the_standard_deviation_of_its_unit(context):

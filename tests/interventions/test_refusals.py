@@ -26,7 +26,7 @@ from dovision.interventions.segments import Segments
 from dovision.interventions.sliding_window import SlidingWindow
 from dovision.interventions.transform import Transform
 from dovision.interventions.transforms import MedianFilter, NonLocalMeans, TransformSequence
-from dovision.interventions.values import Resample, SampleMean, Steering
+from dovision.interventions.values import SampleMean, Steering
 from dovision.propagation import Propagation
 from dovision.types import CODE, INPUT, Batch, Box
 
@@ -130,8 +130,8 @@ def set_to(known: SimpleNamespace, value: object, site_value: torch.Tensor, unit
     ("call", "message"),
     [
         (lambda k: set_to(k, SampleMean(), torch.ones(4, 3)), "got one value per channel. Set the unit to zero"),
-        (lambda k: set_to(k, Resample(0), torch.ones(4, 3, 1, 1)), "need a site with several positions"),
-        (lambda k: set_to(k, SampleMean(), SOURCE, None), "need a unit, such as unit=channel, got the whole value"),
+        (lambda k: set_to(k, SampleMean(), torch.ones(4, 3, 1, 1)), "needs a site with several positions"),
+        (lambda k: set_to(k, SampleMean(), SOURCE, None), "needs a unit, such as unit=channel, got the whole value"),
         (lambda k: set_to(k, Interchange(SOURCE), SOURCE), "needs the site's value of source images, got none"),
         (lambda k: sources(k, ClassInterchange("same", 0)), "must be bound to a dataset, got no source images"),
         (lambda k: sources(k, CounterfactualInterchange("tag")), r"got none. Call bind\(images, split\) first"),

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
-import dovision as dv
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models.small_cnn import small_cnn
-from dovision.propagation import Propagation, chunking, edits, engine_choice
+from dovision.propagation import Propagation, edits, engine_choice
 from dovision.types import Batch
 from tests.propagation.test_networks import NETWORKS, SIDES
 from tests.propagation.test_networks import classifier_of as network_classifier
@@ -106,18 +104,3 @@ def test_batches_change_no_bit_of_what_is_treated():
         treated = torch.cat([part.treated for part in parts])
         made = (whole.treated != whole.control.unsqueeze(1)).any(-1)
         assert torch.equal(treated[made], whole.treated[made])
-
-
-def test_where_memory_has_no_room_for_a_block_an_effect_is_measured(monkeypatch):
-    asked = []
-
-    def refused(size, **options):
-        asked.append(size)
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-
-    monkeypatch.setattr(torch, "UntypedStorage", refused)
-    chunking.keep_freed_blocks.cache_clear()
-    propagation = Propagation(dv.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 2), PixelGrid(2, 2))
-    image = torch.rand(1, 1, 2, 2)
-    assert propagation(Batch(image, *[torch.zeros(1, dtype=torch.int64)] * 3)).treated.isfinite().all()
-    assert asked

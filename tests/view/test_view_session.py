@@ -120,7 +120,7 @@ def test_units_of_a_site_are_ranked_by_effect_and_other_units_are_the_null(sessi
     assert sizes == sorted(sizes, reverse=True)
     around = session.around({**asked, "classes": [1]})
     assert around["controls"] == 20
-    assert {one["name"] for one in around["others"]} == {"zero", "mean", "resample", "noise"}
+    assert {one["name"] for one in around["others"]} == {"zero", "mean", "noise"}
     wrong = session.ranking({**asked, "unit": {**unit, "kind": "head"}})
     assert "head" in wrong["problem"]
 

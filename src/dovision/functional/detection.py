@@ -55,7 +55,9 @@ def pooled_auroc(strata: Sequence[tuple[Scored, Scored]], level: float = LEVEL) 
     attacked, clean = (_joined([pair[side] for pair in comparable or strata]) for side in (0, 1))
     if not comparable:
         return _nothing(attacked, clean)
-    return _area(*_areas_of_images(comparable), attacked, clean, level)
+    area, *added = _areas_of_images(comparable)
+    groups = [attacked.group, clean.group]
+    return stratified_interval(area, np.concatenate(added), np.concatenate(groups), groups, level)
 
 
 def auroc_difference(
@@ -126,12 +128,6 @@ def _won(scores: Floats, others: Floats) -> Floats:
     ordered = np.sort(others)
     left, right = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
     return (left + right) / (2 * len(others))
-
-
-def _area(area: float, added: Floats, clean_added: Floats, attacked: Scored, clean: Scored, level: float) -> Number:
-    """Interval of an area under a curve, from the contribution of each image."""
-    groups = [attacked.group, clean.group]
-    return stratified_interval(area, np.concatenate([added, clean_added]), np.concatenate(groups), groups, level)
 
 
 def _joined(scored: Sequence[Scored]) -> Scored:

@@ -1,4 +1,4 @@
-"""Values that a unit of an activation is set to: zero, a mean, its own values in another order, noise, a direction."""
+"""Values that a unit of an activation is set to: zero, a mean, noise, a direction."""
 
 from __future__ import annotations
 
@@ -111,37 +111,6 @@ class SampleMean(ActivationValue):
         )
 
 
-class Resample(ActivationValue):
-    """The sample's own values elsewhere: a channel or a head in another order, another token or position.
-
-    Args:
-        seed: of the draws; the same seed, sample and unit give the same order.
-
-    Example:
-        >>> dv.Activation("relu", value=dv.Resample(seed=0))
-        Activation(site='relu', value=Resample(seed=0))
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = checks.seed(seed)
-
-    def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
-        positions = _several_positions(value, unit).shape[2]
-        samples = context.batch.sample.tolist()
-        order = torch.stack([self._drawn(positions, sample, unit) for sample in samples]).to(value.device)
-        rows = unit.of(value) if unit.axis == CHANNEL_AXIS else value
-        index = order[:, None, :, None].expand(-1, rows.shape[1], -1, rows.shape[3])
-        return rows.gather(2, index)
-
-    def _drawn(self, positions: int, sample: int, unit: SiteUnit) -> Tensor:
-        """Positions without replacement, shape (P,), or one that is not the unit itself, shape (1,)."""
-        random = generator(self.seed, sample, unit.number)
-        if unit.axis == CHANNEL_AXIS:
-            return torch.randperm(positions, generator=random)
-        step = torch.randint(1, positions, (1,), generator=random)
-        return (unit.number + step) % positions
-
-
 class GaussianNoise(ActivationValue):
     """The unit's own value and, added to it, normal noise of the standard deviation that the unit has in the sample.
 
@@ -247,13 +216,13 @@ class ReferenceMean(ActivationValue):
 
 
 def _several_positions(value: Tensor, unit: SiteUnit) -> Tensor:
-    """The value, if it has several positions; of a single one, mean and order would change nothing."""
+    """The value, if it has several positions; of a single one, the mean would change nothing."""
     if unit.axis is None:
-        raise ValueError("a mean over positions and resampling need a unit, such as unit=channel, got the whole value.")
+        raise ValueError("a mean over positions needs a unit, such as unit=channel, got the whole value.")
     if value.shape[2] < 2:
         raise ValueError(
-            "a mean over positions and resampling need a site with several positions, such as a map of shape "
-            "(C, H, W), got one value per channel. Set the unit to zero instead."
+            "a mean over positions needs a site with several positions, such as a map of shape (C, H, W), got one "
+            "value per channel. Set the unit to zero instead."
         )
     return value
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from functools import cache
 
 import torch
 
@@ -17,7 +15,6 @@ FIRST = 16  # pairs, or images, at a time before their size has been measured
 WHOLE_BYTES = 8 * 2**20  # for the largest values of a whole pass
 _MAX_PAIRS = 1024  # pairs
 ENOUGH_ROWS = 16  # of a pass, from which on the bits of a row do not depend on how many there are
-_LARGEST_BLOCK = 32 * 2**20 - 2**16  # bytes; glibc raises its threshold for blocks of up to 32 MiB, with its own header
 _COMPARED = 4  # times the pairs of a pass, whose edits are compared with the value at a time where they are local
 
 
@@ -84,17 +81,6 @@ class PassLimits:
             pairs,
             self.pairs,
         )
-
-
-@cache
-def keep_freed_blocks() -> None:
-    """Let glibc reuse freed blocks of up to 32 MiB, as it does once it has freed one of that size.
-
-    Until then it returns many of them to the kernel, and each tensor in their place starts with a page fault for each
-    4 KiB: up to a quarter of the processor time of a pass. Elsewhere, or without room for it, this changes nothing.
-    """
-    with suppress(RuntimeError):
-        torch.UntypedStorage(_LARGEST_BLOCK, device="cpu")  # type: ignore[no-untyped-call]  # no byte is touched
 
 
 def _budget(useful: int, device: torch.device) -> int:

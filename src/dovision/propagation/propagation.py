@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
-from dovision.propagation.chunking import FIRST, PassLimits, is_out_of_memory, keep_freed_blocks
+from dovision.propagation.chunking import FIRST, PassLimits, is_out_of_memory
 from dovision.propagation.edits import Edit, Pairs, all_pairs
 from dovision.propagation.engine_choice import (
     SiteEngines,
@@ -86,7 +86,6 @@ class Propagation:
         self._reference: Tensor | None = None
         self._reference_passes: int | None = None  # not counted yet; None before they were made
         _refuse_batch_statistics(classifier)
-        keep_freed_blocks()
 
     @torch.no_grad()
     def __call__(self, batch: Batch, progress: Callable[[int], None] = lambda passes: None) -> Outcome:

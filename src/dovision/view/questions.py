@@ -20,7 +20,7 @@ _LINE = re.compile(r"(?!.*\$\{)[^\x00-\x1f]{0,4096}")  # text that refers to no 
 _Rule = Callable[[str, Any], Any]  # of a key and its value
 _OFFERED = {
     "attack": ("fgsm", "mifgsm", "pgd", "apgd", "random_sign"),  # quick ones of the norm linf
-    "value": ("zero", "mean", "resample", "noise"),  # that ask for no other image
+    "value": ("zero", "mean", "noise"),  # that ask for no other image
 }
 
 
