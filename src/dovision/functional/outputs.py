@@ -132,8 +132,7 @@ class MeanLogit:
 
     Args:
         classes: numbers of the classes, in the order of the task's; None is all.
-        region: of the network's maps, in their pixels: a box (or its top, left, bottom and right), or a mask, bool of
-            shape (H, W). None is all.
+        region: of the network's maps, in their pixels: a box, or its top, left, bottom and right; None is all.
         output: where the maps are in what the network returns, shape (B, C, H, W), as of `reading`. None: the maps
             themselves, or "out", or "logits".
 
@@ -148,29 +147,20 @@ class MeanLogit:
     def __init__(
         self,
         classes: Sequence[int] | None = None,
-        region: Box | Sequence[int] | Tensor | None = None,
+        region: Box | Sequence[int] | None = None,
         output: str | None = None,
     ) -> None:
         self.classes = None if classes is None else list(checks.channels("classes", classes))
-        if isinstance(region, Tensor) and not (region.dtype == torch.bool and region.ndim == 2 and region.any()):
-            raise ValueError(
-                f"region must be bool of shape (H, W) with a pixel, got {region.dtype} of shape {tuple(region.shape)}."
-            )
         region = _as_box(region)
-        if region is not None and not isinstance(region, Tensor) and not (isinstance(region, Box) and region.area):
-            raise ValueError(f"region must be a Box of at least a pixel, a mask or None, got {region!r}.")
+        if region is not None and not (isinstance(region, Box) and region.area):
+            raise ValueError(f"region must be a Box of at least a pixel or None, got {region!r}.")
         self.region = region
         self.entry = None if output is None else Entry(output)
 
     def chosen(self, values: Any) -> Any:
         """Mean of the chosen classes over the region, shape (B, K), from maps, shape (B, C, H, W)."""
         values = values if self.classes is None else values[:, self.classes]
-        if self.region is None:
-            return values.mean((2, 3))
-        if isinstance(self.region, Box):
-            return self.region.crop(values).mean((2, 3))
-        mask = self.region.to(values.device)
-        return (values * mask).sum((2, 3)) / int(self.region.sum())
+        return (values if self.region is None else self.region.crop(values)).mean((2, 3))
 
     def maps(self, value: Any) -> Any:
         """The maps in a network's output, shape (B, C, H, W).
@@ -196,10 +186,7 @@ class MeanLogit:
         count, height, width = maps.shape[1:]
         for number in self.classes or ():
             checks.channel(f"classes of {name}", number, count)
-        if isinstance(self.region, Tensor) and self.region.shape != (height, width):
-            got = " x ".join(map(str, self.region.shape))
-            raise ValueError(f"region must have the size of the network's maps, {height} x {width}, got {got}.")
-        if isinstance(self.region, Box) and not (
+        if self.region is not None and not (
             min(self.region) >= 0 and self.region.bottom <= height and self.region.right <= width
         ):
             raise ValueError(f"region must lie in the network's maps, {height} x {width}, got {self.region}.")
