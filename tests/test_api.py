@@ -81,11 +81,6 @@ def test_a_wrapped_network_is_in_the_mode_of_the_network(training):
     assert not frozen[1].training
 
 
-def test_normalised_images_are_refused_with_the_remedy():
-    with pytest.raises(ValueError, match="If they are normalised, give mean and std, to ImageData"):
-        dv.effect_map(dv.wrap(Sum(), 2), 2 * IMAGE + 1, dv.PixelGrid(2, 2))
-
-
 @pytest.mark.slow
 def test_import_brings_neither_hydra_nor_wandb_nor_lightning():
     script = (

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from dovision.detectors._estimators import best_column, fit_gaussians, fit_regression
-from dovision.detectors._outputs import cached, logits_of
+from dovision.detectors._outputs import logits_of
 from dovision.detectors.beyond import BEYOND
 from dovision.detectors.confidence import Entropy, MaxSoftmax, logit_entropy
 from dovision.detectors.feature_squeezing import FeatureSqueezing
@@ -237,15 +237,6 @@ def counted():
 
 
 @torch.no_grad()
-def test_detectors_that_read_the_same_images_share_a_pass(counted):
-    classifier, asked = counted
-    batch = batch_of(images(3))
-    for detector in (MaxSoftmax(), Entropy(), MaxSoftmax()):
-        detector.read(batch, classifier)
-    assert asked == [3]
-
-
-@torch.no_grad()
 def test_other_images_changed_images_and_other_weights_are_read_anew(counted):
     classifier, asked = counted
     image = images(2)
@@ -256,17 +247,3 @@ def test_other_images_changed_images_and_other_weights_are_read_anew(counted):
     classifier.network.linear.weight.mul_(3)
     torch.testing.assert_close(logits_of(image, classifier), classifier(image))
     assert len(asked) == 6
-
-
-def test_with_gradients_nothing_is_remembered(counted):
-    classifier, asked = counted
-    image = images(2).requires_grad_()
-    for _ in range(2):
-        assert logits_of(image, classifier).requires_grad
-    assert asked == [2, 2]
-
-
-def test_an_answer_is_kept_under_its_own_key():
-    image = images(1)
-    assert [cached(image, key, lambda key=key: key.upper()) for key in ("a", "b")] == ["A", "B"]
-    assert cached(image, "a", lambda: "another") == "A"

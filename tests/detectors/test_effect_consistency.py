@@ -12,7 +12,6 @@ from torch import Tensor, nn
 import dovision as dv
 from dovision.detectors import _profile
 from dovision.detectors._estimators import fit_gaussians
-from dovision.detectors._monotone import _rounded
 from dovision.detectors._profile import Profile, compressed, flatten_effects, summaries
 from dovision.detectors.effect_consistency import EffectConsistency, LogOddsEffect, log_odds_loss, probability_distance
 from dovision.interfaces import Classifier, Intervention
@@ -142,28 +141,6 @@ def test_of_more_values_than_bins_the_score_is_nearly_that_of_scikit_learn():
     detector.fit(clean, attacked)
     expected = boosting_of(clean, attacked).decision_function(np.arcsinh(other.numpy() / 0.01))
     assert np.corrcoef(detector.score(other).numpy(), expected)[0, 1] > 0.995
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    column=st.lists(st.floats(-5, 5, width=16), min_size=2, max_size=400).map(np.array),
-    bins=st.integers(2, 40),
-    seed=st.integers(0, 100),
-)
-def test_rounded_numbers_are_few_in_order_and_lie_in_the_bins_of_those_that_they_stand_for(column, bins, seed):
-    weight = np.random.default_rng(seed).uniform(0.1, 3, len(column))
-    rounded = _rounded(column, weight, bins)
-    assert set(rounded) <= set(column)
-    assert len(set(rounded)) <= bins
-    assert (np.diff(rounded[np.argsort(column, kind="stable")]) >= 0).all()
-    levels = np.unique(rounded)
-    middles = (levels[1:] + levels[:-1]) / 2  # the thresholds of trees that are fitted to these
-    np.testing.assert_array_equal(np.searchsorted(middles, column), np.searchsorted(middles, rounded))
-
-
-def test_numbers_of_equal_weights_are_rounded_to_quantiles_of_equal_shares():
-    rounded = _rounded(np.arange(1000.0), np.ones(1000), 11)
-    assert np.unique(rounded, return_counts=True)[1].tolist() == [50, *[100] * 9, 50]
 
 
 @settings(max_examples=60, deadline=None)

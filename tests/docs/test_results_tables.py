@@ -4,11 +4,8 @@ import re
 import shlex
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
-from scipy import stats
 
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
@@ -74,18 +71,3 @@ def test_a_command_behind_the_page_is_one_of_this_version(command, words):
 def test_a_verdict_is_what_intervals_show_in_all_trainings(tables, ours, others, paired, verdict):
     rows = ([dict(zip(tables.ESTIMATE, one, strict=True)) for one in some] for some in (ours, others, paired))
     assert tables.verdict(*rows) == verdict
-
-
-def test_maps_that_agree_are_more_reliable_where_the_spread_is_the_error(tables):
-    random = np.random.default_rng(0)
-    evidence, error = random.normal(size=400), np.repeat([0.1, 3.0], 200)
-    density = evidence + error * random.normal(size=400)
-    parts = pd.DataFrame({"explainer": "a", "sample": np.arange(400), "density": density, "evidence": evidence})
-    parts["group"] = parts["sample"] % 50
-    parts["spread"] = error * np.abs(density)
-    table = tables.reliability(pd.concat([parts, parts.assign(explainer="b", spread=np.nan)])).set_index("half")
-    assert table["explainer"].tolist() == ["a", "a"]
-    assert table["objects"].tolist() == [200, 200]
-    expected = stats.spearmanr(density[:200], evidence[:200]).statistic
-    assert table.loc["agree", "mean"] == pytest.approx(expected)
-    assert table.loc["agree", "low"] > table.loc["differ", "high"]

@@ -344,13 +344,3 @@ def test_a_checkpoint_of_other_classes_or_of_another_shape_is_refused(fitted, co
     sites = ("intervention=activation", "intervention.site=stem", "model=small_resnet")
     said = refusal(components, composed("dataset=digits", f"checkpoint={file}", *sites))
     assert "no site 'stem'" in said  # the model is the checkpoint's
-
-
-@pytest.mark.parametrize("sweep", [[], ["seed=0,1", "-m"]])
-def test_a_job_that_cannot_run_leaves_nothing_behind(sweep, dovision_evaluate, tmp_path, capsys):
-    words = ("intervention=activation", "intervention.site=nonsense", f"output_root={tmp_path}/out")
-    assert dovision_evaluate(*words, *sweep) == 1
-    said = capsys.readouterr().err
-    assert "intervention: the classifier has no site 'nonsense'." in said
-    assert "Traceback" not in said
-    assert not (tmp_path / "out").exists()

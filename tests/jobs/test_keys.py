@@ -87,25 +87,6 @@ def test_a_group_of_hydras_own_takes_one_value_in_a_sweep(refused):
     assert line == "hydra/job_logging takes one value for all jobs, got hydra/job_logging=console,consol."
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("main", "words"),
-    [
-        ("evaluate", ["experiment=demo,dem"]),
-        ("evaluate", ["fill@intervention.fill=blur,blurr"]),
-        ("train", ["model=small_cnn,smal_cnn", "dataset=digits"]),
-    ],
-)
-def test_a_sweep_with_such_a_name_starts_no_job(main, words, run_command, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert run_command(importlib.import_module(f"dovision.jobs.{main}").main, "-m", *words) == 1
-    said = capsys.readouterr().err
-    head, line = said.splitlines()[-2:]  # after lines of progress on a busy machine
-    assert head == f"dovision-{main}: 1 of 2 jobs cannot run, and none was started:"
-    assert f"has no component {words[0].rpartition(',')[2]!r}. Did you mean " in line
-    assert list(tmp_path.iterdir()) == []
-
-
 def nodes(node, where=""):
     """Every mapping of a configuration that has keys of its own, with its path."""
     yield where, node

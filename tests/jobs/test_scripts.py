@@ -27,12 +27,6 @@ def helped() -> tuple[dict[str, str], list[str]]:
     return dict(zip(COMMANDS, done.stdout.split("\0"), strict=False)), done.stderr.split()
 
 
-def test_importing_the_commands_takes_no_time_in_which_a_ctrl_c_is_not_answered():
-    script = "import sys; from dovision.jobs import scripts; print(*{each.partition('.')[0] for each in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not {"hydra", "omegaconf", "yaml", "torch"} & set(done.stdout.split())
-
-
 def examples(text: str, name: str) -> list[list[str]]:
     lines = [line.strip() for line in text.splitlines()]
     return [shlex.split(line)[1:] for line in lines if line.split(" ")[0] == f"dovision-{name}"]

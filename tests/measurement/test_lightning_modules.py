@@ -179,16 +179,6 @@ def test_of_several_networks_that_with_the_classes_of_the_task_is_measured_and_l
     assert "EffectEvaluation measures net, 3 classes." in caplog.text
 
 
-def test_maps_and_detection_take_names(tmp_path):
-    maps = dv.MapEvaluation(["random_map", dv.CenterMap()], tmp_path / "maps", dv.MapSettings(cells=4))
-    detection = dv.Detection(tmp_path, attacks=["fgsm"], detectors="max_softmax")
-    assert list(maps.explainers) == ["random_map", "center_map"]
-    assert [type(detector) for detector in detection.detectors.values()] == [dv.MaxSoftmax]
-    assert detection.attacks["fgsm"].eps
-    with pytest.raises(ValueError, match="Did you mean fgsm"):
-        dv.Detection(tmp_path, attacks="fgsmm", detectors="max_softmax")
-
-
 class NoSite(dv.Intervention):
     def units(self, shape):
         return ("all",)

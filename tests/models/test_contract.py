@@ -2,9 +2,6 @@
 
 import atexit
 import functools
-import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +14,6 @@ from torch import nn
 from dovision.interfaces import Context
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.models import checkpoint
 from dovision.models._published import choose_outputs, output_numbers
 from dovision.models.chexnet import CHECKPOINT_LABELS
 from dovision.propagation import Propagation
@@ -103,31 +99,6 @@ def test_a_network_made_from_weights_is_in_eval_mode_and_any_other_to_be_fitted(
     start = {key: value for key, value in start.items() if key in settings}
     fitted = hydra.utils.instantiate(settings | start)
     assert {module.training for module in fitted.modules()} == {not start}
-
-
-@pytest.mark.long  # one of them is in test_checkpoint.py
-def test_a_fresh_process_rebuilds_each_model_from_its_file_alone(tmp_path):
-    expected = {}
-    for name in NAMES:
-        if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
-            continue
-        settings = settings_of(name)
-        classifier = built(settings)
-        start = {"pretrained": True} if "pretrained" in settings else {}
-        start |= {"checkpoint_file": "is gone"} if "checkpoint_file" in settings else {}
-        checkpoint.save_checkpoint(tmp_path / name, classifier, settings | start, None, {})
-        with torch.no_grad():
-            expected[name] = classifier(images_of(settings))
-    script = (
-        "import sys, torch, dovision;"
-        "names = sys.argv[1:]; models = {name: dovision.load(name) for name in names};"
-        "rand = lambda n: torch.rand(1, 1, n, n, generator=torch.Generator().manual_seed(1));"
-        "torch.save({n: m(rand(224 if n == 'xrv_model' else 64)).detach() for n, m in models.items()}, 'logits')"
-    )
-    subprocess.run([sys.executable, "-c", script, *expected], cwd=tmp_path, check=True)
-    got = torch.load(tmp_path / "logits")
-    for name, logits in expected.items():
-        torch.testing.assert_close(got[name], logits, msg=name)
 
 
 def test_outputs_are_found_by_name_and_zero_where_there_is_none():

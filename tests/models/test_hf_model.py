@@ -9,8 +9,6 @@ from torch.nn.functional import linear
 
 import dovision as dv
 from dovision.config.component import Component
-from dovision.identity.dependencies import files_named
-from dovision.io.files import sha256
 from dovision.models import checkpoint
 from dovision.models.hf_model import geometry, hf_model
 from dovision.propagation import Propagation
@@ -152,15 +150,6 @@ def test_mean_and_std_are_those_of_the_image_processor(tmp_path, facts, mean, st
     classifier = made(tmp_path)
     assert classifier.mean.flatten().tolist() == pytest.approx(mean)
     assert classifier.std.flatten().tolist() == pytest.approx(std)
-
-
-def test_all_files_of_a_folder_are_part_of_the_identity(tmp_path):
-    save_network(tmp_path)
-    settings = {"model": {"source": str(tmp_path)}}
-    (before,) = files_named(settings, sha256).values()
-    (tmp_path / "preprocessor_config.json").write_text("{}")
-    (after,) = files_named(settings, sha256).values()
-    assert before != after
 
 
 @pytest.mark.parametrize("kind", ["vit", "deit", "beit", "dinov2"])

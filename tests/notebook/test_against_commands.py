@@ -148,14 +148,6 @@ def test_results_may_be_named_by_numbers(measured):
     assert shown._repr_html_().count("<img") == 1
 
 
-def test_a_comparison_without_a_difference_is_a_table_alone(measured):
-    clean = dv.compare({"black": measured, "again": measured})
-    clean.table = clean.table.assign(difference=np.nan)
-    assert "<img" not in clean._repr_html_()
-    with pytest.raises(ValueError, match=r"there is no difference from black to draw\. See to_pandas\(\)\."):
-        clean.plot()
-
-
 def test_maps_are_exported_for_quantus(explained, tmp_path):
     arrays = dict(np.load(explained.to_npz(tmp_path / "maps", "grad_cam")))
     assert {name: array.shape for name, array in arrays.items()} == {

@@ -132,26 +132,6 @@ def test_sizes_that_are_none_are_refused_by_name(images, key, value):
         ImageDataModule(images, **{key: value})
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("seed=0", "a fit needs train images, but this dataset has test alone. Choose pretrained weights with"),
-        ("dry_run=true", "a fit needs train images, but this dataset has test alone."),
-        (
-            "evaluation.split=val",
-            "an evaluation needs val images, but this dataset has test alone. Set evaluation.split.",
-        ),
-    ],
-)
-def test_a_dataset_of_test_images_alone_is_measured_and_nothing_is_fitted_to_it(
-    tmp_path, dovision_evaluate, capsys, override, message
-):
-    root = write_table(tmp_path / "data", ["test"] * 12)
-    own = [f"dataset.root={root}", "dataset.classes=[cat,dog]", "dataset.shape=[1,28,28]", f"output_root={tmp_path}"]
-    assert dovision_evaluate("dataset=table", *own, override) == 1
-    assert message in capsys.readouterr().err
-
-
 def test_detection_needs_validation_images(tmp_path):
     data = ImageDataModule(open_table(write_table(tmp_path, ["test"] * 12)))
     with pytest.raises(ValueError, match="detection needs val images, but this dataset has test alone. Choose another"):
