@@ -54,18 +54,6 @@ def test_shares_of_rows_are_within_a_point_or_the_largest_group(sizes, seed):
         assert abs(len(rows[name]) - share * len(groups)) <= max(0.01 * len(groups), max(sizes))
 
 
-@pytest.mark.parametrize(
-    ("images", "counts"),
-    [(10, (700, 150, 150)), (9, (630, 135, 135)), (4, (200, 100, 100))],
-    ids=["rounded to .2 and .1", "rounded to .11 and .22", "too few for their shares: each class in each split"],
-)
-def test_rounding_a_hundred_small_classes_does_not_add_up(images, counts):
-    labels = [number // images for number in range(100 * images)]
-    rows = _splits.split_groups(range(len(labels)), labels, 0.15, 0.15, seed=0)
-    assert tuple(map(len, rows.values())) == counts
-    assert {len(set(np.array(labels)[list(own)])) for own in rows.values()} == {100}
-
-
 def test_shares_that_large_groups_forbid_are_said(caplog):
     _splits.split_groups(["one"] * 150 + ["two"] * 50, [0] * 200, 0, 0.5, seed=0)
     assert "train gets 0.250 of the images, not 0.500: groups are large" in caplog.text

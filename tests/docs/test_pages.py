@@ -93,13 +93,6 @@ def test_what_is_shown_of_the_digits_is_planned_by_the_command(command, dovision
     assert "job" in capsys.readouterr().out
 
 
-def test_every_make_target_exists():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    shown = "\n".join(TEXTS.values())
-    named = set(re.findall(r"(?:`|^(?: {4})?)make ([a-z-]+)", shown, re.M))
-    assert {"demo", "test", "figures", "bench", "docs"} <= named <= targets
-
-
 @pytest.mark.parametrize("page", TEXTS)
 def test_every_file_that_is_linked_exists(page):
     text = re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL)

@@ -221,12 +221,6 @@ def test_a_map_depends_on_seed_sample_and_class_alone(convolutional, images):
     assert len(drawn.unique(dim=0)) == 12
 
 
-def test_pixels_are_uniform(convolutional, images):
-    maps = RandomMap(seed=0)(images(4, 3, 64, 64), torch.tensor([0, 1, 2, 0]), convolutional())
-    shares = torch.histc(maps, bins=4, min=0, max=1) / maps.numel()
-    torch.testing.assert_close(shares, torch.full((4,), 0.25), rtol=0, atol=0.02)
-
-
 def test_a_pixel_has_what_is_left_where_it_is_shown_minus_what_is_left_on_average(linear, images):
     weight = torch.zeros(1, 1, 12, 12)
     weight[:, :, :6, :6] = 1 / 36  # the logit is the mean of the upper left quarter, half of which is shown

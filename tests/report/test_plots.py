@@ -9,7 +9,7 @@ import pytest
 from dovision.report import plots
 from dovision.report.figures.mean_effects import effect_against_epsilon, parallel_coordinates
 from dovision.report.image_overlay import OverlayPanel, overlay, unit_values
-from dovision.report.style import WIDTHS, inline_svg, page_width, save_figure, shortened_apart, wrap_text
+from dovision.report.style import inline_svg, save_figure, shortened_apart
 from dovision.types import BOX_COLUMNS
 
 AVERAGES = pd.DataFrame(
@@ -81,19 +81,6 @@ def test_long_names_that_differ_behind_their_beginning_are_told_apart():
     ]
     assert shortened_apart(names, 16) == ["…left lobe", "…right lobe", "effusion", "cardiomegaly of…"]
     assert shortened_apart(["a long name of one class"] * 2, 12) == ["a long name…"] * 2
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_panels_have_names_of_rows_and_columns_and_an_empty_place(width, recwarn):
-    with page_width(width):
-        drawn = overlay([panel("clean"), panel("eps"), None, panel("")], 1.0, columns=2, rows=("grid 2", "grid 4"))
-        wrap_text(drawn)
-    assert not recwarn.list  # matplotlib warns of panels without room
-    axes = drawn.axes[:4]
-    assert [each.get_title("left") for each in axes] == ["clean", "eps", "", ""]
-    assert [each.get_ylabel() for each in axes] == ["grid 2", "", "grid 4", ""]
-    assert [len(each.images) for each in axes] == [1, 1, 0, 1]
-    assert min(each.get_window_extent().width for each in axes) / drawn.dpi > 25 / 25.4  # inches
 
 
 def test_a_box_around_others_hides_none_of_them():

@@ -53,7 +53,3 @@ def test_without_the_token_nothing_is_answered(address, ask, given, path):
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(f"{base}{given or '/'}{path}")
     assert ask(f"{base}{given or '/'}{path}")[0] == 403
-
-
-def test_another_name_of_this_machine_is_refused(address, ask):
-    assert ask(f"{address}/choices", {}, Host="evil.example")[0] == 400

@@ -2,33 +2,14 @@
 
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
-import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from dovision.notebook.drawing import maps_over_images
 from dovision.report.figures import overlay
 from dovision.report.figures.overlay import Levels, Overlay
 from dovision.results.run_record import Run, read_sweep
 from dovision.results.tables import read_effects
 from dovision.types import Task
-
-
-@pytest.mark.parametrize("colour", [False, True])
-def test_a_photograph_is_grey_below_the_colours_of_effects(colour):
-    """Read back from the pixels, where no effect covers them; in colour where that is asked for."""
-    photograph = torch.tensor([0.9, 0.2, 0.1]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
-    figure = maps_over_images(photograph, torch.zeros(1, 8, 8), [""], "", colour=colour)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    axes = figure.axes[0]
-    x, y = axes.transData.transform((4, 4))
-    pixel = np.asarray(canvas.buffer_rgba())[int(figure.bbox.height) - 1 - int(y), int(x), :3]
-    assert pixel == pytest.approx(
-        [144, 81, 73] if colour else [94] * 3, abs=1
-    )  # .25 + .35 (.2126 R + .7152 G + .0722 B)
 
 
 def test_log_odds_lie_over_the_image_where_probability_is_saturated(sweep, monkeypatch):
