@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -134,3 +135,20 @@ def test_a_network_is_made_without_a_random_number_of_the_jobs(fitted):
     before = torch.get_rng_state()
     model_cache.read_model(path, job)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_not_taken_for_the_other(fitted, tmp_path, monkeypatch):
+    def replaced(path: Path) -> dict[str, object]:
+        content = read(path)
+        shutil.copy(path, tmp_path / "other.ckpt")
+        (tmp_path / "other.ckpt").replace(path)
+        return content
+
+    (found,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
+    path = shutil.copy(found, tmp_path / "given.ckpt")
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
+        job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"checkpoint={path}"]))
+    read = checkpoint.read_checkpoint
+    monkeypatch.setattr(checkpoint, "read_checkpoint", replaced)
+    with pytest.raises(ValueError, match=r"given\.ckpt must stay as it is while it is read"):
+        model_cache.read_model(Path(path), job)

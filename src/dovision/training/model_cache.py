@@ -18,6 +18,7 @@ from dovision import checks
 from dovision.config.component import Component
 from dovision.config.settings import TrainSettings
 from dovision.identity.dependencies import CLASSIFIER, FOREIGN_WEIGHTS, NetworkKey
+from dovision.identity.digests import stat_files
 from dovision.interfaces import Classifier, Images
 from dovision.io import files
 from dovision.io.atomic import remove_partial
@@ -107,9 +108,12 @@ def read_model(path: Path, settings: TrainSettings, given: bool = False) -> Fitt
         given: whether the job names the file, and is warned if its fit was limited.
 
     Raises:
-        FileNotFoundError, ValueError: see `checkpoint.read_checkpoint`.
+        FileNotFoundError, ValueError: see `checkpoint.read_checkpoint`; or another file has taken its place meanwhile.
     """
+    before = stat_files([path])
     content, weights = checkpoint.read_checkpoint(path), files.sha256(path)[:12]
+    if stat_files([path]) != before:
+        raise ValueError(f"the checkpoint {path} must stay as it is while it is read, got another one. Read it again.")
     described = content["facts"]
     if given and (limited := described.get("limits")):
         log.warning("%s is a trial fit, limited by %s", path, limits_in_words(limited))
