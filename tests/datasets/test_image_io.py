@@ -14,7 +14,6 @@ from dovision.api import to_batch
 from dovision.datasets import _image_io
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [51, 102, 153]]], np.uint8)
-GREY = np.array([[0, 51], [102, 255]], np.uint8)
 DEEP = np.array([[0, 1], [32768, 65535]], np.uint16)
 
 

@@ -11,7 +11,8 @@ from dovision.jobs.report import main
 from dovision.results.run_files import digests
 from dovision.results.run_record import Run, read_sweep, survey
 from dovision.results.schemas import with_digest
-from dovision.results.tables import EFFECTS, SAMPLES
+from dovision.results.sweep_findings import by_factors
+from dovision.results.tables import EFFECTS, SAMPLES, read_samples
 
 
 def test_all_runs_are_found_with_their_states_and_what_distinguishes_them(sweep):
@@ -29,6 +30,14 @@ def test_all_runs_are_found_with_their_states_and_what_distinguishes_them(sweep)
     assert runs[0].failure == ""
     assert runs[1].seed == 1
     assert runs[1].config["intervention"]["rows"] == 4
+
+
+def test_numbers_of_a_sweep_are_of_the_images_that_its_tables_count(sweep):
+    runs = [run for run in read_sweep(sweep) if run.state == "completed"]
+    images = by_factors(runs).set_index(["epsilon", "metric"])["images"]
+    attacked = [read_samples(run.folder).query("condition == 'eps=0.2'") for run in runs]
+    assert images["0.2", "auroc"].tolist() == [(samples["success"] == 1).sum() for samples in attacked]
+    assert images["0.2", "accuracy"] == 40
 
 
 @pytest.mark.parametrize(
@@ -65,6 +74,9 @@ def test_a_copy_of_a_run_does_not_count_twice(tmp_path, write_run, run_command, 
     assert "would count twice" in (tmp_path / "report" / "index.html").read_text()
 
 
+CONFIG = ".hydra/config.yaml"
+
+
 @pytest.fixture
 def folder(tmp_path, write_run):
     """A good run, and a copy of it to be damaged."""
@@ -93,47 +105,34 @@ def of_another_version(run):
     pq.write_table(table.replace_schema_metadata({"dovision_format": "0"}), run / SAMPLES)
 
 
-def without_a_table(run):
-    (run / SAMPLES).unlink()
-
-
-def with_half_a_config(run):
-    (run / ".hydra" / "config.yaml").write_text("{ half")
-
-
-def without_a_config(run):
-    (run / ".hydra" / "config.yaml").unlink()
-
-
 def recorded(run):
     """The digests, as another version would have recorded them of its own files."""
     facts = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(with_digest(facts | {"digests": digests(run)})))
 
 
-def of_another_version_as_it_was(run):
-    of_another_version(run)
-    recorded(run)
+DAMAGE = [
+    (cut_short, r"spoilt must be as the run has left them, but effects\.parquet has [\d,]+ of [\d,]+ bytes\. Run"),
+    (a_byte_changed, r"but effects\.parquet has other content\. Run its command again, which measures them"),
+    (of_another_version, r"but samples\.parquet has [\d,]+ of [\d,]+ bytes\. Run its command again"),
+    (lambda run: (run / SAMPLES).unlink(), r"but samples\.parquet is missing\. Run its command again, which measures"),
+    (
+        lambda run: (of_another_version(run), recorded(run)),
+        r"samples\.parquet must be of table format 5, got 0\. Run the evaluation again, or",
+    ),
+    (
+        lambda run: ((run / SAMPLES).unlink(), recorded(run)),
+        r"samples\.parquet must be a table of a run, got no such file\. Run the evaluation again",
+    ),
+    (
+        lambda run: (run / CONFIG).write_text("{ half"),
+        r"config\.yaml must hold the run's config, got damaged content\.",
+    ),
+    (lambda run: (run / CONFIG).unlink(), r"config\.yaml must hold the run's config, got damaged content\. Delete the"),
+]
 
 
-def never_written(run):
-    without_a_table(run)
-    recorded(run)
-
-
-DAMAGE = {
-    cut_short: r"spoilt must be as the run has left them, but effects\.parquet has [\d,]+ of [\d,]+ bytes\. Run",
-    a_byte_changed: r"but effects\.parquet has other content\. Run its command again, which measures them",
-    of_another_version: r"but samples\.parquet has [\d,]+ of [\d,]+ bytes\. Run its command again",
-    without_a_table: r"but samples\.parquet is missing\. Run its command again, which measures them again",
-    of_another_version_as_it_was: r"samples\.parquet must be of table format 5, got 0\. Run the evaluation again, or",
-    never_written: r"samples\.parquet must be a table of a run, got no such file\. Run the evaluation again",
-    with_half_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
-    without_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
-}
-
-
-@pytest.mark.parametrize(("spoil", "pattern"), DAMAGE.items(), ids=[spoil.__name__ for spoil in DAMAGE])
+@pytest.mark.parametrize(("spoil", "pattern"), DAMAGE)
 def test_a_damaged_run_is_named_with_the_remedy(folder, spoil, pattern):
     spoil(folder / "spoilt")
     good, spoilt = survey(folder)

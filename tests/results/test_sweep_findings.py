@@ -89,6 +89,7 @@ def test_the_shares_of_the_variance_are_those_of_main_effects_of_factors_togethe
     shares = variance_shares(by_factors(runs))
     assert [*shares] == ["epsilon", "width", "attack", "factors together", "seeds"]
     assert [*shares.values()] == pytest.approx([0.8, 0, 0, 0, 0.2], abs=1e-9)
+    assert variance_shares(by_factors(runs[:4])) == pytest.approx({"epsilon": 0.8, "seeds": 0.2})
     crossed = [run(*each, 0.1, 0, success=0.5 + 0.1 * (each in ((4, "FGSM"), (8, "PGD")))) for each in GRID]
     assert variance_shares(by_factors(crossed)) == pytest.approx({"width": 0, "attack": 0, "factors together": 1})
     (table,) = pivots(by_factors(runs))
