@@ -172,10 +172,10 @@ class ReconstructionQuality(Metric):
 
     def __init__(self, num_channels: int, num_latents: int) -> None:
         super().__init__()
-        shapes = {"residual": (), "total": num_channels, "squares": num_channels, "size": num_latents}
-        for name, shape in shapes.items():
+        sums = {"residual": (), "total": (num_channels,), "squares": (num_channels,), "size": (num_latents,)}
+        for name, shape in sums.items():
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
-        for name, shape in (("active", num_latents), ("count", ())):
+        for name, shape in {"active": (num_latents,), "count": ()}.items():
             self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, activation: Tensor, output: Tensor, code: Tensor) -> None:
