@@ -60,11 +60,11 @@ def test_every_setting_of_the_trainer_but_plumbing_is_part_of_the_fit(config, na
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plumbing", ["num_sanity_val_steps=0", "log_every_n_steps=1", "profiler=simple"])
-def test_what_watches_a_fit_changes_no_weight(tmp_path, run_command, plumbing):
+def test_what_watches_a_fit_changes_no_weight(tmp_path, run_command):
     quick = ("dataset=digits", "training.classifier.epochs=1", "trainer.limit_train_batches=3")
+    plumbing = ["num_sanity_val_steps=0", "log_every_n_steps=1", "profiler=simple"]
     weights = []
-    for number, more in enumerate([[], [f"trainer.{plumbing}"]]):
+    for number, more in enumerate([[], [f"trainer.{setting}" for setting in plumbing]]):
         assert run_command(train, *quick, f"output_root={tmp_path / str(number)}", *more) == 0
         (path,) = (tmp_path / str(number)).glob("checkpoints/*/classifier.ckpt")
         weights.append((path.parent.name, path.read_bytes()))

@@ -116,11 +116,8 @@ def test_tables_depend_on_the_number_of_workers_in_no_byte(fitted, copy, dovisio
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["evaluation.batch_size=5", "evaluation.chunk=3"])
-def test_batch_size_and_chunk_are_part_of_a_run_whose_tables_they_change_by_rounding(
-    fitted, copy, dovision_evaluate, size
-):
-    assert dovision_evaluate(f"output_root={copy}", *ATTACKED, size) == 0
+def test_batch_size_and_chunk_are_part_of_a_run_whose_tables_they_change_by_rounding(fitted, copy, dovision_evaluate):
+    assert dovision_evaluate(f"output_root={copy}", *ATTACKED, "evaluation.batch_size=5", "evaluation.chunk=3") == 0
     first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
     assert first.name != second.name
     assert_equal_tables(first, second)
