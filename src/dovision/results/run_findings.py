@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dovision.io.text_files import read_json, write_json
 from dovision.results.detection_findings import detection_findings
 from dovision.results.detection_summary import DETECTION, read_detection
 from dovision.results.detection_tables import ADAPTIVE_ATTACKS
-from dovision.results.effect_findings import attack_findings, fill_of, use_findings
+from dovision.results.effect_findings import Subject, attack_findings, fill_of, subjects, use_findings
 from dovision.results.finding import NOTHING, Finding, finding
 from dovision.results.image_tables import MAPS_FILE, OTHER_FILL, read_maps
 from dovision.results.map_findings import RANDOM_MAP, at_chance, map_findings
@@ -31,12 +32,18 @@ def run_findings(run: Run) -> list[Finding]:
     """
     if (run.folder / FINDINGS).is_file():
         return [Finding.from_dict(fields) for fields in read_json(run.folder / FINDINGS)["findings"]]
-    return findings_of_tables(run)
+    return _findings_of_tables(run, _once(run))
 
 
-def findings_of_tables(run: Run) -> list[Finding]:
-    """Findings of a completed run, from its tables."""
-    uses, attacked = [*islice(use_findings(run), MOST)], [*islice(attack_findings(run), MOST)]
+def _once(run: Run) -> Callable[[Run], list[Subject]]:
+    """Read the subjects of a run when they are asked for, and once."""
+    read = cache(lambda: subjects(run))
+    return lambda _: read()
+
+
+def _findings_of_tables(run: Run, read_subjects: Callable[[Run], list[Subject]]) -> list[Finding]:
+    uses = [*islice(use_findings(run, read_subjects), MOST)]
+    attacked = [*islice(attack_findings(run, read_subjects), MOST)]
     better = [*islice(detection_findings(run), MOST), *map_findings(run)]
     better = [one for one in better if one.question != LIMITS]
     return [*uses, *attacked, *better, *limit_findings(run, [*uses, *attacked])]
@@ -50,12 +57,13 @@ def write_findings(run: Run, folder: Path, save: Callable[[int], None] | None = 
         folder: of the file.
         save: called with each sample whose clean image shows a finding best and has no picture yet, which it saves.
     """
-    findings = findings_of_tables(run)
+    read_subjects = _once(run)
+    findings = _findings_of_tables(run, read_subjects)
     nearest = {one.picture["nearest"] for one in findings if "nearest" in one.picture} - pictured_samples(run.folder)
     if save and nearest:
         for sample in sorted(nearest):
             save(sample)
-        findings = findings_of_tables(run)
+        findings = _findings_of_tables(run, read_subjects)  # with their pictures
     write_json(folder / FINDINGS, {"findings": [one.to_dict() for one in findings]})
 
 
