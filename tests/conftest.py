@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, settings
 from omegaconf import OmegaConf
@@ -87,6 +88,20 @@ def composed_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(composition, "composed_component", composed)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mode_of_experiments() -> Iterator[None]:
+    """Compose a command once: Hydra does it once more to find hydra.mode, which experiments alone set."""
+    get_mode = Hydra.get_mode
+
+    def mode(self: Hydra, **asked: Any) -> Any:
+        named = any("experiment" in word or word.startswith("hydra") for word in asked["overrides"])
+        return get_mode(self, **asked) if named else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", mode)
         yield
 
 
