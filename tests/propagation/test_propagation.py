@@ -380,7 +380,7 @@ def spread(threads, measure, classifiers):
         return list(pool.map(measure, turns, IMAGES * 3))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def often():
     """Threads change a thousand times as often as by default."""
     interval = sys.getswitchinterval()
@@ -390,6 +390,7 @@ def often():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("measure", [grid, channels, attack])
 @pytest.mark.parametrize("shared", [1, 2])
 def test_four_threads_give_the_bits_of_one(measure, shared):
