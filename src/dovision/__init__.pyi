@@ -93,6 +93,7 @@ from dovision.interventions.transforms import Resampling as Resampling
 from dovision.interventions.transforms import Rotation as Rotation
 from dovision.interventions.transforms import Shift as Shift
 from dovision.interventions.transforms import SignNoise as SignNoise
+from dovision.interventions.transforms import TransformSequence as TransformSequence
 from dovision.interventions.values import GaussianNoise as GaussianNoise
 from dovision.interventions.values import ReferenceMean as ReferenceMean
 from dovision.interventions.values import SampleMean as SampleMean

@@ -25,7 +25,7 @@ from dovision.interventions.region_box import RegionBox
 from dovision.interventions.segments import Segments
 from dovision.interventions.sliding_window import SlidingWindow
 from dovision.interventions.transform import Transform
-from dovision.interventions.transforms import MedianFilter, NonLocalMeans
+from dovision.interventions.transforms import MedianFilter, NonLocalMeans, TransformSequence
 from dovision.interventions.values import SampleMean, Steering
 from dovision.propagation import Propagation
 from dovision.types import CODE, INPUT, Batch, Box
@@ -98,6 +98,7 @@ def pairs(count: int) -> Batch:
         (lambda: Inpaint()(SOURCE, Box(0, 0, 14, 17), None), "must have pixels around it, got all 14 x 17 .* smaller"),
         (lambda: Transform({}), r"transforms must be at least one, got none"),
         (lambda: Transform({"median": MedianFilter}), "got the class MedianFilter itself. Call it: MedianFilter"),
+        (lambda: TransformSequence({}), "steps must be at least one, got none"),
         (lambda: NonLocalMeans(4, 5, 0.1), "patch_size must be odd, got 4"),
         (lambda: PixelGrid(5, 3).region((1, 4, 4), 0, 0), "at most 4 rows and 4 columns on a 4 x 4 image, got 5 x 3"),
         (lambda: Perturbation(NoAttack()), "attack must have at least one epsilon, got none in NoAttack"),

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dovision.functional.filters import median_filter
+from dovision.functional.filters import median_filter, reduce_depth
 from dovision.interfaces import Attack
 from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
@@ -16,13 +16,21 @@ from dovision.interventions.perturbation import Perturbation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.interventions.sliding_window import SlidingWindow
 from dovision.interventions.transforms import (
+    BitDepth,
     HorizontalFlip,
     MedianFilter,
     RandomAffine,
     SignNoise,
+    TransformSequence,
 )
 from dovision.propagation import Propagation
 from dovision.types import Box
+
+
+def test_a_sequence_goes_step_by_step(context):
+    both = TransformSequence({"first": BitDepth(1), "second": MedianFilter(2)})
+    expected = median_filter(reduce_depth(context.batch.image, 1), 2)
+    assert torch.equal(both(context.batch.image, context), expected)
 
 
 def test_a_flip_exchanges_left_and_right_and_twice_is_none(context):

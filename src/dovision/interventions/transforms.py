@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -252,3 +253,25 @@ class Resampling(PastableRepr):
 
     def __call__(self, image: Tensor, context: Context) -> Tensor:
         return filters.resample(image, self.factor)
+
+
+class TransformSequence(PastableRepr):
+    """Several transforms, one after the other.
+
+    Args:
+        steps: by any names, in their order.
+
+    Example:
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.TransformSequence({"blur": dv.GaussianFilter(0.8), "bits": dv.BitDepth(1)})
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": transform})).units
+        ('changed',)
+    """
+
+    def __init__(self, steps: Mapping[str, ImageTransform]) -> None:
+        self.steps = list(checks.nonempty("steps", steps).values())
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        for step in self.steps:
+            image = step(image, context)
+        return image
