@@ -1,5 +1,6 @@
 """A checkpoint may name the models of this package and nothing else that can be imported."""
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 import dovision
+from dovision.config.import_target import import_target
 from dovision.functional.outputs import ClassShare
 from dovision.io import sealed
 from dovision.models import _catalogue, checkpoint
@@ -28,7 +30,7 @@ MODEL = {
 
 
 def test_the_catalogue_is_what_the_configuration_offers():
-    assert set(_catalogue.factories()) == NAMED
+    assert _catalogue.factories() == NAMED
 
 
 def planted(folder: Path, model: dict, autoencoder: dict | None = None) -> Path:
@@ -58,7 +60,7 @@ INNER = {"_target_": "payload.run"}
     [
         (INNER, None),
         ({"_target_": "dovision.models.checkpoint.load", "path": "inner.ckpt", "trust_checkpoint": True}, None),
-        ({"_target_": "dovision.models._catalogue.make_any", "settings": INNER}, None),
+        ({"_target_": "dovision.models._catalogue.build", "settings": INNER, "trusted": True}, None),
         ({"_target_": "dovision.checks.import_extra", "module": "payload", "extra": ""}, None),
         ({"_target_": "hydra.utils.instantiate", "config": INNER}, None),
         (MODEL | {"mean": [INNER]}, None),
@@ -111,7 +113,7 @@ def test_no_model_opens_a_file_or_a_connection_that_its_arguments_name(tmp_path,
     settings = {name: facts.get(name, value) for name, value in settings.items()}
     for changed in [settings, *({**settings, name: "secret.pt"} for name, value in settings.items()
                                 if isinstance(value, str) and name != "_target_")]:  # fmt: skip
-        known = _catalogue.inspect.signature(_catalogue.factories()[target]).parameters
+        known = inspect.signature(import_target(target)).parameters
         arguments = {name: value for name, value in changed.items() if name == "_target_" or name in known}
         try:
             _catalogue.build(checkpoint.without_start(arguments))
@@ -124,13 +126,18 @@ def test_no_model_opens_a_file_or_a_connection_that_its_arguments_name(tmp_path,
 SHARE = {"_target_": "dovision.functional.outputs.ClassShare", "classes": [1], "region": [0, 0, 4, 4]}
 
 
-def test_a_model_may_read_its_output_by_a_function_of_the_package_and_by_no_other(monkeypatch):
-    given = {}
-    monkeypatch.setattr(_catalogue, "factories", lambda: {"made": lambda output: given.update(output=output)})
-    _catalogue.build({"_target_": "made", "output": SHARE})
-    assert isinstance(given["output"], ClassShare)
-    assert given["output"].region == Box(0, 0, 4, 4)
+SQUEEZENET = {
+    "_target_": "dovision.models.torchvision_model.torchvision_model",
+    **{"name": "squeezenet1_1", "weights": None, "shape": [3, 64, 64], "mean": [0.5], "std": [0.5]},
+    **{"task": "multiclass", "classes": ["a", "b"]},
+}
+
+
+def test_a_model_may_read_its_output_by_a_function_of_the_package_and_by_no_other():
+    output = _catalogue.build({**SQUEEZENET, "output": SHARE}).output
+    assert isinstance(output, ClassShare)
+    assert output.region == Box(0, 0, 4, 4)
     with pytest.raises(ValueError, match=r"names os.system, .*readings of outputs.*trust_checkpoint=true"):
-        _catalogue.build({"_target_": "made", "output": {"_target_": "os.system", "command": "true"}})
-    with pytest.raises(ValueError, match="made refuses its arguments"):
-        _catalogue.build({"_target_": "made", "output": None, "_partial_": True})
+        _catalogue.build({**SQUEEZENET, "output": {"_target_": "os.system", "command": "true"}})
+    with pytest.raises(ValueError, match="torchvision_model refuses its arguments"):
+        _catalogue.build({**SQUEEZENET, "classes": ["a"]})

@@ -25,7 +25,7 @@ TARGETS: dict[str, dict[str, Any]] = {  # with arguments by which a folder or a 
     "builtins.exec": {"_args_": ["open('canary', 'w')"]},
     "torch.utils.collect_env.run": {"command": "touch canary"},
     "hydra.utils.instantiate": {"config": MADE},
-    "dovision.models._catalogue.make_any": {"settings": MADE},
+    "dovision.models._catalogue.build": {"settings": MADE, "trusted": True},
 }
 SMALL = {
     "_target_": "dovision.models.small_cnn.small_cnn",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def load(path: str | Path, trust_checkpoint: bool = False) -> Classifier:
             ...
         FileNotFoundError: there is no checkpoint nowhere.ckpt. Name a file that exists, or null for none.
     """
-    return rebuilt(path, read_checkpoint(path), _catalogue.make_any if trust_checkpoint else _catalogue.build)
+    return rebuilt(path, read_checkpoint(path), partial(_catalogue.build, trusted=trust_checkpoint))
 
 
 def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classifier:

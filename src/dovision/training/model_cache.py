@@ -122,7 +122,7 @@ def read_model(path: Path, settings: TrainSettings, given: bool = False) -> Fitt
         for node in (settings.model, settings.autoencoder):
             if node is not None and network == checkpoint.without_start(node.record()):
                 return Component(node.where, checkpoint.without_start(dict(node))).make()
-        return (_catalogue.make_any if settings.trust_checkpoint else _catalogue.build)(network)
+        return _catalogue.build(network, settings.trust_checkpoint)
 
     with isolate_rng():  # so that the numbers that a job draws do not depend on the networks that it reads
         classifier = laid_out(checkpoint.rebuilt(path, content, made))
