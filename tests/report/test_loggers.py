@@ -63,8 +63,8 @@ def test_all_are_ended_whatever_ends_the_block_and_whichever_of_them_raises(erro
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("logger=none", "logger has no component 'none'. For none of them: logger=null. It has: csv, tensorboard"),
-        ("logger=false", "logger takes a name, got false. For none of them: logger=null. It has: csv, tensorboard"),
+        ("logger=none", "logger has no component 'none'. For none of them: logger=[]. It has: csv, tensorboard"),
+        ("logger=false", "logger takes a name, got false. For none of them: logger=[]. It has: csv, tensorboard"),
         ("logger=[wandb,nope]", "logger has no component 'nope'. It has: csv, tensorboard, wandb."),
         ("logger=wandbb", "logger has no component 'wandbb'. Did you mean wandb?"),
         ("logger=csv logger.csv.fodler=x", "logger.csv has no key 'fodler'. Did you mean folder?"),

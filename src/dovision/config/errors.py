@@ -87,7 +87,7 @@ def _of_library(group: str, name: str) -> str:
 
 def for_none(group: str, names: Iterable[str]) -> str:
     """Remedy, after a space, for a group that takes a list and may be empty."""
-    return f" For none of them: {group}=null." if any(is_listed(f"{group}.{name}") for name in names) else ""
+    return f" For none of them: {group}=[]." if any(is_listed(f"{group}.{name}") for name in names) else ""
 
 
 def elsewhere(key: str, config: Mapping[str, Any]) -> list[str]:

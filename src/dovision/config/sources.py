@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -35,21 +35,6 @@ def default_choices(command: str) -> dict[str, Any]:
         for entry in read_yaml(configuration_folder() / f"{name}.yaml")["defaults"]:
             choices.update(entry if isinstance(entry, dict) else {})
     return choices
-
-
-def without_null(command: str, words: Sequence[str]) -> list[str]:
-    """Replace GROUP=null on a command line by GROUP=[] for groups that take a list, such as logger=null.
-
-    Where nothing is chosen unless it is asked for, as of experiment, the word is left out; others stay.
-    """
-    chosen, replaced = default_choices(command), []
-    for word in words:
-        group, _, value = word.partition("=")
-        if value == "null" and isinstance(chosen.get(group), list):
-            replaced.append(f"{group}=[]")
-        elif value != "null" or group not in chosen or chosen[group] is not None:
-            replaced.append(word)
-    return replaced
 
 
 def resolved(config: Any, without: Collection[str] = ()) -> Any:

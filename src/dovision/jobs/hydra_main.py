@@ -14,7 +14,7 @@ from yaml.error import MarkedYAMLError
 
 from dovision.config.composition import refusal
 from dovision.config.errors import error_text
-from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder, without_null
+from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder
 from dovision.identity.relevance import register_resolvers
 from dovision.io.allocator import keep_freed_memory
 from dovision.io.signals import JobFailed, Stop, Stopped
@@ -36,7 +36,7 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         register_resolvers()
         quieten()
         keep_freed_memory()
-        sys.argv[1:] = without_null(name, multirun_first(sys.argv[1:]))
+        sys.argv[1:] = multirun_first(sys.argv[1:])
         command = begin(name)
         task = JobTask(name, story)
         launch = hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(task)

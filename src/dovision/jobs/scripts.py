@@ -63,11 +63,10 @@ def _story(name: str) -> Callable[[Any], None]:
 
 def _refusal(name: str) -> str:
     from dovision.config.composition import early_refusal
-    from dovision.config.sources import without_null
     from dovision.identity.relevance import register_resolvers
 
     register_resolvers()
-    return early_refusal(name, without_null(name, sys.argv[1:]))
+    return early_refusal(name, sys.argv[1:])
 
 
 def _free_triton() -> None:
@@ -80,14 +79,13 @@ def _print_only(name: str) -> bool:
     """Print help or a configuration; False where that fails, which the command itself then reports in a sentence."""
     import hydra
 
-    from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder, without_null
+    from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder
     from dovision.identity.relevance import register_resolvers
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
     warnings.filterwarnings("ignore", category=UserWarning)  # of Hydra, about the configurations of launchers
     register_resolvers()
     try:
-        sys.argv[1:] = without_null(name, sys.argv[1:])
         hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(_nothing)()
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has what it wanted
