@@ -126,25 +126,8 @@ def test_folders_of_splits_by_another_name_are_refused_and_read_once_they_are_na
         open_folder(folder_of_images)
 
 
-def test_folders_of_imagenet_are_named_by_its_file(folder_of_images):
-    (folder_of_images / "val").mkdir()
-    for name, wnid in (("cat", "n02123045"), ("dog", "n02084071")):
-        (folder_of_images / name).rename(folder_of_images / "val" / wnid)
-    (folder_of_images / "synsets.txt").write_text(
-        "n02123045 tabby, tabby cat\nn02084071 dog, domestic dog\nn02012849 crane\nn03126707 crane\n"
-    )
-    folders = {"train": "train", "val": None, "test": "val"}
-    settings = {"root": str(folder_of_images), "split_folders": folders, "class_file": "synsets.txt"}
-    classes = ImageFolder.found_classes(settings)
-    assert classes == ["tabby", "dog", "crane (n02012849)", "crane (n03126707)"]
-    dataset = open_folder(folder_of_images, classes=classes, class_file="synsets.txt", split_folders=folders)
-    own = zip(names(dataset)["test"], dataset.split("test"), strict=True)
-    assert {(Path(name).parts[1], int(item.label)) for name, item in own} == {("n02123045", 0), ("n02084071", 1)}
-    (folder_of_images / "synsets.txt").write_text("n02123045 tabby\n")
-    with pytest.raises(ValueError, match=r"synsets.txt must have a line for each class folder, but has none for n0208"):
-        open_folder(folder_of_images, classes=classes, class_file="synsets.txt", split_folders=folders)
-    with pytest.raises((ValueError, FileNotFoundError), match="class_file must be a file, but there is no"):
-        open_folder(folder_of_images, class_file="nowhere.txt", split_folders=folders)
+def test_classes_are_found_in_the_folders_where_the_command_names_none(folder_of_images):
+    assert ImageFolder.found_classes({"root": str(folder_of_images), "split_folders": {}}) == ["cat", "dog"]
 
 
 def test_boxes_and_masks_lie_in_a_table_and_a_folder_beside_the_classes(folder_of_images):
@@ -220,7 +203,7 @@ def test_pictures_have_no_labels_and_take_the_classes_of_a_classifier(tmp_path):
     assert dataset.order("test").tolist() == named.order("test").tolist() == order
 
 
-@pytest.mark.parametrize("setting", [{"boxes": "boxes.csv"}, {"class_file": "a.txt"}, {"masks": {"folder": "masks"}}])
+@pytest.mark.parametrize("setting", [{"boxes": "boxes.csv"}, {"masks": {"folder": "masks"}}])
 def test_what_belongs_to_labels_is_refused(tmp_path, setting):
     half_bright().save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="must be null for images without labels"):

@@ -34,7 +34,6 @@ def pictures(tmp_path: Path) -> ImageFolder:
         "multiclass",
         CLASSES,
         (1, 8, 8),
-        class_file=None,
         split_folders={"train": "train", "val": "val", "test": "test"},
         group=None,
         boxes=None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,14 +19,12 @@ from dovision.datasets.readers.manifest import Manifest, read_manifest
 from dovision.datasets.readers.mask_sources import MaskSettings, masks_by_name
 from dovision.datasets.readers.table_rows import boxes_of_images
 from dovision.interfaces import Source
-from dovision.io import files
 from dovision.types import SPLITS, TASKS, Resize, Task
 
 log = logging.getLogger(__name__)
 FLAT = ""  # the split of files that are still to be cut
 _ASK = "Set dataset.root to a folder of images, an image, or a list of them."
 _ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".jpe", ".png", ".pgm", ".pnm", ".ppm", ".dcm", ".tif", ".tiff", ".webp")
-_NUMBERED = re.compile(r"(n\d{8})\s+(.+)")  # of ImageNet, and the names
 
 
 class ImageFolder(FileImages):
@@ -47,8 +44,6 @@ class ImageFolder(FileImages):
     Args:
         root: the folder; or, without labels, a folder, an image, or a list of folders and images.
         task, classes, shape: of the data; classes in the order of the labels, 1 or 3 channels.
-        class_file: a file below the root with a line a class, its folder and, behind a tab, or behind an ImageNet
-            number such as n01440764, its name; None: folders are named after their classes.
         split_folders: names of the folders of train, val and test; None for a split that has none.
         group: regular expression found in each file's name, such as "person[0-9]+|IM-[0-9]+", or, if it has a slash,
             in its path below the root; files of one match belong together. None: each file is its own group.
@@ -88,7 +83,6 @@ class ImageFolder(FileImages):
         task: str,
         classes: Sequence[str] | None,
         shape: Sequence[int],
-        class_file: str | None,
         split_folders: Mapping[str, str | None],
         group: str | None,
         boxes: str | None,
@@ -106,7 +100,7 @@ class ImageFolder(FileImages):
         settings = _checks.group("masks", MaskSettings, masks)
         self.labelled = self.found_labels({"root": root, "split_folders": split_folders})
         if not self.labelled:
-            named = {"class_file": class_file, "boxes": boxes, "masks.folder": settings.folder}
+            named = {"boxes": boxes, "masks.folder": settings.folder}
             for name, file in named.items():
                 if file is not None:
                     raise ValueError(f"{name} must be null for images without labels, got {file!r}. Leave it out.")
@@ -117,18 +111,17 @@ class ImageFolder(FileImages):
         base = Path(root).resolve()
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
         folders = _split_folders(base, split_folders)
-        class_of = _class_folders(base, folders.values(), class_file)
         stated = None if classes is None else sorted(map(str, classes))
-        _checks.agree("classes", stated, sorted(class_of.values()))
+        _checks.agree("classes", stated, _class_folders(base, folders.values()))
         self._task = _checks.task(task, classes, ("multiclass",), "an image folder")
         label = {name: number for number, name in enumerate(self.task.classes)}
         log.info("listing the images below %s", base)
         below = os.path.join(base, "")
         listed = sorted(
-            (path.removeprefix(below), path, None, label[name], split)
+            (path.removeprefix(below), path, None, number, split)
             for split, folder in folders.items()
-            for inner, name in class_of.items()
-            for path in _visible(folder / inner)
+            for name, number in label.items()
+            for path in _visible(folder / name)
         )
         table = pd.DataFrame(listed, columns=["name", "path", "number", "label", "split"], dtype=object)
         labels, splits = table.pop("label"), table.pop("split")
@@ -210,25 +203,24 @@ class ImageFolder(FileImages):
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str] | None:
-        """Names of the classes if the configuration has none: those of the class file or of the folders, if any."""
-        if not cls.found_labels(settings):
-            return None
-        return [*_folders_of(settings)[1].values()]
+        """Names of the classes if the configuration has none: those of the folders, if any."""
+        return _folders_of(settings)[1] if cls.found_labels(settings) else None
 
     @classmethod
     def found_channels(cls, settings: Mapping[str, Any]) -> int:
         """Channels of the images if the configuration has none: as of `_image_io.channels_of`; 3 without labels."""
         if not cls.found_labels(settings):
             return 3
-        folders, class_of = _folders_of(settings)
-        paths = [path for folder in folders for name in class_of for path in _visible(folder / name)]
+        folders, classes = _folders_of(settings)
+        paths = [path for folder in folders for name in classes for path in _visible(folder / name)]
         return _image_io.channels_of(paths, lambda path: _image_io.pixels(Path(path), 3))
 
 
-def _folders_of(settings: Mapping[str, Any]) -> tuple[list[Path], dict[str, str]]:
+def _folders_of(settings: Mapping[str, Any]) -> tuple[list[Path], list[str]]:
+    """Folders of the splits, and names of the class folders in them."""
     root = Path(settings["root"]).resolve()
     folders = [*_split_folders(root, settings["split_folders"]).values()]
-    return folders, _class_folders(root, folders, settings["class_file"])
+    return folders, _class_folders(root, folders)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -272,38 +264,13 @@ def _visible(folder: Path) -> Iterator[str]:
         yield from (os.path.join(where, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _class_folders(root: Path, parents: Iterable[Path], class_file: str | None) -> dict[str, str]:
-    """Class of each folder: those of the file, in its order, or those of all folders, in alphabetical order.
-
-    A line of the file is the name of a folder; or a folder, a tab and the class's name; or an ImageNet number such as
-    n01440764, spaces and the class's names, of which the first one before a comma counts. Two classes of one name get
-    their folder's beside it. A class of the file may lack its folder.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: there are fewer than 2 classes, or the file does not name a folder that there is.
-    """
+def _class_folders(root: Path, parents: Iterable[Path]) -> list[str]:
+    """Names of all class folders, in alphabetical order; ValueError if there are fewer than 2."""
     folders = sorted({path.name for parent in parents for path in _folders(parent)})
-    if class_file is None:
-        if len(folders) < 2:
-            remedy = f"Name a folder of images without labels: dataset.root={root}/{folders[0]}." if folders else _ASK
-            raise ValueError(f"{root} must hold images or at least 2 class folders, got {folders!r}. {remedy}")
-        return {folder: folder for folder in folders}
-    path = root / class_file
-    if not path.is_file():
-        raise FileNotFoundError(f"class_file must be a file, but there is no {path}.")
-    class_of = {}
-    for line in filter(None, map(str.strip, files.read_text(path).splitlines())):
-        numbered = _NUMBERED.fullmatch(line)
-        folder, name = (numbered[1], numbered[2].split(",")[0]) if numbered else line.partition("\t")[::2]
-        class_of[folder.strip()] = name.strip() or folder.strip()
-    if unknown := [folder for folder in folders if folder not in class_of]:
-        raise ValueError(
-            f"{path} must have a line for each class folder, but has none for {checks.listed(unknown)}. Add them, or "
-            "take the folders away."
-        )
-    count = Counter(class_of.values())
-    return {folder: name if count[name] == 1 else f"{name} ({folder})" for folder, name in class_of.items()}
+    if len(folders) < 2:
+        remedy = f"Name a folder of images without labels: dataset.root={root}/{folders[0]}." if folders else _ASK
+        raise ValueError(f"{root} must hold images or at least 2 class folders, got {folders!r}. {remedy}")
+    return folders
 
 
 def listed_images(path: Path) -> list[Path]:
