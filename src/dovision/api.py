@@ -81,10 +81,11 @@ def wrap(
     if isinstance(network, torch.export.ExportedProgram):
         network = torch.export.unflatten(network)
     if isinstance(network, (str, Path)):
-        path, network = network, onnx_session(network)
-        classes = network.get_outputs()[0].shape[-1] if classes is None else classes
+        session: Any = onnx_session(network)
+        classes = session.get_outputs()[0].shape[-1] if classes is None else classes
         if isinstance(classes, str | None):  # the name of an axis of any length
-            raise ValueError(f"{path} does not say how many classes it has. Name them: classes=[...].")
+            raise ValueError(f"{network} does not say how many classes it has. Name them: classes=[...].")
+        network = session
     if not isinstance(network, nn.Module):
         network = BlackBox(network, len(class_names(classes)) if classes else 0, output)
         output = network.outer_reading

@@ -10,8 +10,7 @@ from omegaconf import OmegaConf
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity.relevance import register_resolvers
-from dovision.jobs.command import Command, warn_of_unused
-from dovision.jobs.unused_keys import unused
+from dovision.jobs.command import Command, unused, warn_of_unused
 
 CODE = ["intervention=activation"]
 READS_CODE = ["detector=effect_profile", "intervention@detector.effect_profile.interventions.grid=activation"]
