@@ -146,29 +146,3 @@ def test_results_may_be_named_by_numbers(measured):
     labels = [axes.get_xlabel().replace("\n", " ") for axes in shown.plot().axes]
     assert "difference from 4" in labels, labels
     assert shown._repr_html_().count("<img") == 1
-
-
-def test_maps_are_exported_for_quantus(explained, tmp_path):
-    arrays = dict(np.load(explained.to_npz(tmp_path / "maps", "grad_cam")))
-    assert {name: array.shape for name, array in arrays.items()} == {
-        "x_batch": (12, 1, 32, 32), "y_batch": (12,), "a_batch": (12, 1, 32, 32),
-    }  # fmt: skip
-    np.testing.assert_array_equal(arrays["a_batch"][:, 0], explained.maps["grad_cam"])
-    classes = [explained.task.classes[number] for number in arrays["y_batch"]]
-    assert classes == explained.pairs["class"].tolist()
-
-
-def test_boxes_of_known_objects_are_exported_as_masks(tmp_path):
-    phantom = dv.component("dataset", "phantom", {"train_images": 4, "val_images": 4, "test_images": 6})
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.AvgPool2d(12), torch.nn.Flatten(), torch.nn.Linear(64, 2))
-    found = dv.explain(dv.wrap(network, phantom.task.classes), phantom, "center_map", "disease")
-    masks = np.load(found.to_npz(tmp_path / "maps.npz"))["s_batch"]
-    assert masks.shape == (6, 1, 96, 96)
-    boxes = phantom.boxes("test").query("label == 'disease'")
-    for sample, own in boxes.groupby("sample"):
-        expected = np.zeros((96, 96), bool)
-        for top, left, bottom, right in own[["top", "left", "bottom", "right"]].to_numpy(int):
-            expected[top:bottom, left:right] = True
-        np.testing.assert_array_equal(masks[sample, 0], expected)
-    assert masks.any()

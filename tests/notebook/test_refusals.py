@@ -190,8 +190,6 @@ def test_compare_and_results_refuse():
     for message, arguments in refused.items():
         with pytest.raises(ValueError, match=re.escape(message)):
             dv.compare(*arguments)
-    with pytest.raises(ValueError, match="explainer must be one of center_map, got 'rise'"):
-        maps.to_npz("nowhere", "rise")
     with pytest.raises(ValueError, match=re.escape("eps must name one of the attack's epsilons")):
         attacked.images()
     with pytest.raises(ValueError, match="eps must be one of the attack's epsilons, .*, got 0.3."):

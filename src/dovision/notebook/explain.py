@@ -7,16 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from dovision import checks
 from dovision.attacks.none import NoAttack
-from dovision.functional.geometry import paint
 from dovision.interfaces import Classifier, Explainer, Images, Intervention
-from dovision.io.atomic import replacing
 from dovision.measurement.adapters import StoredMaps
 from dovision.measurement.by_name import Named, named_components, one_component
 from dovision.measurement.explanation_config import TARGETS, MapSettings
@@ -34,10 +31,8 @@ from dovision.notebook.running import Running
 from dovision.results.display_names import component_name
 from dovision.results.explanation_metrics import agreements
 from dovision.results.finding import Finding
-from dovision.results.image_tables import read_box_table
 from dovision.results.map_findings import map_findings
 from dovision.results.run_record import Run
-from dovision.results.tables import boxes_of
 from dovision.types import Batch, Task
 
 if TYPE_CHECKING:
@@ -141,38 +136,6 @@ class ExplainedImages(MeasuredImages):
         size = self.maps[explainer][:most].abs().amax((1, 2), keepdim=True).clamp_min(1e-12)
         titles = [f"{component_name(explainer)}: {label}" for label in self.pairs["class"][:most]]
         return maps_over_images(self.image[:most], self.maps[explainer][:most] / size, titles, "relative evidence")
-
-    def to_npz(self, path: Path | str, explainer: str | None = None) -> Path:
-        """Write images and maps of one explainer for Quantus: x_batch, y_batch, a_batch, s_batch.
-
-        The file's arrays are the arguments of its metrics: metric(model=classifier, **dict(numpy.load(path))), where
-        the classifier is the one of this result, with its normalisation inside. s_batch, the boxes of known objects
-        that speak for the class, is there where the dataset knows boxes.
-
-        Args:
-            path: of the file; .npz is added where it is missing.
-            explainer: its name; None: the first.
-
-        Returns:
-            The path of the file.
-
-        Raises:
-            ValueError: there is no such explainer.
-        """
-        name = next(iter(self.maps)) if explainer is None else checks.choice("explainer", explainer, self.maps)
-        arrays = {"x_batch": self.image.numpy(), "y_batch": self.target.numpy()}
-        arrays["a_batch"] = self.maps[name].numpy()[:, np.newaxis]
-        boxes = read_box_table(self.folder)
-        if not boxes.empty:
-            spoken = {key: boxes_of(rows) for key, rows in boxes.groupby(["sample", "label"])}
-            of_maps = [spoken.get(key, []) for key in self.pairs.itertuples(index=False, name=None)]
-            height, width = self.image.shape[2:]
-            masks = [paint(height, width, inside, [1.0] * len(inside), [None] * len(inside)) > 0 for inside in of_maps]
-            arrays["s_batch"] = np.stack(masks)[:, np.newaxis]
-        written = Path(path) if str(path).endswith(".npz") else Path(f"{path}.npz")
-        with replacing(written) as partial, open(partial, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names of arrays are arguments
-        return written
 
     def _figure(self) -> Figure:
         return self.plot()
