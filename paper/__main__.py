@@ -18,6 +18,7 @@ from dovision import checks
 from dovision.config.errors import error_text
 from dovision.io.text_files import make_folder
 from dovision.report.report_figure import save_report_figure
+from paper.latex import save_latex
 from paper.lock import Locked, changes, lock, read_lock, write_lock
 from paper.sources import FIGURES, Source
 
@@ -41,6 +42,7 @@ def draw(sources: Mapping[str, Source], outputs: Path, folder: Path) -> dict[str
             missing[name] = str(error)
             continue
         save_report_figure(report_figure, folder)
+        save_latex(report_figure, folder)
         if report_figure.mixture:
             print(f"mixed: {name}: {report_figure.mixture}")
     return missing

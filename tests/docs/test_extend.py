@@ -92,7 +92,7 @@ def test_a_component_of_each_kind_works_in_one_command(folder, monkeypatch, tmp_
     assert "accuracy/clean" in logged
     assert "val_brier" in logged
     run(report.main, f"sweep={tmp_path / 'evaluate'}")
-    assert (tmp_path / "evaluate" / "report" / "figures" / evaluated.folder.name / "accuracy_drop.tex").is_file()
+    assert (tmp_path / "evaluate" / "report" / "figures" / evaluated.folder.name / "accuracy_drop.csv").is_file()
     run(train.main, *fit, "autoencoder=soft_code", "training.autoencoder.epochs=1")
     (fitted,) = (tmp_path / "train").glob("*/plain/metrics.csv")
     assert "autoencoder/train_loss" in fitted.read_text()

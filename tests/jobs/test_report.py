@@ -12,7 +12,7 @@ from made_runs import report_of_sweep
 FIGURES = ("average_effect_maps", "average_effects", "classes", "overlay")
 OVERALL = ("results", "effect_against_epsilon")
 TABLES = ("classes", "results")  # of which there is no picture
-FORMS = ("csv", "pdf", "png", "svg", "tex")
+FORMS = ("csv", "pdf", "png", "svg")
 
 
 @pytest.fixture(scope="module")

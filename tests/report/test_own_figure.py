@@ -49,7 +49,7 @@ def test_a_report_has_it_on_the_page_at_its_place_and_in_files(folder, fitted, t
     files = tmp_path / "digits" / "report" / "figures"
     assert (files / "pulses.svg").is_file()
     assert (files / "pulses.csv").read_text() == "images\n1\n"
-    assert (files / run.folder.name / "pulse.tex").is_file()
+    assert (files / run.folder.name / "pulse.csv").is_file()
     page = (tmp_path / "digits" / "report" / "index.html").read_text()
     titles = [f'id="run0-{name}-title"' for name in ("classes", "overlay", "pulse")]
     assert sorted(titles, key=page.index) == titles

@@ -49,7 +49,7 @@ _WORDS = {"True": "yes", "False": "no"}
 _COLUMN = 5.5  # inches; a wider figure takes the whole width
 _TEMPLATES = Path(__file__).with_name("templates")
 _FIRST_HEAD = "name"  # of a table whose first column has none
-_DRAWN = 100  # rows of a table that the page has; its CSV and its LaTeX have all
+_DRAWN = 100  # rows of a table that the page has; its CSV has all
 _FEW = 4  # jobs that are named in a note
 FIGURES, PICTURES, NUMBERS = 1_800_000, 1_200_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 

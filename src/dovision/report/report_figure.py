@@ -1,4 +1,4 @@
-"""Figures and tables with captions, numbers and LaTeX, the components that draw them of runs, and shared sentences."""
+"""Figures and tables with captions and numbers, the components that draw them of runs, and shared sentences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from dovision import checks
 from dovision.config.component import make_group
 from dovision.functional.intervals import NOT_MEASURED, level_of_selected
 from dovision.io import paths
-from dovision.io.text_files import write_text
-from dovision.report.style import FORMS, WIDTHS, save_figure
+from dovision.report.style import FORMS, save_figure
 from dovision.results.display_names import component_text
 from dovision.results.finding import level_text
 from dovision.results.run_record import MODEL, Run
@@ -29,29 +27,6 @@ from dovision.results.tables import SAMPLES, read_groups
 log = logging.getLogger(__name__)
 _ONE = re.compile(r"\bn = 1 ((?:\w+ )?)(\w+)s\b")  # a count of one, with a plural
 _SETUP = {"dataset": "data", "model": "network", "intervention": "intervention", "attack": "attack"}
-WIDE = 6  # columns from which a table spans both columns of a page
-_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # as it is, or as wide as there is room
-SPOKEN: dict[str, str | int | None] = {
-    **{sign: rf"\{sign}" for sign in "{}$&#%_"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "[": "{[}",  # after the end of a row it would be read as an argument
-    "]": "{]}",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "•": r"\textbullet{}",
-    "…": r"\ldots{}",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "±": r"$\pm$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-}
 
 
 class Caption(str):
@@ -156,15 +131,10 @@ def _is_foreign(component: FigureComponent) -> bool:
 
 
 def save_report_figure(report_figure: ReportFigure, folder: Path, forms: Collection[str] = tuple(FORMS)) -> str:
-    """Write a figure in these forms, a table in none, with the CSV of its numbers and a LaTeX float; return the SVG."""
+    """Write a figure in these forms, a table in none, with the CSV of its numbers; return the SVG."""
     name, figure = report_figure.name, report_figure.figure
     paths.file_name("the name of a figure", name)
     save_figure(figure, report_figure.data, folder, name, forms)
-    if figure is not None:
-        tex = latex_figure(name, report_figure.caption, figure.get_figwidth() > WIDTHS[0])
-    else:
-        tex = latex_table(pd.DataFrame(report_figure.table), report_figure.caption, name)
-    write_text(folder / f"{name}.tex", tex)
     return (folder / f"{name}.svg").read_text(encoding="utf-8") if figure and "svg" in forms else ""
 
 
@@ -303,54 +273,3 @@ def _setting(key: str, run: Run) -> str:
         return component_text(component)
     named = component_text({name: component[name] for name in ("_target_", "name") if name in component})
     return f"{named}, weights of {Path(file).name}" if file else named
-
-
-def latex_table(table: pd.DataFrame, caption: str, label: str) -> str:
-    """LaTeX float of a table; a group's name precedes its rows. Needs graphicx.
-
-    Args:
-        table: text, of one or several lines a cell; its index names the group of each row.
-        caption: plain text.
-        label: for \\ref, after "tab:".
-    """
-    count, body = len(table.columns), [r"\hline", _row(table.columns)]
-    for group, rows in groupby(table.itertuples(name=None), key=lambda row: row[0]):
-        body += [r"\hline", rf"\multicolumn{{{count}}}{{l}}{{\textbf{{{escaped(group)}}}}} \\"]
-        body += [_row(cells) for _, *cells in rows]
-    return _float(
-        "table*" if count >= WIDE else "table",
-        rf"\caption{{{escaped(caption)}}}",
-        rf"\label{{tab:{label}}}",
-        r"\centering",
-        r"\scriptsize",
-        _FITTED,
-        rf"\begin{{tabular}}{{{'l' * count}}}",
-        *body,
-        r"\hline",
-        r"\end{tabular}}",
-    )
-
-
-def latex_figure(name: str, caption: str, wide: bool) -> str:
-    """LaTeX float of NAME.pdf; `wide` figures span both columns. Needs graphicx."""
-    picture = rf"\includegraphics[width=\linewidth]{{{name}.pdf}}"
-    words = rf"\caption{{{escaped(caption)}}}", rf"\label{{fig:{name}}}"
-    return _float("figure*" if wide else "figure", r"\centering", picture, *words)
-
-
-def escaped(text: str) -> str:
-    """Escape text for LaTeX; line breaks become spaces."""
-    return " ".join(text.split()).translate(str.maketrans(SPOKEN))
-
-
-def _float(environment: str, *lines: str) -> str:
-    return "\n".join([rf"\begin{{{environment}}}", *lines, rf"\end{{{environment}}}", ""])
-
-
-def _row(cells: Iterable[str]) -> str:
-    several = r"\begin{tabular}[t]{@{}l@{}}%s\end{tabular}"
-    texts = []
-    for cell in cells:
-        lines = [escaped(line) for line in cell.split("\n")]
-        texts.append(lines[0] if len(lines) == 1 else several % r" \\ ".join(lines))
-    return " & ".join(texts) + r" \\"

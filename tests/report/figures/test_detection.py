@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from dovision.report.figures.detection import Detectors, roc_curves
-from dovision.report.report_figure import latex_table
 from dovision.results.detection_summary import WORST, read_detection, write_detection
 from dovision.results.detection_tables import preferred_scores
 from dovision.results.detector_comparison import write_comparison
@@ -76,13 +75,6 @@ def test_the_numbers_of_the_table_are_those_of_the_run(report_figures):
         for name in ("auroc_paired", "auroc", "auroc_twins", "auroc_noise")
     )
     assert text.replace("0.", ".") in set(report_figure.table.to_numpy().ravel())
-
-
-@pytest.mark.slow
-def test_the_tables_are_set_by_latex_and_fit_the_page(report_figures, typeset):
-    tables = [latex_table(one.table, one.caption, one.name) for one in report_figures.values() if one.table is not None]
-    assert len(tables) == 5
-    assert "Overfull" not in typeset(*tables)
 
 
 def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):

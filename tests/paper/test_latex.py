@@ -8,8 +8,9 @@ import pytest
 from dovision.report.figures.effects import Effects
 from dovision.report.figures.maps import Maps
 from dovision.report.figures.results import Results
-from dovision.report.report_figure import SPOKEN, escaped, latex_figure, latex_table, save_report_figure
+from dovision.report.report_figure import save_report_figure
 from dovision.results.run_record import read_sweep
+from paper.latex import SPOKEN, escaped, latex_figure, latex_table, save_latex
 
 TABLE = pd.DataFrame(
     {"condition": ["clean", "eps", "x\ny_"], "|expected effect| ↑": ["0.1 [0.0, 0.2]", "-", ""]},
@@ -70,4 +71,5 @@ def test_the_tables_of_sweeps_and_maps_are_set_and_fit_the_page(sweep, map_run, 
 def test_a_figure_and_every_special_character_are_set(sweep, typeset, tmp_path):
     figure, *_ = Effects(0, averages=3, maps=1).of_run(read_sweep(sweep)[0])
     save_report_figure(figure, tmp_path)
+    save_latex(figure, tmp_path)
     typeset(latex_figure(figure.name, "".join(SPOKEN), wide=True), (tmp_path / f"{figure.name}.tex").read_text())
