@@ -35,9 +35,10 @@ TASK = Task("multiclass", ("dark", "bright"))
 
 
 class Shift(Attack):
-    """Makes dark images brighter and bright ones darker by eps."""
+    """Makes dark images brighter and bright ones darker by eps, after a look at the answer."""
 
     def run(self, batch, classifier, eps):
+        classifier(batch.image)
         away = torch.where(batch.label == 0, 1.0, -1.0).view(-1, 1, 1, 1)
         return (batch.image + eps * away).clamp(0, 1)
 
@@ -142,6 +143,7 @@ def test_the_areas_of_the_table_are_logged(tmp_path):
     plain = chosen[chosen["detector"] == "plain"].set_index(["attack", "eps"])["auroc"]
     assert logged["detection_auroc/plain/shift eps=0.2"] == pytest.approx(plain["shift", 0.2], abs=1e-12)
     assert {name.split("/")[1] for name in logged} == {"grey", "plain", "taught"}
+    assert detection.record["condition_queries"]["shift"] == {"0.2": 1.0, "0.3": 1.0}
     assert len(logged) == chosen["auroc"].notna().sum()
 
 
