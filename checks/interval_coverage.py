@@ -1,12 +1,12 @@
-"""Coverage of the printed intervals of nominal .95: of recorded effects, and of simulated shares and areas.
+"""Coverage of the printed intervals of nominal .95: of recorded effects, scores of detectors and scores of maps, and of
+simulated shares and areas.
 
     python checks/interval_coverage.py --quick
 
 A row per kind of number and per count of clusters: how many of the printed intervals hold the truth (what a reader
 relies on), the median width of those of effects, and the share of samples for which an interval is withheld. Effects
-are drawn from `populations/`: 1,000 to 1,500 images of digits, MNIST, films of the phantom, and birds, four units each;
-how they are made is said there. Exit code 1 if printed intervals cover less than .93 somewhere, beyond twice the
-simulation's own error.
+and scores are drawn from `populations/`, where it is said how they are made. Exit code 1 if printed intervals cover
+less than .93 somewhere, beyond twice the simulation's own error. More than .975 is "wide": it misleads nobody.
 """
 
 from __future__ import annotations
@@ -22,24 +22,33 @@ import numpy.typing as npt
 import torch
 from scipy import special, stats
 
-from dovision.functional.detection import Scored, auroc, auroc_difference
+from dovision.functional.detection import Scored, auroc, auroc_difference, threshold
 from dovision.functional.intervals import (
     EFFECT_BOUNDS,
     Number,
     balanced_interval,
     bounded_means,
+    mean_interval,
     means,
     share_interval,
     share_of,
+    spread,
+    withheld,
 )
 from dovision.results.tables import CLEAN, EFFECTS, read_samples, read_table, read_task
 
 Array = npt.NDArray[np.float64]
 
 POPULATIONS = Path(__file__).parent / "populations"
+SCORES = POPULATIONS / "scores" / "mnist.npz"
 IMAGES = (5, 10, 20, 50, 100, 200)  # drawn of a population
 CLUSTERS = (3, 5, 8, 12, 20, 48, 100)
-LEAST = 0.93
+ATTACKED = (
+    20,
+    60,
+    250,
+)  # images drawn of recorded scores, with four times as many clean ones, and as many for a threshold
+LEAST, MOST = 0.93, 0.975
 FEW = 50  # of fewer printed intervals no coverage is given
 
 
@@ -64,7 +73,28 @@ class Coverage(NamedTuple):
         error = np.sqrt(LEAST * (1 - LEAST) / max(self.printed, 1))
         return self.printed >= FEW and self.covered < LEAST - 2 * error
 
+    @property
+    def wide(self) -> bool:
+        """Whether the printed intervals cover more than MOST, by more than two standard errors of the simulation."""
+        error = np.sqrt(MOST * (1 - MOST) / max(self.printed, 1))
+        return self.printed >= FEW and self.covered > MOST + 2 * error
 
+
+SPREADS = ("effect on P(predicted class)", "log-odds of the predicted class")
+ENDS = ("share on the median's side", "median")
+SCORED = (
+    "AUROC",
+    "AUROC against twins",
+    "AUROC, worst case",
+    "difference of AUROC",
+    "difference of AUROC against twins",
+    "difference of AUROC, worst case",
+    "TPR at 5%",
+    "TPR at 5%, worst case",
+    "difference of TPR at 5%",
+    "difference of TPR at 5%, worst case",
+    "false alarms of a threshold at 5%",
+)
 SHARES = (0.5, 0.9, 0.98)
 BALANCED = ((0.5, 0.9), (0.9, 0.98), (0.9,) * 10)
 AREAS = (0.5, 0.75, 0.9, 0.98)
@@ -101,6 +131,32 @@ class Population(NamedTuple):
             "interaction of effects on P": of_predicted[:, 2:] - of_predicted[:, 1:-1] - of_predicted[:, :-2],
             "log-odds of a class, every class": self.change.reshape(len(effect), -1),
         }
+
+
+class Scores(NamedTuple):
+    """Scores of D detectors of the same test images, of which the first M were attacked in A ways.
+
+    validation  of clean images for thresholds, shape (D, V)
+    clean       of clean test images, shape (D, N)
+    attacked    nan where the attack did not succeed, shape (D, A, M)
+    """
+
+    validation: Array
+    clean: Array
+    attacked: Array
+
+    def in_condition(self, detector: int, attack: int) -> Array:
+        """Scores of one attack, or, after the last, of the attack that is detected least, shape (M,)."""
+        of_detector = self.attacked[detector]
+        if attack < len(of_detector):
+            return of_detector[attack]
+        return np.where(np.isnan(of_detector).all(0), np.nan, np.nanmin(np.nan_to_num(of_detector, nan=np.inf), axis=0))
+
+
+def recorded_scores() -> Scores:
+    """The recorded scores of detectors of digits."""
+    with np.load(SCORES) as file:
+        return Scores(**{name: file[name].astype(np.float64) for name in Scores._fields})
 
 
 def populations() -> dict[str, Population]:
@@ -154,6 +210,23 @@ def of_effects(
     truth, printed = values.mean(0)[column], ~np.isnan(low)
     held = printed & (low <= truth) & (truth <= high)
     return int(printed.sum()), int(held.sum()), float(np.median((high - low)[printed])) if printed.any() else np.nan
+
+
+def of_spreads(
+    population: Population, what: str, images: int, samples: int, seed: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How many intervals of shares of the sign of the median are printed and hold, and how many of medians."""
+    random = np.random.default_rng([seed, images])
+    values, names = population.quantities()[what], np.arange(images)
+    shares, medians = [], []
+    for column in random.integers(values.shape[1], size=samples):
+        every = values[:, column]
+        found = spread(every[random.integers(len(every), size=images)], names)
+        share = float((np.sign(every) == np.sign(found["median"])).mean())
+        shares.append(found["share_low"] <= share <= found["share_high"])
+        if np.isfinite(found["median_low"]):
+            medians.append(found["median_low"] <= np.median(every) <= found["median_high"])
+    return (len(shares), sum(shares)), (len(medians), sum(medians))
 
 
 def _printed(what: str, totals: Array, counts: Array) -> tuple[Array, Array]:
@@ -214,6 +287,58 @@ def of_balanced(rates: Sequence[float], clusters: int, samples: int, seed: int) 
         yield balanced_interval(hits, label, np.arange(len(label)))
 
 
+def of_scores(scores: Scores, kind: str, images: int, samples: int, seed: int) -> Iterator[tuple[Number, float]]:
+    """Intervals of a kind of SCORED, each with its truth, over the recorded images.
+
+    Each sample draws two detectors, an attack, attacked images with their clean twins, and other clean images. What
+    follows from a threshold has the truth of the threshold that was drawn.
+    """
+    random = np.random.default_rng([seed, images])
+    detectors, attacks, attacked = scores.attacked.shape
+    rest = scores.clean.shape[1] - attacked
+    population = np.arange(attacked), np.arange(attacked + rest)
+    for _ in range(samples):
+        pair = random.choice(detectors, 2, replace=False)
+        attack = attacks if "worst" in kind else int(random.integers(attacks))
+        rows = random.integers(attacked, size=images)
+        clean = np.concatenate([rows, attacked + random.integers(rest, size=images * rest // attacked)])
+        drawn = [_scored(scores, detector, attack, rows, clean, "twins" in kind) for detector in pair]
+        every = [_scored(scores, detector, attack, *population, "twins" in kind) for detector in pair]
+        if "AUROC" in kind:
+            paired = "difference" in kind
+            areas = [auroc(*each).value for each in every]
+            found = auroc_difference([drawn[0]], [drawn[1]]) if paired else auroc(*drawn[0])
+            yield found, areas[0] - areas[1] if paired else areas[0]
+            continue
+        validation = scores.validation[pair][:, random.integers(scores.validation.shape[1], size=4 * images)]
+        limits = [threshold(of_detector, 0.05) for of_detector in validation]
+        if np.isnan(limits).any():
+            yield withheld(np.nan, images, "no threshold"), np.nan
+        elif "false alarms" in kind:
+            rejected = float((scores.validation[pair[0]] > limits[0]).mean())
+            yield Number(rejected, 0.0, 0.05, 4 * images, "", ""), rejected
+        elif "difference" in kind:
+            over, truth = (
+                [(attack.score > limit).astype(float) for (attack, _), limit in zip(some, limits, strict=True)]
+                for some in (drawn, every)
+            )
+            found = mean_interval(over[0] - over[1], drawn[0][0].group, bounds=EFFECT_BOUNDS)
+            yield found, float((truth[0] - truth[1]).mean())
+        else:
+            above, truth = (pairs[0][0].score > limits[0] for pairs in (drawn, every))
+            yield share_interval(above, drawn[0][0].group), float(truth.mean())
+
+
+def _scored(
+    scores: Scores, detector: int, attack: int, rows: Array, clean: Array, twins: bool
+) -> tuple[Scored, Scored]:
+    """Successfully attacked images and clean ones, or their twins alone; each drawn image is a group of its own."""
+    score, names = scores.in_condition(detector, attack)[rows], np.arange(len(clean))
+    won = ~np.isnan(score)
+    kept = np.flatnonzero(won) if twins else names
+    return Scored(score[won], np.flatnonzero(won)), Scored(scores.clean[detector][clean[kept]], names[kept])
+
+
 def counted(found: Iterator[Number], truth: float) -> tuple[int, int]:
     """How many intervals are printed, and how many hold."""
     printed = [interval for interval in found if not interval.reason]
@@ -257,6 +382,29 @@ def map_rows(images: Sequence[int], samples: int, seed: int = 0) -> Iterator[Cov
                 np.median((found.high - found.low)[printed]),
             )
             yield Coverage(what, count, samples, int(printed.sum()), int(held.sum()), float(width))
+
+
+def spread_rows(images: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:
+    """The coverage of medians of effects, and of shares of images on the side of the median."""
+    for name, population in populations().items():
+        for what in SPREADS:
+            for count in images:
+                shares, medians = of_spreads(population, what, count, samples, seed)
+                for end, found in zip(ENDS, (shares, medians), strict=True):
+                    yield Coverage(f"{name}: {what}, {end}", count, samples, *found)
+
+
+def score_rows(images: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:
+    """The coverage of what is printed of detectors, on recorded scores."""
+    scores = recorded_scores()
+    for kind in SCORED:
+        for count in images:
+            held = [
+                interval.low <= truth <= interval.high
+                for interval, truth in of_scores(scores, kind, count, samples, seed)
+                if not interval.reason
+            ]
+            yield Coverage(f"scores: {kind}", count, samples, len(held), sum(held))
 
 
 def share_rows(clusters: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:
@@ -304,7 +452,8 @@ def _cell(row: Coverage) -> str:
     if row.printed < FEW:
         return f"-{withheld}"
     width = "" if np.isnan(row.width) else f", {row.width:.2g}"
-    return f"{row.covered:.3f}{' too low' if row.too_low else ''}{width}{withheld}"
+    side = " too low" if row.too_low else " wide" if row.wide else ""
+    return f"{row.covered:.3f}{side}{width}{withheld}"
 
 
 def main() -> int:
@@ -321,6 +470,8 @@ def main() -> int:
     kinds = (
         (effect_rows, IMAGES, samples),
         (map_rows, IMAGES, samples),
+        (spread_rows, IMAGES, samples),
+        (score_rows, ATTACKED, 2 * samples // 5),
         *((rows, CLUSTERS, 2 * samples // 5) for rows in (share_rows, difference_rows)),
     )
     every: list[Coverage] = []
@@ -329,7 +480,8 @@ def main() -> int:
         every += (found := list(rows(counts, of_kind, options.seed)))
         print(f"{table(found)}\n")
     low = [row for row in every if row.too_low]
-    print(f"Below {LEAST} by more than chance: {len(low)} of {len(every)}.")
+    wide = sum(row.wide for row in every)
+    print(f"Below {LEAST} by more than chance: {len(low)} of {len(every)}; above {MOST}: {wide}.")
     return int(bool(low))
 
 

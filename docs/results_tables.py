@@ -18,6 +18,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,30 +34,23 @@ from dovision.results.detection_summary import (
     WORST,
     convergence,
     fit_controls,
-    norms_of,
     read_detection,
-    worst_case,
 )
 from dovision.results.detection_tables import (
     ADAPTIVE_ATTACKS,
     ALL_ATTACKS,
-    CONDITION,
-    DETECTOR,
     READS_FOLDER,
-    TEST,
     VAL,
     all_but,
     best_variant,
     detectors_of,
-    preferred,
     read_adaptive,
     read_reads,
-    read_scores,
-    read_stated,
 )
 from dovision.results.detector_comparison import detector_differences
 from dovision.results.display_names import component_name
 from dovision.results.finding import direction, interval_text, number_text
+from dovision.results.image_ranges import join_ranges
 from dovision.results.map_findings import RIVALS
 from dovision.results.run_record import Run, read_run
 from dovision.results.schemas import SUMMARY
@@ -68,7 +62,7 @@ COMMAND = "python docs/results_tables.py"
 ENDS = ("", "_low", "_high")
 ESTIMATE = ("estimate", "low", "high")
 PLACES = 6  # of a recorded number
-FURTHER_RIVALS = ("hires_cam", "layer_cam", "occlusion", "rise", "lime")  # of photographs
+FURTHER_RIVALS = ("hires_cam", "layer_cam", "occlusion", "rise", "lime", "random_map", "other_donors")  # of photographs
 METRICS = (
     "single_deletion",
     "single_deletion_soft",
@@ -81,6 +75,9 @@ METRICS = (
 )
 CONDITION_METRICS = ("accuracy", "classifier_auroc", "success_rate", "mean_abs_expected_effect")
 DETECTION_METRICS = ("auroc", "auroc_paired", "auroc_twins", "auroc_noise", "tpr_1", "tpr_5", "false_clean_5")
+NO_RIVALS = (*explanation_metrics.TRUTH_CONTROLS, "other_donors")  # controls, and the ceiling of content swaps
+READABLE = {"beyond": "BEYOND", "odin": "ODIN", "feature_squeezing_supervised": "feature squeezing, fitted"}
+VERDICTS = ("broken", "loses", "behind", "no difference", "ahead", "wins")  # how they begin, the worst first
 ALL_BUT = "all but the family"
 INVERTED = "max_softmax_inverted"
 FITTED_ON = ("fgsm", "pgd")  # beside all but the family
@@ -211,13 +208,14 @@ class Detectors(Rows):
         """The best detector that reads effects beside the best other one on a family of attacks.
 
         Returns:
-            family, ours, rival (detector and what it was fitted to), difference (paired, one a training), verdict, and
-            needed, how many times as many attacked images a difference as large as the mean would take to be shown.
+            family, ours, rival (detector and what it was fitted to), difference (paired, one a training; none where the
+            record has none), verdict, and needed, how many times as many attacked images a difference as large as the
+            mean would take to be shown.
         """
         ours, rival = (best_other(self.candidates(family, metric, side)) for side in (True, False))  # type: ignore[type-var]
-        paired = self(*ours, family, metric, rival[0])
+        paired = self(*ours, family, metric, rival[0]) if self.has(*ours, family, metric, rival[0]) else []
         mean, half = (
-            sum(number(row) for row in paired) / len(paired)
+            sum(number(row) for row in paired) / max(len(paired), 1)
             for number in (lambda row: row["estimate"], lambda row: (row["high"] - row["low"]) / 2)
         )
         found = verdict(self(*ours, family, metric), self(*rival, family, metric), paired)
@@ -332,112 +330,73 @@ def verdict(ours: Sequence[Row], others: Sequence[Row], paired: Sequence[Row] = 
     if shown in ({1}, {-1}):
         return "wins" if 1 in shown else "loses"
     side = {(True,): "ahead, ", (False,): "behind, "}.get(tuple(ahead), "")
-    return f"{side}not shown in each" if side else "no difference shown"
+    return f"{side}not shown{' in each' * (len(ours) > 1)}" if side else "no difference shown"
 
 
-def maps_contest(question: str, data: str, records: Sequence[Maps], ours: str, metric: str) -> Contest:
-    """A map of ours against all maps that are none of painted cells, and no control."""
+def maps_contest(question: str, data: str, record: Maps, ours: str, metric: str) -> Contest:
+    """A map of ours against all maps that are none of painted cells, no control and no ceiling."""
     candidates: dict[str, list[Row]] = {}
-    for row in (row for record in records for row in record.rows if row["metric"] == metric and not row["minus"]):
-        if not row["explainer"].startswith("effect_map") and row["explainer"] not in explanation_metrics.TRUTH_CONTROLS:
+    for row in (row for row in record.rows if row["metric"] == metric and not row["minus"]):
+        if not row["explainer"].startswith("effect_map") and row["explainer"] not in NO_RIVALS:
             candidates.setdefault(row["explainer"], []).append(row)
     name = best_other(candidates)
-    own = [row for record in records for row in record(ours, metric)]
-    paired = [row for record in records if record.has(ours, metric, name) for row in record(ours, metric, name)]
-    return Contest(question, data, own, component_name(name), candidates[name], verdict(own, candidates[name], paired))
+    paired = record(ours, metric, name) if record.has(ours, metric, name) else []
+    found = verdict(record(ours, metric), candidates[name], paired)
+    if len(record.seeds) == 1:
+        found = {"wins": "ahead, in one network", "loses": "behind, in one network"}.get(found, found)
+    return Contest(question, data, record(ours, metric), component_name(name), candidates[name], found)
 
 
-def detectors_contest(
-    question: str, data: str, record: Detectors, ours: tuple[str, str], family: str, metric: str
-) -> Contest:
-    """A detector of ours, with what it was fitted to, against all that read no effects."""
-    candidates = record.candidates(family, metric, False)
-    name = best_other(candidates)  # type: ignore[type-var]
-    own, others = record(*ours, family, metric), candidates[name]
-    paired = record(*ours, family, metric, name[0]) if record.has(*ours, family, metric, name[0]) else []
+def detectors_contest(question: str, data: str, record: Detectors, family: str, metric: str = "auroc") -> Contest:
+    """The best detector that reads effects against the best other one."""
+    duel = record.duel(family, metric)
+    ours, others = (record(*duel[side], family, metric) for side in ("ours", "rival"))
     return Contest(
-        question,
-        data,
-        own,
-        component_name(name[0]).replace("beyond", "BEYOND").replace("odin", "ODIN"),
-        others,
-        verdict(own, others, paired),
+        question, data, ours, READABLE.get(name := duel["rival"][0], component_name(name)), others, duel["verdict"]
     )
 
 
 def contests(found: Mapping[str, Any]) -> list[Contest]:
     """The table of README, from the records, the worst news first."""
-    digits, photographs = found["mnist_norms"], found["cifar10_norms"]
-    lites = [found[f"photo_maps_lite{number}"] for number in range(3)]
-    films, birds, cifar = (found[name] for name in ("phantom_maps", "funnybirds_maps", "cifar10_maps"))
-    of_digits = f"{digits.origin['images']} digits"
-    of_cifar = f"{photographs.origin['images']} photographs of CIFAR-10"
-    knowing = found["cifar10_adaptive"]("effect_consistency_natural", ALL_ATTACKS, "adaptive", "evasion at 0.0313725")
-    return [
+    digits, photographs = found["mnist_thousand"], found["cifar10_norms"]
+    attacked, of_cifar = (
+        f"{digits.origin['images']} attacked digits",
+        f"{photographs.origin['images']} photographs of CIFAR-10",
+    )
+    films, birds, swaps = (found[name] for name in ("phantom_maps", "funnybirds_maps", "photo_swaps"))
+    knowing, tried = (
+        found["cifar10_adaptive"]("effect_consistency_natural", ALL_ATTACKS, "adaptive", f"{metric} at 0.0313725")
+        for metric in ("evasion", "images")
+    )
+    follows = "Does a map follow what counts? (rank correlation with true effects)"
+    rows = [
         Contest(
-            "Does an attacker who knows it evade? (share, at 8/255 in Linf)", "CIFAR-10", knowing, "", (), "broken"
+            "An attacker who knows the detector: share of images that evade it",
+            f"{tried[0]['estimate']:.0f} photographs of CIFAR-10",
+            knowing,
+            "",
+            (),
+            VERDICTS[0],
         ),
         detectors_contest(
-            "Are rotations and shifts detected that no fit saw? (AUROC)",
-            of_digits,
-            digits,
-            ("effect_consistency_full", ALL_BUT),
-            "spatial",
-            "auroc",
+            "Rotated and shifted images, which no fit saw: AUROC of detecting them", attacked, digits, "spatial"
         ),
         detectors_contest(
-            "Each image attacked by what is detected least: found at 5% false alarms",
-            of_digits,
-            digits,
-            ("effect_consistency_full", ALL_ATTACKS),
-            WORST,
-            "tpr_5",
+            "The attack of each image that is detected least: share found", attacked, digits, WORST, "tpr_5"
         ),
+        detectors_contest("Attacks that make the classifier sure, which no fit saw: AUROC", attacked, digits, "sure"),
+        detectors_contest("Attacks that change least, which no fit saw: AUROC", of_cifar, photographs, "nearest"),
         maps_contest(
-            "Does the map follow what counts? (rank correlation with true effects)",
-            f"{birds.origin['images']} rendered birds",
-            [birds],
-            "effect_map_combined",
-            "true_effects",
-        ),
-        maps_contest(
-            "Does it name the patch whose deletion counts, with a soft edge?",
-            f"{cifar.origin['images']} photographs of CIFAR-10",
-            [cifar],
+            "Does a map name the patch whose content counts? (rank correlation with swaps of it)",
+            f"{swaps.origin['images']} photographs, one network",
+            swaps,
             "effect_map_fills",
-            "single_deletion_soft",
+            "single_deletion_content",
         ),
-        detectors_contest(
-            "Are iterated attacks detected that no fit saw? (AUROC)",
-            of_digits,
-            digits,
-            ("effect_consistency_full", ALL_BUT),
-            "iterated",
-            "auroc",
-        ),
-        maps_contest(
-            "Does the map follow what counts?",
-            f"{films.origin['images']} drawn films",
-            [films],
-            "effect_map_combined",
-            "true_effects",
-        ),
-        detectors_contest(
-            "Are the nearest attacks detected that no fit saw?",
-            of_cifar,
-            photographs,
-            ("effect_consistency_natural", ALL_BUT),
-            "nearest",
-            "auroc",
-        ),
-        maps_contest(
-            "Does it name the patch whose deletion counts, with a hard edge?",
-            f"{lites[0].origin['images']} photographs, EfficientNet-Lite0 to 2",
-            lites,
-            "effect_map_fills",
-            "single_deletion",
-        ),
+        maps_contest(follows, f"{birds.origin['images']} rendered birds", birds, "effect_map_combined", "true_effects"),
+        maps_contest(follows, f"{films.origin['images']} drawn films", films, "effect_map_combined", "true_effects"),
     ]
+    return sorted(rows, key=lambda contest: list(map(contest.verdict.startswith, VERDICTS)).index(True))
 
 
 def lost(origin: Mapping[str, Any]) -> list[str]:
@@ -491,14 +450,17 @@ def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
     Args:
         kind: maps, detection or summary.
         commit: of the code of the runs.
-        folders: of completed runs; those of one seed may have different detectors or maps.
+        folders: of completed runs; those of one seed may have different detectors or maps, or ranges of images.
 
     Raises:
         ValueError: two runs of a seed have different numbers of the same.
     """
     scores, images = RECORDED[kind]
-    runs = [read_run(folder) for folder in folders]
-    records = [run.record for run in runs]
+    ranges = [read_run(folder) for folder in folders]
+    runs = join_ranges(ranges)
+    records = [
+        {**ranges[0].record, **run.record} for run in runs
+    ]  # joined ones have no passes and digests of their own
     origin = {
         "commit": commit,
         "overrides": [
@@ -510,9 +472,10 @@ def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
         "device": f"{records[0]['device']}, {records[0]['threads']} thread",
         "versions": records[0]["versions"],
         "images": images(runs[0]),
-        "digests": [of["digests"][SUMMARY]["sha256"][:12] for of in records],
+        "digests": [run.record["digests"][SUMMARY]["sha256"][:12] for run in ranges],
     }
-    rows = agreeing({"seed": run.record["seed"], **row} for run in runs for row in scores(run.folder, run.record))
+    both = zip(runs, records, strict=True)
+    rows = agreeing({"seed": record["seed"], **row} for run, record in both for row in scores(run.folder, record))
     return {"kind": kind, "origin": origin, "rows": rows}
 
 
@@ -595,28 +558,15 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
     of_rivals = [detector_differences(folder, rival, ours) for rival in rivals if ours]
     comparison = pd.concat(of_rivals) if of_rivals else frame[:0]
     compared = [rows for _, rows in comparison.groupby("reference", sort=False)] if len(comparison) else []
-    for table in (families, *(best_variant(rows.query("attack == @WHOLE_FAMILY")) for rows in compared)):
-        for row in table.to_dict("records"):
+    for table, (attack, widest) in product((frame, *compared), ((WHOLE_FAMILY, ALL_BUT), (WORST, ALL_ATTACKS))):
+        for row in best_variant(table[(table["attack"] == attack) & table["eps"].isna()]).to_dict("records"):
             fitted_on = ALL_BUT if row["fitted_on"] == all_but(row["family"]) else row["fitted_on"]
-            for metric in DETECTION_METRICS if fitted_on in ("", ALL_BUT, *FITTED_ON) else ():
+            for metric in DETECTION_METRICS if fitted_on in ("", widest, *FITTED_ON) else ():
                 if row.get(metric, np.nan) == row.get(metric):
-                    numbers, minus = _numbers(row, metric), row.get("reference", "")
-                    yield made(row["detector"], fitted_on, row["family"], metric, numbers, minus)
-    worst = best_variant(frame[(frame["attack"] == WORST) & frame["eps"].isna()])
-    for table in (worst, *(best_variant(rows.query("attack == @WORST")) for rows in compared)):
-        for row in table[table["fitted_on"].isin(["", ALL_ATTACKS, *FITTED_ON])].to_dict("records"):
-            for metric in DETECTION_METRICS:
-                if row.get(metric, np.nan) == row.get(metric):
-                    numbers, minus = _numbers(row, metric), row.get("reference", "")
-                    yield made(row["detector"], row["fitted_on"], WORST, metric, numbers, minus)
-    for name in detectors_of(folder):
-        scores = read_scores(folder, name)
-        test = preferred(scores[scores["split"] == TEST])
-        norms = norms_of(worst_case(test[test["success"] == 1])["attack"], read_stated(folder).norms)
-        for norm, count in norms.value_counts().items():
-            yield made(name, str(test["fitted_on"].iloc[0]), WORST, f"least in {norm}", [int(count), None, None])
+                    family, minus = row["family"] or WORST, row.get("reference", "")
+                    yield made(row["detector"], fitted_on, family, metric, _numbers(row, metric), minus)
     if (folder / READS_FOLDER).is_dir():
-        images = pd.concat([reads.images for reads in read_reads(folder, name)])
+        images = pd.concat([reads.images for reads in read_reads(folder, [*effects][-1])])
         clean = images[(images["attack"] == CLEAN) & (images["split"] == VAL)]
         reserved = int(for_thresholds(clean["group"]).sum())
         for metric, count in (("images to fit", len(clean) - reserved), ("images for thresholds", reserved)):
@@ -624,11 +574,7 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
     for row in frame[frame["attack"].isin(ADAPTIVE_ATTACKS)].to_dict("records"):
         numbers = _numbers(row, "evasion_5")
         yield made(row["detector"], row["fitted_on"], row["attack"], f"evasion at {row['eps']:g}", numbers)
-    attempts = read_adaptive(folder)
-    wins = attempts.groupby([*DETECTOR[::2], *CONDITION, "sample"])["first"].min().dropna()
-    for (detector, fitted_on, attack, eps), steps in wins.groupby(level=[0, 1, 2, 3]):
-        yield made(detector, fitted_on, attack, f"latest step at {eps:g}", [int(steps.max()), None, None])
-    for row in convergence(attempts).to_dict("records"):
+    for row in convergence(read_adaptive(folder)).to_dict("records"):
         for name in ("images", "rounded", "steps", "starts"):
             metric = f"{'growth by ' * (name in ('steps', 'starts'))}{name} at {row['eps']:g}"
             yield made(row["detector"], row["fitted_on"], row["attack"], metric, [row[name], None, None])

@@ -5,6 +5,11 @@
 dovision-train --config-dir paper/conf experiment=cifar10_classifier augmentation=erase_patches dataset.root=FOLDER trainer.accelerator=cpu trainer.precision=bf16-mixed seed=0 training.classifier.epochs=3
 dovision-evaluate --config-dir paper/conf experiment=cifar10_maps name=cifar10_maps_short checkpoint=FILE dataset.root=FOLDER threads=1 evaluation.batch_size=50 augmentation=erase_patches "~explainer.rise" "~explainer.lime"
 
+# Swaps of the content of photographs (photo_swaps). Of 300 photographs in the order of their names, shuffled by random.Random(0), layers are
+# chosen on the first 60 (of which 30 were measured), the next 60 are donors, and maps are scored on the others, in ranges of images
+DONORS=donors.txt PYTHONPATH=. dovision-evaluate --config-dir paper/conf experiment=photo_layers dataset.root=layers threads=1 evaluation.images=30 evaluation.batch_size=5
+DONORS=donors.txt PYTHONPATH=. dovision-evaluate -m --config-dir paper/conf experiment=photo_swaps dataset.root=tested threads=1 evaluation.images=RANGES evaluation.batch_size=5 "~explainer.rise" "~explainer.lime" "~explainer.effect_map_segments"
+
 # Attackers of the detectors of digits: both detectors of three passes (mnist_adaptive_squeezing); every norm (mnist_adaptive_norms);
 # transforms drawn for each image (mnist_random_transforms)
 dovision-evaluate experiment=mnist_detection seed=0 threads=1 evaluation.images=16 evaluation.batch_size=50 intervention=pixel_grid detection.reference=null detection.controls=false \

@@ -1,5 +1,8 @@
 """Printed intervals of nominal .95 cover at least .93: a short form of checks/interval_coverage.py."""
 
+from functools import partial
+
+import numpy as np
 import pytest
 
 from programs import program
@@ -30,12 +33,6 @@ def test_intervals_of_recorded_effects_hold_from_five_images_on(check, name):
     assert not check.Coverage("", 20, 200, *check.of_effects(population, what, 20, 200, unequal=True, seed=0)).too_low
 
 
-def test_intervals_of_areas_hold(check):
-    printed, held = check.counted(check.of_areas(check.auroc, 1.8124, 15, 150, True, 0), 0.9)
-    assert printed == 150
-    assert held / printed > 0.93
-
-
 @pytest.mark.parametrize("twins", [False, True])
 @pytest.mark.parametrize(("area", "other"), [(0.8, 0.7), (0.98, 0.95)])
 def test_paired_intervals_of_differences_of_areas_hold(check, area, other, twins):
@@ -44,3 +41,28 @@ def test_paired_intervals_of_differences_of_areas_hold(check, area, other, twins
         row = check.Coverage("difference", clusters, 200, *found)
         assert row.printed > 190
         assert not row.too_low
+
+
+def thirds(estimate):
+    def narrow(*words, **others):
+        found = estimate(*words, **others)
+        return found._replace(**{end: (2 * found.value + getattr(found, end)) / 3 for end in ("low", "high")})
+
+    return narrow
+
+
+@pytest.mark.parametrize("kind", range(11))
+def test_intervals_of_recorded_scores_hold_and_a_third_of_them_does_not(check, kind, monkeypatch):
+    monkeypatch.setattr(check, "SCORED", check.SCORED[kind : kind + 1])
+    assert not any(row.too_low for row in check.score_rows((60,), 100))
+    monkeypatch.setattr(check, "threshold", lambda clean, rate: np.quantile(clean, 1 - 2 * rate))
+    for name in ("auroc", "auroc_difference", "share_interval", "mean_interval"):
+        monkeypatch.setattr(check, name, thirds(getattr(check, name)))
+    assert all(row.too_low for row in check.score_rows((60,), 100))
+
+
+def test_medians_and_shares_of_recorded_effects_hold_and_those_of_level_half_do_not(check, monkeypatch):
+    assert not any(row.too_low for row in check.spread_rows((20,), 100))
+    monkeypatch.setattr(check, "spread", partial(check.spread, level=0.5))
+    low = {row.what for row in check.spread_rows((20,), 100) if row.too_low}
+    assert {f"{name}: {check.SPREADS[1]}, {end}" for name in ("birds", "digits") for end in check.ENDS} <= low
