@@ -26,7 +26,7 @@ from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Task
 
-from .conftest import Painted, assert_equal, batch_of, classifier_of, expected_outcome
+from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome
 
 GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
 
@@ -280,3 +280,15 @@ def test_a_batch_norm_over_tokens_is_folded_into_the_linear_layer_before_it():
     assert not any(isinstance(step.function, nn.BatchNorm1d) for step in graph.steps)
     with torch.no_grad():
         torch.testing.assert_close(Incremental(graph, False).clean(image).control, classifier(image))
+
+
+@pytest.mark.parametrize("by_view", [False, True])
+def test_whole_passes_are_channels_last_unless_the_network_views_a_map_as_it_lies(by_view):
+    class Flat(nn.Module):
+        def forward(self, x):
+            assert float(x.sum()) < torch.inf  # a value, by which it cannot be traced
+            return x.view(len(x), -1) if by_view else x.flatten(1)
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), Flat(), nn.Linear(4 * 36, 5))
+    engine = agreeing(dv.wrap(network, 5), dv.PixelGrid(2, 2), batch_of(2, 3, 8, 8)).engine
+    assert (type(engine), engine.layout is torch.channels_last) == (WholePasses, not by_view)
