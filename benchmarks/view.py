@@ -113,7 +113,7 @@ def main() -> None:
         for name in asked.networks:
             network, worker, own = opened(name), Worker(), listening("127.0.0.1", 0)
             alone = worker.ask(functools.partial(plain_pass, network))
-            app = application(ViewSession(network, worker.pause, worker.begin), worker, "token")
+            app = application(ViewSession(network, worker.check, worker.begin), worker, "token")
             server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [own]})
             thread.start()

@@ -77,7 +77,7 @@ def app(opened):
     """The page's application."""
     pytest.importorskip("starlette", reason="needs the extra view")
     worker = Worker()
-    session = ViewSession(opened, worker.pause, worker.begin)
+    session = ViewSession(opened, worker.check, worker.begin)
     session.open_sample(0)
     yield application(session, worker, TOKEN)
     worker.close()

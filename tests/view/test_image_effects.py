@@ -20,34 +20,12 @@ def rectangle(top, left, bottom, right):
     return mask
 
 
-@pytest.mark.parametrize("scripted", [False, True])
-def test_an_attack_pauses_before_its_passes_and_a_brush_then_has_the_same_effect(scripted, shown):
-    layers = (torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(inplace=True), torch.nn.Flatten())
-    network = torch.nn.Sequential(*layers, torch.nn.Linear(144, 10)).eval()
-    network = torch.jit.trace(network, torch.zeros(1, 1, 8, 8)) if scripted else network
-    classifier, attack = dv.Classifier(network, shown.task, mean=[0.5], std=[0.5]), dv.PGD(eps="8/255", steps=2)
-    effects, brush, brushed = ImageEffects(classifier, shown.batch), dv.Brush(rectangle(2, 4, 4, 8), dv.Mean()), []
-
-    def pause():  # as the worker's, which does nothing within itself
-        if not classifier.busy:
-            classifier.busy = True
-            brushed.append(effects.effect(brush).treated)
-            classifier.busy = False
-
-    classifier.busy = False
-    attacked = effects.attacked(attack, pause)
-    assert torch.equal(attacked.batch.image, attack(shown.batch, classifier))
-    assert len(brushed) == 2
-    assert all(torch.equal(treated, effects.effect(brush).treated) for treated in brushed)
-    assert not classifier._forward_pre_hooks
-
-
-def test_what_a_pause_raises_ends_the_attack(shown):
-    def pause():
+def test_what_a_check_raises_ends_the_attack(shown):
+    def check():
         raise KeyError("another attack")
 
     with pytest.raises(KeyError, match="another attack"):
-        shown.attacked(dv.FGSM(eps="8/255"), pause)
+        shown.attacked(dv.FGSM(eps="8/255"), check)
     assert not shown.classifier._forward_pre_hooks
     assert all(parameter.requires_grad for parameter in shown.classifier.parameters())
 

@@ -13,7 +13,7 @@ from dovision.view.worker import Worker
 def address(opened, serve):
     pytest.importorskip("starlette", reason="needs the extra view")
     worker = Worker()
-    yield serve(ViewSession(opened, worker.pause, worker.begin), worker)
+    yield serve(ViewSession(opened, worker.check, worker.begin), worker)
     worker.close()
 
 

@@ -63,17 +63,13 @@ def test_work_of_a_name_takes_the_place_of_what_was_begun_before_and_its_error_e
     wait_for(lambda: "map has failed" in caplog.text)
 
 
-def test_a_long_question_is_paused_for_others_and_ended_by_one_of_its_topic(worker):
+def test_a_long_question_is_ended_by_one_of_its_topic(worker):
     begun = threading.Event()
 
     def long():
         begun.set()
         while True:
-            worker.pause()
-
-    def meanwhile():
-        worker.pause()  # does nothing: answers are not given inside one another
-        return "a brush"
+            worker.check()
 
     ends = []
 
@@ -85,8 +81,6 @@ def test_a_long_question_is_paused_for_others_and_ended_by_one_of_its_topic(work
     asker = threading.Thread(target=ask)
     asker.start()
     assert begun.wait(SECONDS)
-    assert worker.ask(meanwhile) == "a brush"
-    assert ends == []
     assert worker.ask(lambda: "the next attack", "attack") == "the next attack"
     asker.join(SECONDS)
     assert ends == ["overtaken"]
@@ -99,7 +93,7 @@ def test_the_worker_closes_after_a_long_question():
     def long():
         begun.set()
         assert go.wait(SECONDS)
-        worker.pause()
+        worker.check()
         return 7
 
     ends = []
@@ -114,8 +108,9 @@ def test_the_worker_closes_after_a_long_question():
     assert ends == [7]
 
 
-def test_a_question_that_takes_too_long_is_ended_at_its_next_pause(worker, monkeypatch):
-    monkeypatch.setattr("dovision.view.worker._LONGEST", 0.0)
-    with pytest.raises(TimeoutError, match="an answer must take at most 0 seconds. Ask for fewer steps"):
-        worker.ask(worker.pause)
+def test_a_question_that_takes_too_long_is_ended_at_its_next_check(worker, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("dovision.view.worker._LONGEST", 0.0)
+        with pytest.raises(TimeoutError, match="an answer must take at most 0 seconds. Ask for fewer steps"):
+            worker.ask(worker.check)
     assert worker.ask(lambda: 2) == 2

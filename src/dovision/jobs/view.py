@@ -40,13 +40,13 @@ def view(job: Job) -> None:
         raise ValueError(str(error)) from error
     worker = Worker()
 
-    def pause() -> None:
+    def check() -> None:
         if server.should_exit:  # Ctrl-C ends an attack, too
             raise Overtaken
-        worker.pause()
+        worker.check()
 
     with DISPLAY.job(["data", "classifier"]):
-        session = ViewSession(worker.ask(lambda: open_network(job)), pause, worker.begin)
+        session = ViewSession(worker.ask(lambda: open_network(job)), check, worker.begin)
     local = settings.host in LOOPBACK
     token = secrets.token_urlsafe(24)
     app = application(session, worker, token, LOOPBACK if local else ("*",))

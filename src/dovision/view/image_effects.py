@@ -111,16 +111,15 @@ class ImageEffects:
                 first += len(few)
                 yield few.unit.tolist(), logit_checks.measurable(treated, "logits after the intervention")
 
-    def attacked(self, attack: Attack, pause: Callable[[], None]) -> ImageEffects:
+    def attacked(self, attack: Attack, check: Callable[[], None]) -> ImageEffects:
         """Attack the image at one epsilon, and return its ImageEffects; errors as of `Attack`.
 
         Args:
             attack: of one epsilon.
-            pause: called before each pass; may itself measure effects, whose passes call it, too; what it raises ends
-                the attack.
+            check: called before each pass; what it raises ends the attack.
         """
         attack.check(self.classifier, tuple(self.batch.image.shape[1:]))
-        hook = self.classifier.register_forward_pre_hook(lambda module, given: pause())
+        hook = self.classifier.register_forward_pre_hook(lambda module, given: check())
         try:
             image = attack(self.batch, self.classifier)
         finally:

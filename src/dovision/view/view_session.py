@@ -55,18 +55,18 @@ class ViewSession:
 
     Args:
         network: in front of which images are opened.
-        pause: called before each pass of an attack; what it raises ends the attack.
+        check: called before each pass of an attack; what it raises ends the attack.
         begin: begins work in the background, by its name.
     """
 
     def __init__(
         self,
         network: OpenedNetwork,
-        pause: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
         begin: Callable[[str, Iterator[Any]], None] = lambda name, steps: None,
     ) -> None:
         self.network = network
-        self.pause = pause
+        self.check = check
         self.begin = begin
         self._numbers = itertools.count(1)
         self.images: OrderedDict[int, OpenedImage] = OrderedDict()
@@ -206,8 +206,7 @@ class ViewSession:
         made: Attack = self.component("attack", {"name": attack["name"], "settings": settings})
         if eps == 0:
             return self._shown(number, image)
-        effects = image.effects.attacked(made, self.pause)
-        self.image(question)  # which may have been closed in a pause
+        effects = image.effects.attacked(made, self.check)
         return self._opened(replace(image, effects=effects, attack=attack, clean=number, coded=None))
 
     def maps(self, question: Mapping[str, Any]) -> dict[str, Any]:

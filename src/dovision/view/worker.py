@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
-_LONGEST = 600.0  # seconds of a question that pauses
+_LONGEST = 600.0  # seconds of a question
 
 
 class Overtaken(Exception):
@@ -31,16 +31,15 @@ class Worker:
     """Thread that answers requests immediately, in order, and runs background work in between.
 
     Networks have hooks and modes, so that one thread uses them. A step of background work should be short, and a long
-    question calls `pause` now and then.
+    question calls `check` now and then.
     """
 
     def __init__(self) -> None:
         self._questions: queue.Queue[_Question | None] = queue.Queue()
         self._newest: Counter[str] = Counter()  # number of the newest question, by topic
         self._lock = threading.Lock()  # of these numbers
-        self._current: _Question | None = None  # the question that can pause
+        self._current: _Question | None = None
         self._began = 0.0  # when that was
-        self._pausing = False
         self._steps: dict[str, Iterator[Any]] = {}
         self._thread = threading.Thread(target=self._run, name="dovision-view", daemon=True)
         self._thread.start()
@@ -65,33 +64,20 @@ class Worker:
             self._newest[topic] += 1
             return self._newest[topic]
 
-    def pause(self) -> None:
-        """Answer requests that arrived meanwhile; called by long requests in the worker's thread.
-
-        Does nothing within an answer that is itself given in a pause.
+    def check(self) -> None:
+        """End a long question that nobody waits for; called in the worker's thread.
 
         Raises:
-            Overtaken: another of the topic of the long question was asked since.
-            TimeoutError: the long question was begun too long ago.
+            Overtaken: another of its topic was asked since.
+            TimeoutError: it was begun too long ago.
         """
-        current = self._current
-        if current is None or self._pausing:
+        if (current := self._current) is None:
             return
+        with self._lock:
+            if current.topic and current.number != self._newest[current.topic]:
+                raise Overtaken
         if time.monotonic() - self._began > _LONGEST:
             raise TimeoutError(f"an answer must take at most {_LONGEST:g} seconds. Ask for fewer steps.")
-        self._pausing = True
-        try:
-            while not self._is_overtaken(current):
-                question = self._questions.get_nowait()
-                if question is None or (question.topic and question.topic == current.topic):
-                    self._questions.put(question)  # for after the long question
-                    return
-                self._answer(question)
-        except queue.Empty:
-            return
-        finally:
-            self._pausing = False
-        raise Overtaken
 
     def begin(self, name: str, steps: Iterator[Any]) -> None:
         """Iterate in the background, replacing earlier work of this name; call through `ask`.
@@ -116,20 +102,12 @@ class Worker:
             if question is None:
                 return
             self._current, self._began = question, time.monotonic()
-            self._answer(question)
+            try:
+                self.check()
+                question.future.set_result(question.answer())
+            except BaseException as error:  # handed on to the thread that has asked
+                question.future.set_exception(error)
             self._current = None
-
-    def _is_overtaken(self, question: _Question) -> bool:
-        with self._lock:
-            return bool(question.topic) and question.number != self._newest[question.topic]
-
-    def _answer(self, question: _Question) -> None:
-        try:
-            if self._is_overtaken(question):
-                raise Overtaken
-            question.future.set_result(question.answer())
-        except BaseException as error:  # handed on to the thread that has asked
-            question.future.set_exception(error)
 
     def _step(self) -> None:
         name, steps = next(reversed(self._steps.items()))

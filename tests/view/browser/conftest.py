@@ -16,7 +16,7 @@ def open_view(browser: Any, opened: Any, serve: Callable[..., str]) -> Iterator[
     worker, contexts = Worker(), []
     errors: list[str] = []
     requested: list[str] = []
-    address = serve(ViewSession(opened, worker.pause, worker.begin), worker)
+    address = serve(ViewSession(opened, worker.check, worker.begin), worker)
 
     def open_page(more: bool = True, **settings: Any) -> Any:
         context = browser.new_context(**settings)
