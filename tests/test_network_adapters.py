@@ -173,6 +173,8 @@ def test_a_file_that_is_no_onnx_is_refused_at_once(tmp_path):
     (tmp_path / "net.pt").write_bytes(b"no network")
     with pytest.raises(ValueError, match=r"net\.pt must be an ONNX file with its weights inside, but: "):
         dv.wrap(tmp_path / "net.pt", 3)
+    with pytest.raises(FileNotFoundError, match=r"must be an ONNX file that exists, but there is no .*none\.onnx"):
+        dv.wrap(tmp_path / "none.onnx", 2)
 
 
 @pytest.mark.parametrize("method", ["program", "module"])
