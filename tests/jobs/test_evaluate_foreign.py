@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import torchvision
 from torch import nn
 
 import dovision
+from dovision.config.component import Component
 from dovision.jobs.evaluate import main
 from dovision.report.report_figure import setup_sentence
 from dovision.results.run_record import read_sweep
 from dovision.training import foreign
-from dovision.training.foreign import matched
+from dovision.training.foreign import check_order, matched, unread
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
 
@@ -124,3 +126,34 @@ def test_classes_and_normalisation_of_named_weights_come_without_a_download(tmp_
     command = ("dataset=image_folder", f"dataset.root={photo}", *named, f"checkpoint={tmp_path / 'own.pt'}")
     assert run_command(main, *command, f"output_root={tmp_path / 'out'}", *FEW[1:]) == 0
     assert "its 1,000 classes in the order tench" in capsys.readouterr().err
+
+
+@pytest.fixture
+def ten_categories(monkeypatch) -> list[str]:
+    """Names of torchvision's weights of resnet18 that are those of digits, from 9 down to 0."""
+    names = [str(number) for number in reversed(range(10))]
+    monkeypatch.setitem(torchvision.models.ResNet18_Weights.DEFAULT.meta, "categories", names)
+    return names
+
+
+def test_a_head_of_which_the_order_is_not_known_is_refused(tmp_path, run_command, capsys, ten_categories):
+    torch.save(resnet(0).state_dict(), tmp_path / "own.pt")
+    command = (*MODEL, *FEW, f"checkpoint={tmp_path / 'own.pt'}", f"output_root={tmp_path / 'out'}")
+    assert run_command(main, *command, "model.weights=DEFAULT") == 1
+    assert re.search(
+        r"dataset.classes must be in the order of model.weights, since checkpoint=FILE brings its own head, "
+        r"but has '0' where these weights have '9'.*set model.weights=null",
+        capsys.readouterr().err,
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "refused"), [(["9", "0"], False), (["0", "9"], True), (None, False), (["0", "1", "2"], True)]
+)
+def test_classes_of_the_weights_keep_their_order_all_or_some(ten_categories, classes, refused):
+    settings = {"_target_": "dovision.models.torchvision_model.torchvision_model", "name": "resnet18", "output": None}
+    settings |= {"weights": "DEFAULT", "shape": [3, 32, 32], "task": classes and "multiclass", "classes": classes}
+    model = Component("model", {**settings, "mean": None, "std": None})
+    with pytest.raises(ValueError, match="must be in the order") if refused else nullcontext():
+        check_order(model, unread(model))

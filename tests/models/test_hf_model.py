@@ -13,7 +13,7 @@ from dovision.models import checkpoint
 from dovision.models.hf_model import geometry, hf_model
 from dovision.propagation import Propagation
 from dovision.propagation.site_table import site_table
-from dovision.training.foreign import unread
+from dovision.training.foreign import check_order, unread
 from made_hf import LABELS, MEAN, NETWORKS, STD, save_network
 
 transformers = pytest.importorskip("transformers")
@@ -192,6 +192,7 @@ def test_a_file_of_its_weights_is_read_by_the_names_of_its_labels(tmp_path):
     settings |= {"shape": [3, 32, 32], "task": "multiclass", "classes": ["owl", "cat"], "mean": None, "std": None}
     model = Component("model", settings)
     classifier = unread(model)
+    check_order(model, classifier)
     classifier.network.load_state_dict(network.state_dict())
     image = torch.rand(2, 3, 32, 32)
     expected = network((image - classifier.mean) / classifier.std).logits[:, [2, 0]]

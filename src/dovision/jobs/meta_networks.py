@@ -16,6 +16,7 @@ from dovision.models import checkpoint
 from dovision.models._foreign_weights import matched
 from dovision.models.conv_autoencoder import insert
 from dovision.module_state import evaluating
+from dovision.training.foreign import check_order
 from dovision.training.model_cache import check_fits, read_model
 from dovision.types import Shape, Task
 
@@ -46,6 +47,7 @@ def meta_classifier(settings: SitesSettings) -> Classifier:
     if settings.foreign_checkpoint is None:
         return _fitted(settings, settings.checkpoint)
     classifier = _unfitted(settings)
+    check_order(settings.model, classifier)
     matched(settings.foreign_checkpoint, classifier.network.state_dict())
     return classifier
 
