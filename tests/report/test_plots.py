@@ -9,7 +9,7 @@ import pytest
 from dovision.report import plots
 from dovision.report.figures.mean_effects import effect_against_epsilon
 from dovision.report.image_overlay import OverlayPanel, overlay, unit_values
-from dovision.report.style import inline_svg, save_figure, shortened_apart
+from dovision.report.style import WIDTHS, inline_svg, page_width, save_figure, shortened_apart, wrap_text
 from dovision.types import BOX_COLUMNS
 
 AVERAGES = pd.DataFrame(
@@ -91,3 +91,14 @@ def test_an_inline_figure_has_ids_of_its_own_and_the_colours_of_the_page(tmp_pat
     assert "currentColor" in inline
     assert "#1f2430" not in inline
     assert "&lt;b&gt;" in inline
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_many_panels_are_no_higher_than_a_page_and_places_without_one_are_empty(width):
+    with page_width(width):
+        figure, panels = plots.panel_rows([f"panel {number}" for number in range(14)], ("x", "y"), (1.35, 1.7))
+        wrap_text(figure)
+    assert figure.get_figheight() <= 9
+    assert [axes for axes in figure.axes if axes.axison] == panels
+    sizes = [axes.get_window_extent().size / figure.dpi for axes in figure.axes]
+    assert np.min(sizes) > 0.35  # inches
