@@ -18,7 +18,7 @@ TWO := --numprocesses 2 --dist worksteal
 #   make figures EXPERIMENTS="chest_boxes chest_maps chest_detection" DATA=dataset.root=/data/nih
 EXPERIMENTS ?= $(basename $(notdir $(wildcard $(addsuffix /experiment/mnist_*.yaml,conf paper/conf) $(addsuffix /experiment/phantom_*.yaml,conf paper/conf))))
 DATA ?=
-LOWEST_EXTRAS := timm hf xrv dicom attacks cam ood segments tensorboard view launchers-joblib launchers-submitit
+LOWEST_EXTRAS := timm hf xrv dicom nifti attacks cam ood segments tensorboard view launchers-joblib launchers-submitit
 
 .PHONY: help install develop demo photo test test-fast test-slow test-long test-all test-ray test-lowest test-next test-oracles check figures figures-check format bench chaos checks coverage-check tables docs gallery links hashes wheel clean
 

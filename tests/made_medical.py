@@ -1,4 +1,4 @@
-"""DICOM files written by pydicom, with pixels that are known."""
+"""DICOM files and NIfTI volumes written by pydicom and nibabel, with pixels that are known."""
 
 from pathlib import Path
 
@@ -37,4 +37,11 @@ def write_dicom(path: Path, pixels: np.ndarray, bits: int = 12, **tags) -> Path:
             setattr(file, name, value)
     file.PixelData = pixels.tobytes()
     file.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_nifti(path: Path, values: np.ndarray, affine: np.ndarray | None = None) -> Path:
+    """A volume, shape (x, y, z), whose axes run to the right, the front and the head unless the affine has it else."""
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4) if affine is None else affine), path)
     return path

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dovision.datasets.table import Table
 from dovision.types import SPLITS, Box
-from made_medical import write_dicom
+from made_medical import write_dicom, write_nifti
 from made_tables import HEIGHT, WIDTH, open_table, read_csv, with_cell, write_csv, write_table
 from made_tables import SPLITS as SPLITS_OF_ROWS
 
@@ -219,28 +219,50 @@ def test_masks_come_from_a_folder_by_name_and_by_number(root):
 
 
 @pytest.fixture
-def frames(root):
-    """A DICOM file of twelve frames."""
-    write_dicom(root / "volume.dcm", np.random.default_rng(0).integers(0, 256, (12, HEIGHT, WIDTH), dtype=np.uint8))
-    rows = [["path", "slice", "label", "split"]]
-    labels = [("cat", "dog")[number % 2] for number in range(12)]
+def slices(root):
+    """A volume of twelve slices with one of masks, of 10 pixels in slice 0, 20 in slice 1 and so on."""
+    masks = np.zeros((WIDTH, HEIGHT, len(SPLITS_OF_ROWS)), np.uint8)
+    for number in range(len(SPLITS_OF_ROWS)):
+        masks[5:15, 3 : 4 + number, number] = 1
+    write_nifti(root / "lungs.nii.gz", masks)
+    write_nifti(root / "volume.nii.gz", np.random.default_rng(0).random((WIDTH, HEIGHT, 12)).astype(np.float32))
+    rows = [["path", "slice", "label", "split", "mask"]]
     rows += [
-        ["volume.dcm", str(number), label, split]
-        for number, (label, split) in enumerate(zip(labels, SPLITS_OF_ROWS, strict=True))
+        ["volume.nii.gz", str(number), ("cat", "dog")[number % 2], split, "lungs.nii.gz"]
+        for number, split in enumerate(SPLITS_OF_ROWS)
     ]
     write_csv(root / "metadata.csv", rows)
     return root
 
 
-def test_masks_of_frames_have_the_number_in_their_files_names(frames):
+def test_masks_of_a_volume_are_those_of_its_images_slices(slices):
+    dataset = open_table(slices)
+    areas = [int(dataset.source_masks("test", row)["mask"].sum()) for row in range(4)]
+    assert areas == [90, 100, 110, 120]
+    dataset = open_table(slices, {"columns": {"mask": None}, "masks": {"folder": ".", "files": "lungs.nii.gz"}})
+    assert [int(dataset.source_masks("test", row)["mask"].sum()) for row in range(4)] == areas
+
+
+def test_masks_of_slices_have_the_number_in_their_files_names(slices):
     for number in range(12):
-        Image.fromarray(np.eye(HEIGHT, WIDTH, number, np.uint8)).save(frames / "masks" / f"volume-{number:02d}.png")
+        Image.fromarray(np.eye(HEIGHT, WIDTH, number, np.uint8)).save(slices / "masks" / f"volume-{number:02d}.png")
     masks = {"folder": "masks", "files": "{stem}-{slice:02d}.png"}
-    dataset = open_table(frames, {"columns": {"mask": None}, "masks": masks})
+    dataset = open_table(slices, {"columns": {"mask": None}, "masks": masks})
     assert dataset.source_masks("test", 0)["mask"][0].argmax() == 8
-    (frames / "masks" / "volume.png").write_bytes((frames / "masks" / "volume-00.png").read_bytes())
-    message = refusal(frames, {"columns": {"mask": None}, "masks": {"folder": "masks"}})
-    assert "a mask file of its own, but volume.dcm#0 and volume.dcm#1 both have masks/volume.png. Set files" in message
+    (slices / "masks" / "volume.png").write_bytes((slices / "masks" / "volume-00.png").read_bytes())
+    message = refusal(slices, {"columns": {"mask": None}, "masks": {"folder": "masks"}})
+    assert (
+        "a mask file of its own, but volume.nii.gz#0 and volume.nii.gz#1 both have masks/volume.png. Set files"
+        in message
+    )
+
+
+def test_a_volume_of_masks_of_other_slices_than_its_images_is_refused(slices):
+    write_nifti(slices / "lungs.nii.gz", np.ones((WIDTH, HEIGHT, 24), np.uint8))
+    assert (
+        "mask in row 2 of metadata.csv must be a volume of 12 axial slices, as its image is, got 'lungs.nii.gz'. "
+        "lungs.nii.gz has 24. Resample it." in refusal(slices)
+    )
 
 
 def test_a_number_that_no_file_of_masks_has_is_told(root, caplog):
@@ -251,14 +273,14 @@ def test_a_number_that_no_file_of_masks_has_is_told(root, caplog):
     assert "has the numbers 0, 255. Set dataset.masks.units." in message
 
 
-def test_dicom_and_deep_files_stand_side_by_side(root, caplog):
+def test_dicom_nifti_and_deep_files_stand_side_by_side(root, caplog):
     deep = np.linspace(0, 4095, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
     write_dicom(root / "images" / "8.dcm", deep, PhotometricInterpretation="MONOCHROME1")
-    frames = np.arange(2 * HEIGHT * WIDTH, dtype=np.uint16).reshape(2, HEIGHT, WIDTH)
-    write_dicom(root / "images" / "9.dcm", frames)
+    volume = np.arange(WIDTH * HEIGHT * 2, dtype=np.int16).reshape(WIDTH, HEIGHT, 2)
+    write_nifti(root / "images" / "9.nii.gz", volume)
     Image.fromarray(deep * 16).save(root / "images" / "10.tif")
     rows = read_csv(root / "metadata.csv")
-    for row, name in ((9, "8.dcm"), (10, "9.dcm"), (11, "10.tif")):
+    for row, name in ((9, "8.dcm"), (10, "9.nii.gz"), (11, "10.tif")):
         rows[row][0] = f"images/{name}"
     rows = [[*row, "slice" if number == 0 else "1" if number == 10 else ""] for number, row in enumerate(rows)]
     write_csv(root / "metadata.csv", rows)
@@ -266,7 +288,8 @@ def test_dicom_and_deep_files_stand_side_by_side(root, caplog):
         dataset = open_table(root, {"columns": {"mask": None}})
     items = dict(zip(dataset.table("test")["name"], dataset.split("test"), strict=True))
     torch.testing.assert_close(items["images/8.dcm"].image[0], torch.from_numpy(1 - deep / 4095).float())
-    torch.testing.assert_close(items["images/9.dcm#1"].image[0], torch.from_numpy(frames[1] / 4095).float())
+    expected = volume[::-1, ::-1, 1].T / volume.max()
+    torch.testing.assert_close(items["images/9.nii.gz#1"].image[0], torch.from_numpy(expected.copy()).float())
     torch.testing.assert_close(items["images/10.tif"].image[0], torch.from_numpy(deep * 16 / 65535).float())
     window = open_table(root, {"columns": {"mask": None}, "window": [2048, 4096]})
     items = dict(zip(window.table("test")["name"], window.split("test"), strict=True))

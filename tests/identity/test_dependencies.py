@@ -218,7 +218,7 @@ IRRELEVANT = {
     ),
     **{
         f"the library {package}": lambda root, context, package=package: upgrade(context, package)
-        for package in ("pandas", "pydicom", "transformers", "pytorch_lightning", "torchmetrics")
+        for package in ("pandas", "pydicom", "nibabel", "transformers", "pytorch_lightning", "torchmetrics")
     },
     "another value of the environment": lambda root, context: context.setenv("OTHER", "1"),
 }

@@ -20,11 +20,11 @@ import torch
 from PIL import Image
 
 from dovision.datasets import _image_io, torch_dataset
-from dovision.datasets.readers import dicom
+from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import read_manifest
 from dovision.io import files, images, mask_files, sealed, text_files
 from dovision.models._foreign_weights import matched
-from made_medical import write_dicom
+from made_medical import write_dicom, write_nifti
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 20), dtype=np.uint8)
 STATE = {"fc.weight": torch.arange(600.0).reshape(20, 30), "fc.bias": torch.zeros(20)}
@@ -50,6 +50,10 @@ def pixels(path: Path) -> Any:
     return _image_io.pixels(path, 1)
 
 
+def volume(path: Path) -> Any:
+    return _image_io.pixels(path, 1, None, 1)
+
+
 def table(path: Path) -> Any:
     return read_manifest(path, "manifest").cells.to_csv()
 
@@ -71,6 +75,8 @@ READERS = [
     Reader("a.webp", picture(lossless=True), pixels),
     Reader("mask.png", picture(), mask_files.label_map, checked=True),
     Reader("a.dcm", lambda path: write_dicom(path, GREY), pixels),
+    Reader("a.nii", lambda path: write_nifti(path, GREY[..., None].repeat(3, 2)), volume),
+    Reader("a.nii.gz", lambda path: write_nifti(path, GREY[..., None].repeat(3, 2)), volume, checked=True),
     Reader(
         "masks.npz",
         lambda path: np.savez_compressed(path, m=GREY > 9),
@@ -141,6 +147,16 @@ def test_no_flipped_bit_gives_other_content(name, tmp_path):
     assert other == 0
 
 
+def nifti_header(path: Path, shape: tuple[int, ...], data: bytes = b"", kind: str = "Nifti1Header") -> None:
+    """A volume of bytes that claims a shape."""
+    header = getattr(pytest.importorskip("nibabel"), kind)()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape(shape)
+    header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
+    whole = header.binaryblock.ljust(header.single_vox_offset, b"\0") + data
+    path.write_bytes(gzip.compress(whole, 1) if path.suffix == ".gz" else whole)
+
+
 def pages(path: Path) -> None:
     """A TIFF of 20,000 pages."""
     tags = [(256, 4), (257, 4), (258, 8), (259, 1), (262, 1), (273, 8), (278, 4), (279, 16)]
@@ -165,6 +181,20 @@ def lines(*rows: str) -> Callable[[Path], Any]:
 
 
 HUGE: dict[str, tuple[str, Callable[[Path], Any], Callable[[Path], Any], str]] = {
+    "a volume by its header": ("a.nii.gz", lambda path: nifti_header(path, (2000,) * 3), volume, "takes 8,128,000,000"),
+    "a volume of NIfTI 2": (
+        "a.nii",
+        lambda path: nifti_header(path, (1 << 40, 3, 3), kind="Nifti2Header"),
+        volume,
+        "more than",
+    ),
+    "a slice of a volume": ("a.nii", lambda path: nifti_header(path, (9000, 9000, 2)), volume, "more than"),
+    "a volume that is longer than it says": (
+        "a.nii.gz",
+        lambda path: nifti_header(path, (4, 4, 2), bytes(1 << 22)),
+        volume,
+        "more when unzipped",
+    ),
     "a DICOM image": (
         "a.dcm",
         lambda path: write_dicom(path, GREY, Rows=60000, Columns=60000),
@@ -194,7 +224,11 @@ HUGE: dict[str, tuple[str, Callable[[Path], Any], Callable[[Path], Any], str]] =
 @pytest.mark.parametrize("what", HUGE)
 def test_what_claims_too_much_is_refused_before_it_is_read(what, tmp_path, monkeypatch):
     name, write, read, message = HUGE[what]
-    for module, limits in ((dicom, {"DECODED_BYTES": 1 << 21}), (images, {"_SCANNED": 1 << 16})):
+    for module, limits in (
+        (nifti, {"DECODED_BYTES": 1 << 21} if "longer" in what else {}),
+        (dicom, {"DECODED_BYTES": 1 << 21}),
+        (images, {"_SCANNED": 1 << 16}),
+    ):
         for limit, value in limits.items():
             monkeypatch.setattr(module, limit, value)
     path = tmp_path / name

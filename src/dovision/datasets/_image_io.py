@@ -1,4 +1,4 @@
-"""Decoding of image files (usual formats, DICOM) and of arrays of grey bytes to [0, 1]."""
+"""Decoding of image files (usual formats, DICOM, NIfTI) and of arrays of grey bytes to [0, 1]."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks
-from dovision.datasets.readers import dicom
+from dovision.datasets.readers import dicom, nifti
 from dovision.functional import geometry
 from dovision.io import files, images
 from dovision.io.images import BadFile
@@ -98,7 +98,7 @@ class ImageHeader(NamedTuple):
     width: int
     deep: DeepRange | None = None  # of a grey file of more than 8 bits
     colour: bool = False  # its channels differ
-    digest: bytes = b""  # SHA-256 of the file; empty of a frame, of which a file has many
+    digest: bytes = b""  # SHA-256 of the file; empty of a slice or a frame, of which a file has many
 
 
 @dataclass(frozen=True)
@@ -106,26 +106,29 @@ class Decoding:
     """Decoder of files to images in [0, 1].
 
     Usual image files (see `io.images`) are turned as their EXIF orientation has it; transparency is dropped, and grey
-    is the luma of ITU-R 601. Grey files of 16 bits keep their depth. Of DICOM see `dicom.dicom_image`.
+    is the luma of ITU-R 601. Grey files of 16 bits keep their depth. Of DICOM see `dicom.dicom_image`, of NIfTI
+    `nifti.slice_image`.
 
     Args:
-        window: centre and width of the values that become [0, 1], for DICOM and grey files of more than 8 bits, whose
-            range it replaces; None is the file's own.
+        window: centre and width of the values that become [0, 1], for DICOM, NIfTI and grey files of more than 8 bits,
+            whose range it replaces; None is the file's own.
+        plane: of NIfTI slices, one of `nifti.PLANES`.
         white: value that becomes 1 in grey files of more than 8 bits, as of `white_level`, unless there is a window.
     """
 
     window: tuple[float, float] | None = None
+    plane: str = "axial"
     white: int = DEEP_WHITE
-
-    def __repr__(self) -> str:
-        """Text that fingerprints of data are made of, as it was when there were planes of volumes."""
-        return f"Decoding(window={self.window!r}, plane='axial', white={self.white!r})"
 
     def header(self, path: Path, number: int | None = None, decode: bool = True) -> ImageHeader:
         """Decode the image to its end, and return what is known of it; arguments and errors as those of `pixels`.
 
         Without `decode` only its size is read; damage behind its header is not noticed.
         """
+        if nifti.is_nifti(path.name):
+            if not decode:
+                return ImageHeader(*nifti.slice_size(path, number, self.plane))
+            return ImageHeader(*self.pixels(path, 1, number).shape[1:])
         data = _bytes(path)
         digest = hashlib.sha256(data).digest() if number is None else b""
         if dicom.is_dicom(path.name, data):
@@ -152,11 +155,13 @@ class Decoding:
         Args:
             path: of the file.
             channels: 1 or 3.
-            number: of a DICOM file's frame, from 0; None where there is one.
+            number: of a volume's slice or of a DICOM file's frame, from 0; None where there is one.
 
         Raises:
             BadFile: the file is no whole image; the message says why, without the file's name.
         """
+        if nifti.is_nifti(path.name):
+            return _tensor(nifti.slice_image(path, number, self.plane, self.window), channels)
         data = _bytes(path)
         if dicom.is_dicom(path.name, data):
             return _tensor(dicom.dicom_image(data, number, self.window), channels)

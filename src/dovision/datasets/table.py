@@ -20,6 +20,7 @@ from dovision.datasets.readers import table_rows
 from dovision.datasets.readers.file_images import FileImages
 from dovision.datasets.readers.manifest import IGNORED, Manifest, labels_from_names, read_manifest, together
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
+from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
 from dovision.io.paths import outside
 from dovision.types import TASKS, Resize, Task
@@ -33,7 +34,7 @@ class Table(FileImages):
     """Images listed in a table, a row per image: its path, label, patient, split, boxes and masks.
 
     Paths are relative to a folder, and lead out of neither it nor the root. A file is a usual image (see
-    `ImageFolder`), or a frame of a DICOM file; it is resized to cover the shape, its centre taken, and its
+    `ImageFolder`), DICOM, or a slice of a NIfTI volume; it is resized to cover the shape, its centre taken, and its
     boxes and masks with it.
     Rows that repeat an image, equal but for their box, are further boxes of it.
 
@@ -51,7 +52,7 @@ class Table(FileImages):
         boxes: a second table, below the root, with a row a box: the image's path, its four numbers, a label.
             None: the boxes are in the manifest, if it has such columns.
         masks: files of masks, as of `mask_sources.MaskSettings`.
-        window: of DICOM and 16-bit files, as of `_image_io.Decoding`.
+        window, plane: of DICOM, NIfTI and 16-bit files, as of `_image_io.Decoding`.
         val_fraction, test_fraction, seed, leaking: of the cut, as of `_splits.Cut`.
         check: pixels, which decodes each file once at start, or headers, which decodes some.
         white_level, on_bad_file, copies, resize: as of `ImageFolder`.
@@ -95,6 +96,7 @@ class Table(FileImages):
         masks: Mapping[str, Any],
         window: Sequence[float] | None,
         white_level: int | None,
+        plane: str,
         val_fraction: float,
         test_fraction: float,
         seed: int,
@@ -108,7 +110,7 @@ class Table(FileImages):
         paths_from = base if folder is None else base / folder
         self.task = _checks.task(task, classes, TASKS, "a table")
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), Resize.of(resize)
-        self.decoding = _decoding(window)
+        self.decoding = _decoding(window, plane)
         decode = checks.choice("check", check, ("pixels", "headers")) == "pixels"
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
         settings = _checks.group("masks", MaskSettings, masks)
@@ -186,7 +188,7 @@ class Table(FileImages):
         rows = table_rows.rows_where(read_manifest(root / settings["manifest"], "manifest"), settings["where"])
         columns = table_rows.present_columns(rows, columns)
         cells = table_rows.named_rows(rows, columns.path, columns.slice, root / (settings["folder"] or "")).cells
-        decoding = _decoding(settings["window"])
+        decoding = _decoding(settings["window"], settings["plane"])
         images = [*zip(cells[FILE], cells[NUMBER], strict=True)]
         return _image_io.channels_of(images, lambda image: _image_io.pixels(Path(image[0]), 3, decoding, image[1]))
 
@@ -207,13 +209,14 @@ def _folder(root: str) -> Path:
     return folder
 
 
-def _decoding(window: Sequence[float] | None) -> _image_io.Decoding:
+def _decoding(window: Sequence[float] | None, plane: str) -> _image_io.Decoding:
+    checks.choice("plane", plane, PLANES)
     if window is None:
-        return _image_io.Decoding()
+        return _image_io.Decoding(None, plane)
     if isinstance(window, str) or not isinstance(window, Sequence) or len(window) != 2:
         raise ValueError(f"window must be a centre and a width, such as [40, 400], got {window!r}.")
     center, width = (checks.number("window", value) for value in window)
-    return _image_io.Decoding((center, checks.at_least("window", width, 1)))
+    return _image_io.Decoding((center, checks.at_least("window", width, 1)), plane)
 
 
 def labels_from_columns(manifest: Manifest, task: Task) -> Tensor:

@@ -24,7 +24,7 @@ _PLUMBING = {  # packages that change no number, or hold what another one has re
     *(PACKAGE, "torch", "torchmetrics", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml"),
     *("huggingface_hub", "numpy", "pandas", "pyarrow", "PIL", *sys.stdlib_module_names),
 }
-_READERS = {".dcm": "pydicom", ".dicom": "pydicom", "": "pydicom"}  # by suffix
+_READERS = {".dcm": "pydicom", ".dicom": "pydicom", "": "pydicom", ".nii": "nibabel", ".gz": "nibabel"}  # by suffix
 _BYPRODUCTS = (".pyc", ".log", ".out", ".tmp")  # files of a package that it does not read
 
 

@@ -19,27 +19,29 @@ ARRAYS = ".npz"
 _SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ARRAYS)  # without loss: a JPEG blurs the numbers of a label map
 _FIELDS = ("stem", "folder", "name", "slice")  # of an image's name, in the pattern of a mask file's name
 _DISTINCT = re.compile(r"\{(stem|name|slice)\b")  # a field in which images of one folder differ
-_SLICE = re.compile(r"(.*)#(\d+)", re.DOTALL)  # the name of a frame
+_SLICE = re.compile(r"(.*)#(\d+)", re.DOTALL)  # the name of a volume's slice, or of a frame
 _HEADER_BYTES = 128  # of an array as NumPy writes it
 
 
-def mask_pattern(files: str) -> str:
+def mask_pattern(files: str, further: Sequence[str] = ()) -> str:
     """Return a valid pattern of mask file names.
 
     Args:
         files: with the fields {stem}, {folder}, {name} and {slice}, see `mask_file`.
+        further: suffixes that it may have besides those of images without loss, and of arrays.
 
     Raises:
         ValueError: it has other fields, or another suffix.
     """
+    suffixes = (*_SUFFIXES, *further)
     try:
         example = files.format(stem="a", folder="b", name="b/a.png", slice=0)
     except (AttributeError, KeyError, IndexError, ValueError):
         example = ""
-    if not example.lower().endswith(_SUFFIXES):
+    if not example.lower().endswith(suffixes):
         raise ValueError(
             f"files must be a pattern of {', '.join(f'{{{field}}}' for field in _FIELDS)} that ends in "
-            f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}, got {files!r}."
+            f"{', '.join(suffixes[:-1])} or {suffixes[-1]}, got {files!r}."
         )
     return files
 
@@ -47,12 +49,13 @@ def mask_pattern(files: str) -> str:
 def mask_file(pattern: str, name: str) -> str:
     """Name of an image's mask file; {stem}, {folder} and {name} are parts of the image's path.
 
-    {slice} is the number of a frame, and 0 for other images.
+    {slice} is the number of a volume's slice or of a frame, and 0 for other images.
     """
     sliced = _SLICE.fullmatch(name)
     file, number = (name, "0") if sliced is None else sliced.groups()
     image = PurePosixPath(file)
-    return pattern.format(stem=image.stem, folder=image.parent, name=file, slice=int(number))
+    stem = image.name[: -len(".nii.gz")] if image.name.lower().endswith(".nii.gz") else image.stem
+    return pattern.format(stem=stem, folder=image.parent, name=file, slice=int(number))
 
 
 def check_distinct(pattern: str, names: Sequence[str], files: Iterable[object]) -> None:
@@ -70,7 +73,7 @@ def check_distinct(pattern: str, names: Sequence[str], files: Iterable[object]) 
         if file is not None and first.setdefault(file, name) != name:
             raise ValueError(
                 f"each image must have a mask file of its own, but {first[file]} and {name} both have {file}. Set "
-                'files, such as "{folder}/{stem}.png", or "{stem}_{slice}.png" for the frames of a file.'
+                'files, such as "{folder}/{stem}.png", or "{stem}_{slice}.png" for the slices of a volume.'
             )
 
 

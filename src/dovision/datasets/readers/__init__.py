@@ -1,1 +1,1 @@
-"""Readers of files: tables, labels, boxes, masks and DICOM; shared by datasets of files."""
+"""Readers of files: tables, labels, boxes, masks, DICOM and NIfTI; shared by datasets of files."""

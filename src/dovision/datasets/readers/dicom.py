@@ -67,7 +67,7 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
     pixels = checks.import_extra("pydicom.pixels", "dicom")
     file = _read(data, header_only=False)
     photometric = str(file.get("PhotometricInterpretation", ""))
-    with _decoding("a DICOM file whose pixels cannot be decoded"):
+    with decoding("a DICOM file whose pixels cannot be decoded"):
         stored = pixels.pixel_array(file, index=number or 0)
         if stored.ndim == 3:
             return stored / float(2 ** int(file.BitsAllocated) - 1)
@@ -115,12 +115,12 @@ def _range(file: Any, pixels: Any) -> tuple[float, float]:
 
 def _read(data: bytes, header_only: bool) -> Any:
     pydicom = checks.import_extra("pydicom", "dicom")
-    with _decoding("no readable DICOM file"):
+    with decoding("no readable DICOM file"):
         return pydicom.dcmread(BytesIO(data), stop_before_pixels=header_only)
 
 
 @contextmanager
-def _decoding(failure: str) -> Iterator[None]:
+def decoding(failure: str) -> Iterator[None]:
     """Turn whatever a damaged file leads to into a BadFile, without the library's warnings of odd values."""
     try:
         with warnings.catch_warnings():

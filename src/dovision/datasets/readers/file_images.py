@@ -18,7 +18,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
-from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks
+from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes
 from dovision.datasets.readers.record_images import ChosenRows, RecordImages
 from dovision.functional import geometry
 from dovision.io.images import BadFile
@@ -35,7 +35,7 @@ class FileImages(RecordImages):
     `identify`, and may set the others:
 
     Attributes:
-        records: as of `RecordImages`, with path, number (of a frame, or None), height and width of the file's image
+        records: as of `RecordImages`, with path, number (of a slice, or None), height and width of the file's image
             in pixels.
         headers: of each record's file.
         boxes_in_files: as `boxes.file_boxes` gives them, `row` being that of a record.
@@ -87,7 +87,7 @@ class FileImages(RecordImages):
         """Check files, with a progress bar, and set the records and headers of those that are whole images.
 
         Args:
-            files: name, path, number (of a frame, or None) and group of each.
+            files: name, path, number (of a slice, or None) and group of each.
             dataset: what they are files of, for the error.
             on_bad_file: error, or skip, which lists them in `bad_files`.
             decode: whether each file is decoded to its end; if not, some are, all over the table.
@@ -140,9 +140,13 @@ class FileImages(RecordImages):
         Empty masks are refused unless `missing` is skip.
 
         Raises:
-            ValueError: a mask is damaged, empty, or of another aspect than its image.
+            ValueError: a mask is damaged, empty, or of another aspect, or another number of slices, than its image.
         """
+        slices = [None if number is None else int(number) for number in self.records["number"]]
+        sources = [source._replace(slices=slices, plane=self.decoding.plane) for source in sources]
         check_masks(sources, self._sizes(), self.shape, missing == "skip", error)
+        for source in sources:
+            check_volumes(source, self.records["path"].tolist(), error)
         self.mask_sources = sources
         self.mask_names = tuple(dict.fromkeys(name for source in sources for name in source.numbers))
         for name in self.mask_names:
@@ -200,5 +204,5 @@ class FileImages(RecordImages):
 
 
 def _read(file: tuple[str, int | None], shape: Shape, decoding: _image_io.Decoding, resize: Resize) -> Tensor:
-    """Read an image from a path and the number of its frame."""
+    """Read an image from a path and the number of its slice."""
     return _image_io.image_from_file(Path(file[0]), shape, decoding, file[1], resize)

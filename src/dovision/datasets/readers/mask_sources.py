@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dovision import checks
+from dovision.datasets.readers import nifti
 from dovision.datasets.readers.manifest import Manifest
 from dovision.datasets.readers.table_rows import NAME
 from dovision.functional import geometry
-from dovision.io import mask_files
+from dovision.io import images, mask_files
 from dovision.io.paths import outside
 from dovision.types import Mask, Shape
 
@@ -34,6 +36,8 @@ class MaskSource(NamedTuple):
     paths: Sequence[str]  # one an image; empty where it has none
     column: str  # that names them, for errors
     numbers: Mapping[str, int]  # of each mask in a label map, by name; see `io.mask_files.mask_numbers`
+    slices: Sequence[int | None] = ()  # of each image that of its NIfTI volume, which is that of its mask, too
+    plane: str = "axial"  # of slices
 
     def read(self, row: int) -> dict[str, Mask]:
         """Read the masks of an image's file at their size, shape (h, w), by name.
@@ -42,7 +46,20 @@ class MaskSource(NamedTuple):
             FileNotFoundError: there is no such file.
             ValueError: it is damaged, of another kind, or has no array of a name.
         """
-        return mask_files.read_mask_file(Path(self.paths[row]), self.numbers)
+        path = Path(self.paths[row])
+        if not nifti.is_nifti(path.name):
+            return mask_files.read_mask_file(path, self.numbers)
+        return mask_files.numbered_masks(self.labels(row), self.numbers)
+
+    def labels(self, row: int) -> mask_files.MaskNumbers:
+        """Read an image's label map, shape (h, w); errors as those of `read`."""
+        path = Path(self.paths[row])
+        if not nifti.is_nifti(path.name):
+            return mask_files.label_map(path)
+        try:
+            return nifti.slice_labels(path, self.slices[row], self.plane)
+        except images.BadFile as error:
+            raise ValueError(f"{path} must be a label map, but is {error}.") from error
 
 
 class MaskSettings(NamedTuple):
@@ -86,13 +103,17 @@ def masks_by_name(names: Sequence[str], settings: MaskSettings, root: Path, erro
     if settings.folder is None:
         return []
     folder = root / settings.folder
-    pattern = mask_files.mask_pattern(settings.files)
+    pattern = mask_files.mask_pattern(settings.files, nifti.NIFTI_SUFFIXES)
     if not folder.is_dir():
         raise FileNotFoundError(f"masks.folder must be a folder of masks, but {folder} is not one.")
     paths = [str(folder / mask_files.mask_file(pattern, name)) for name in names]
     numbers = mask_files.mask_numbers(settings.units, pattern.lower().endswith(mask_files.ARRAYS))
     source = _there(MaskSource(paths, _BY_NAME, numbers), settings.missing, root, folder, error)
-    mask_files.check_distinct(pattern, list(names), [path or None for path in source.paths])
+    files_of_slices = [  # of a volume of masks each slice is that of an image
+        f"{path}#{name.rpartition('#')[2]}" if nifti.is_nifti(path) and "#" in name else path or None
+        for name, path in zip(names, source.paths, strict=True)
+    ]
+    mask_files.check_distinct(pattern, list(names), files_of_slices)
     return [source]
 
 
@@ -157,6 +178,21 @@ def check_masks(
                 log.warning("no file of masks has a pixel of %r, number %s: see dataset.masks.units", name, number)
 
 
+def check_volumes(source: MaskSource, images: Sequence[str], error_text: ErrorText) -> None:
+    """Refuse a volume of masks with another number of slices than its image's volume.
+
+    Raises:
+        ValueError: a volume is wrong; the message names the row.
+    """
+    count = lru_cache(nifti.slice_count)
+    for row, (mask, image) in enumerate(zip(source.paths, images, strict=True)):
+        if nifti.is_nifti(mask) and nifti.is_nifti(image):
+            count_of_mask, wanted = (count(Path(path), source.plane) for path in (mask, image))
+            if count_of_mask != wanted:
+                rule = f"a volume of {wanted} {source.plane} slices, as its image is"
+                raise ValueError(error_text(source.column, row, rule, f"{mask} has {count_of_mask}. Resample it."))
+
+
 def _rule(source: MaskSource) -> str:
     units = "" if [*source.numbers.values()] == [mask_files.ANY] else f" of {' or '.join(source.numbers)}"
     return f"a mask with at least one pixel{units}"
@@ -165,7 +201,7 @@ def _rule(source: MaskSource) -> str:
 def _numbers(source: MaskSource, row: int) -> str:
     """Sentence with the numbers that the file of an image has in place of those configured."""
     path = source.paths[row]
-    labels = None if path.lower().endswith(mask_files.ARRAYS) else mask_files.label_map(Path(path))
+    labels = None if path.lower().endswith(mask_files.ARRAYS) else source.labels(row)
     if labels is None or not labels.any():
         return f"{path} is empty."
     return f"{path} has the numbers {checks.listed([f'{number:g}' for number in np.unique(labels).tolist()])}."

@@ -34,7 +34,7 @@ class Columns(NamedTuple):
     label: str | None = "label"  # None: a column of 0 and 1 for each class
     patient: str | None = "patient"
     split: str | None = "split"
-    slice: str | None = "slice"  # of the frame of a DICOM file, from 0
+    slice: str | None = "slice"  # of a NIfTI volume, or frame of a DICOM file, from 0
     box_label: str | None = None  # of labels in a second table, of boxes; None: named as in the first
     mask: str | Mapping[str, str] | None = "mask"  # of paths of masks; or a column for each mask, by the mask's name
 
@@ -79,7 +79,7 @@ def rows_where(manifest: Manifest, where: Mapping[str, Any] | None) -> Manifest:
 
 
 def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) -> Manifest:
-    """Add the image's name, its file, and the number of its frame to rows, in columns NAME, FILE and NUMBER.
+    """Add the image's name, its file, and the number of its slice to rows, in columns NAME, FILE and NUMBER.
 
     Raises:
         ValueError: a path is empty or a URL, a number is no whole one.
