@@ -324,6 +324,17 @@ def test_all_errors_of_a_table_are_named_at_once(root):
         assert f"{column} in row {row} of metadata.csv must be" in message
 
 
+def test_a_table_without_a_header_has_numbers_for_columns_also_between_blanks(root):
+    """As ELPV's labels.csv: path, probability of a defect, kind of cell."""
+    rows = [f"images/{number}.png  {number % 2}.0   {('mono', 'poly')[number % 2]}" for number in range(12)]
+    (root / "labels.csv").write_text("\n".join(rows) + "\n")
+    settings = {"manifest": "labels.csv", "classes": ["0.0", "1.0"], "columns": {"path": 0, "label": "1"}}
+    data = open_table(root, settings)
+    names = [name for split in SPLITS for name in data.source_table(split)["name"]]
+    labels = [item for split in SPLITS for item in data.source(split).label.tolist()]
+    assert sorted(zip(names, labels, strict=True)) == sorted((f"images/{row}.png", row % 2) for row in range(12))
+
+
 def test_the_nihs_table_of_boxes_is_read_as_it_was_published(root, caplog):
     """Its header has three empty cells behind the last column, its rows have none, and its numbers are x, y, w, h."""
     rows = ["path,Finding Label,Bbox [x,y,w,h],,,", *(f"images/{row}.png,cat,2,3,10.4,8" for row in range(12))]

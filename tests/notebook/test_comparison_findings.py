@@ -2,7 +2,9 @@
 
 import pandas as pd
 import pytest
+import torch
 
+import dovision as dv
 from dovision.notebook.compare import comparison_findings
 
 
@@ -37,3 +39,16 @@ def test_three_metrics_have_a_sentence_and_no_difference_has_none():
     many = pd.concat([rows((0.1, 0.05, 0.15, 9), panel=name) for name in "abcde"])
     assert [each.text[0] for each in comparison_findings(many, "black", "images")] == ["A", "B", "C"]
     assert comparison_findings(rows((None, None, None, 0)), "black", "images") == []
+
+
+def test_scores_that_exist_already_are_compared_by_their_paired_auroc():
+    attacked, clean = torch.arange(20) / 20 + 0.5, torch.arange(20) / 20
+    blind = torch.zeros(20)
+    compared = dv.compare({"mine": (attacked, clean), "blind": [blind.numpy(), blind.numpy()]}, reference="blind")
+    (row,) = compared.to_pandas().to_dict("records")
+    assert (row["detector"], row["auroc"], row["successful"]) == ("mine", 0.375, 20)
+    assert compared.findings == ["AUROC against clean images is higher with mine than with blind, by 0.38."]
+    with pytest.raises(ValueError, match=r"scores of attacked and of clean images, .* got \(\(20,\), \(20,\)\) and"):
+        dv.compare({"mine": (attacked, clean), "other": (attacked, clean[1:])})
+    with pytest.raises(ValueError, match="got nan or infinity"):
+        dv.compare({"mine": (attacked, clean), "other": (attacked, clean * torch.nan)})

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dovision.report import plots
-from dovision.report.figures.mean_effects import effect_against_epsilon
+from dovision.report.figures.mean_effects import effect_against_epsilon, parallel_coordinates
 from dovision.report.image_overlay import OverlayPanel, overlay, unit_values
 from dovision.report.style import WIDTHS, inline_svg, page_width, save_figure, shortened_apart, wrap_text
 from dovision.types import BOX_COLUMNS
@@ -60,6 +60,16 @@ def test_the_curve_goes_through_the_means_in_order_of_epsilon():
     line = effect_against_epsilon(curve()).axes[0].lines[0]
     assert line.get_xdata().tolist() == [0.0, 0.1]
     assert line.get_ydata().tolist() == [0.2, 0.3]
+
+
+def test_in_parallel_coordinates_a_line_runs_over_the_levels_of_each_factor_to_its_number():
+    rows = pd.DataFrame(
+        [("4", "8/255", 0.1), ("14", "8/255", 0.3), ("14", "2/255", 0.2)], columns=["grid", "eps", "mean"]
+    )
+    axes = parallel_coordinates(rows, ["grid", "eps"], "accuracy").axes[0]
+    drawn = {tuple(np.round(line.get_ydata(), 6)) for line in axes.lines if len(line.get_ydata()) == 3}
+    assert drawn == {(0, 1, 0), (1, 1, 1), (1, 0, 0.5)}
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["grid", "eps", "accuracy"]
 
 
 def test_long_names_that_differ_behind_their_beginning_are_told_apart():

@@ -94,3 +94,19 @@ def test_the_reason_is_read_from_the_run_directory(tmp_path):
     assert states["killed"] == ("interrupted", "its process was killed, or its machine went down")
     assert states["missing"] == ("missing", "not started")
     assert states["damaged"][0] == "damaged"
+
+
+def test_a_job_is_slow_beside_others_with_as_many_passes_unless_it_may_have_fitted_the_network():
+    def timed(label, seconds, passes=1000, fit="a"):
+        record = {
+            "wall_seconds": seconds,
+            "forward_passes": passes,
+            "checkpoints": {"classifier": fit},
+            "started": label,
+        }
+        return Run(Path(label), label, "completed", record, {}, {"labels": {}})
+
+    jobs = [timed("0", 90.0), *(timed(str(n), 10.0 + n) for n in (1, 2, 3)), timed("4", 41.0), timed("5", 80.0, 9000)]
+    assert sweep_summary.slow_jobs(jobs) == {"4": "slow: 3.3 times the median of like jobs"}
+    assert sweep_summary.slow_jobs([*jobs[:2], jobs[4], timed("6", 90.0, fit="b")]) == {}
+    assert sweep_summary.slow_jobs([]) == sweep_summary.slow_jobs([job(1, "failed")]) == {}

@@ -23,7 +23,7 @@ from dovision.results.image_ranges import join_ranges
 from dovision.results.run_findings import by_question, run_findings
 from dovision.results.run_record import Run, factors_of, read_run
 from dovision.results.schemas import read_summary
-from dovision.results.sweep_summary import PROGRAM, closing, findings, metrics_of
+from dovision.results.sweep_summary import PROGRAM, closing, findings, metrics_of, slow_jobs
 from dovision.results.tables import CLEAN
 
 # The last one of the last condition, the others of the clean one.
@@ -47,13 +47,14 @@ def closing_table(jobs: Sequence[Run]) -> TextTable:
     """Table of jobs: factors, state, seconds, and headline numbers."""
     factors = factors_of(jobs)
     settings = factors.apply(level_texts).rename(columns=factor_heads(list(factors)))
+    slow = slow_jobs(jobs)
     numbers_of_jobs = [headline_numbers(metrics_of(job)) for job in jobs]
     metrics = [name for name in _HEADLINES if any(name in values for values in numbers_of_jobs)]
     rows = [
         [
             job.label,
             *values,
-            job.state,
+            f"{job.state}, {slow[job.label]}" if job.label in slow else job.state,
             "-" if (seconds := job.record.get("wall_seconds")) is None else f"{seconds:,.1f}",
             *(numbers.get(name, "-") for name in metrics),
         ]

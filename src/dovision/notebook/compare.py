@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from dovision import checks
+from dovision.functional.detection import Scored, auroc_difference
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import of_images
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNBOUNDED, Number, withheld
@@ -128,7 +130,9 @@ def compare(results: MeasuredImages | Mapping[str, Any], reference: str | None =
 
     Args:
         results: by name, from `effects` or `attack`: two classifiers, fills, attacks, or defences; from `explain`, by
-            name or a single one: its explainers; or a single one from `detect`: its detectors.
+            name or a single one: its explainers; or a single one from `detect`: its detectors; or, by name, scores of
+            detectors that exist already: a pair of arrays, of attacked and of clean images, the same for all; if they
+            are equally many, row by row of the same image.
         reference: what the others are compared with: a name of `results`; an explainer (of several results
             "NAME: EXPLAINER"); or a detector. None: the first.
 
@@ -156,6 +160,9 @@ def compare(results: MeasuredImages | Mapping[str, Any], reference: str | None =
         chosen = names[0] if reference is None else checks.choice("reference", reference, names)
         return ComparedResults(detector_differences(results.folder, chosen), chosen)
     named = dict(results) if isinstance(results, Mapping) else {"": results}
+    if len(named) > 1 and all(isinstance(result, (tuple, list)) for result in named.values()):
+        chosen = next(iter(named)) if reference is None else checks.choice("reference", reference, named)
+        return ComparedResults(_scores(named, chosen), chosen)
     for name, result in named.items():
         checks.instance(f"results[{name!r}]" if name else "results", result, MeasuredImages, "a result of effects(...)")
     if named and all(isinstance(result, ExplainedImages) for result in named.values()):
@@ -166,6 +173,29 @@ def compare(results: MeasuredImages | Mapping[str, Any], reference: str | None =
         raise ValueError(f"results must be two or more of one kind, by name, or one of detect or explain, got {got}.")
     chosen = next(iter(named)) if reference is None else checks.choice("reference", reference, named)
     return ComparedResults(_conditions(named, chosen), chosen)
+
+
+def _scores(named: Mapping[str, Any], reference: str) -> pd.DataFrame:
+    """Differences of AUROC between detectors, each with its scores of attacked and of clean images."""
+    arrays = {
+        name: [np.asarray(of.detach().cpu() if isinstance(of, torch.Tensor) else of, float) for of in pair]
+        for name, pair in named.items()
+    }
+    shapes = [tuple(of.shape for of in pair) for pair in arrays.values()]
+    finite = all(np.isfinite(of).all() for pair in arrays.values() for of in pair)
+    if len({*shapes}) > 1 or [len(shape) for shape in shapes[0]] != [1, 1] or not finite:
+        got = " and ".join(map(str, shapes)) if finite else "nan or infinity"
+        raise ValueError(f"results must be scores of attacked and of clean images, shapes (N,) and (M,), got {got}.")
+    (attacked,), (clean,) = shapes[0]
+    start = 0 if attacked == clean else attacked  # row by row the same images, or others
+    groups = np.arange(attacked), np.arange(start, start + clean)
+    scored = {name: [(Scored(pair[0], groups[0]), Scored(pair[1], groups[1]))] for name, pair in arrays.items()}
+    same = {"fitted_on": "", "attack": WHOLE_FAMILY, "family": "", "reference": reference, "successful": attacked}
+    return pd.DataFrame(
+        {"detector": name, **same, **auroc_difference(pair, scored[reference], LEVEL).columns("auroc")}
+        for name, pair in scored.items()
+        if name != reference
+    )
 
 
 def _conditions(named: Mapping[str, MeasuredImages], reference: str) -> pd.DataFrame:

@@ -32,6 +32,7 @@ from dovision.results.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, f
 from dovision.results.schemas import DIGESTS
 from dovision.results.sentences import LIMITS
 from dovision.results.sweep_findings import pivots, sweep_findings
+from dovision.results.sweep_summary import slow_jobs
 from dovision.results.tables import read_row_choice
 
 _NOT_LISTED = (
@@ -163,6 +164,7 @@ def render_page(
         metric_head=metric_head,
         **settings,
         job_numbers={run.label: number for number, run in enumerate(runs)},
+        slow=slow_jobs(runs),
         notes=[*notes, *_notes(completed)],
         overview=overview,
         explorer=explored if explored["entries"] else None,

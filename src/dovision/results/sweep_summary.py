@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dovision.identity.differences import mixed
@@ -85,6 +86,21 @@ def closing(jobs: Sequence[Run], program: str = PROGRAM) -> str:
                 f"    {program} {shlex.join(job.overrides)}".rstrip(),
             ]
     return "\n".join(lines)
+
+
+def slow_jobs(jobs: Sequence[Run]) -> dict[str, str]:
+    """How long jobs took that took over twice the median of three or more jobs with about as many passes, by label.
+
+    The first job of each fitted network is left out: it may have fitted it.
+    """
+    done = sorted((job for job in jobs if job.summary), key=lambda job: str(job.record.get("started")))
+    fits, names = [str(job.record.get("checkpoints")) for job in done], ["forward_passes", "wall_seconds"]
+    rows = pd.DataFrame([job.record for job in done], [job.label for job in done]).reindex(columns=names).astype(float)
+    rows = rows[pd.Series(fits, rows.index).duplicated() & (rows > 0).all(axis=1)]
+    like = rows["wall_seconds"].groupby(np.log2(rows["forward_passes"]).round())
+    ratios = rows["wall_seconds"] / like.transform("median")
+    ratios = ratios[(ratios > 2) & (like.transform("size") > 2)]
+    return {str(label): f"slow: {ratio:.1f} times the median of like jobs" for label, ratio in ratios.items()}
 
 
 def findings(jobs: Sequence[Run]) -> list[str]:

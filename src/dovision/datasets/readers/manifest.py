@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import mimetypes
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -35,7 +36,8 @@ class Manifest(NamedTuple):
     """A table of text cells; a cell without a value is empty.
 
     `cells` has a row an entry, and its index is the number of the row in the file: in CSV the header is row 1, as
-    spreadsheets count; in parquet the first entry is.
+    spreadsheets count; in parquet and in CSV without a header, whose columns have numbers from 0 for
+    names, the first entry is.
     """
 
     path: Path
@@ -187,7 +189,12 @@ def labels_from_names(
 def _csv(path: Path, text: str, suffix: str) -> pd.DataFrame:
     head = text.lstrip("\r\n ").partition("\n")[0]
     separator = "\t" if suffix == ".tsv" else max(_SEPARATORS, key=head.count)
-    header: list[str] = []
+    if separator not in head and _is_image(head.split(" ")[0]):
+        separator = " "  # one or several blanks, as of ELPV's labels.csv
+    cells_of_head = [*filter(None, head.strip().split(separator))]
+    header = (
+        [*map(str, range(len(cells_of_head)))] if cells_of_head and _is_image(cells_of_head[0]) else []
+    )  # a table without one
     rows: dict[int, list[str]] = {}
     number = 0
     try:
@@ -218,6 +225,11 @@ def _csv(path: Path, text: str, suffix: str) -> pd.DataFrame:
     _check_distinct(path, header)
     table = pd.DataFrame([*rows.values()], columns=header, index=[*rows], dtype=object)
     return table[[name for name in table if name]]
+
+
+def _is_image(cell: str) -> bool:
+    """Return whether a cell is the path of an image, and so no name of a column."""
+    return str(mimetypes.guess_type(cell.strip('"'))[0]).startswith("image/")
 
 
 def _check_distinct(path: Path, names: Sequence[str]) -> None:

@@ -45,6 +45,8 @@ def present_columns(manifest: Manifest, columns: Columns) -> Columns:
     Raises:
         ValueError: a column that was named is not there.
     """
+    numbers: dict[str, Any] = {role: str(name) for role, name in columns._asdict().items() if isinstance(name, int)}
+    columns = columns._replace(**numbers)
     optional = ("patient", "split", "slice", "mask")  # by these names, where the table has them
     unset = [role for role in optional if getattr(columns, role) == role and role not in manifest.cells]
     absent: dict[str, Any] = dict.fromkeys(unset)

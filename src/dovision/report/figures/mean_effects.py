@@ -1,19 +1,21 @@
-"""Figures of mean |expected effect| against epsilon, and against grid and fill."""
+"""Figures of mean |expected effect| against epsilon, grid and fill, and of all settings of a sweep."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.report.plots import draw_means, panel_rows, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, whiskers
-from dovision.report.style import canvas, shortened, styled
-from dovision.results.display_names import component_text, display_name
+from dovision.report.style import COLOURS, FAINT, SMALL, canvas, shortened, styled
+from dovision.results.display_names import component_text, display_name, metric_head
 from dovision.results.factors import SEED_KEY
 from dovision.results.headline_numbers import mean_effect_rows, pool_seeds
 from dovision.results.run_record import Run, alike
+from dovision.results.sweep_findings import by_factors, ordered_level, pivots
 from dovision.results.tables import CLEAN
 
 EPSILON = "epsilon (pixel units, 0 = clean)"
@@ -58,6 +60,56 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
     axes.grid(axis="y")
     if len(jobs) > 1:
         figure.legend(loc="outside lower center")
+    return figure
+
+
+class Coordinates(FigureComponent):
+    """Figure of all settings of a sweep in parallel coordinates; none of fewer than two factors."""
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
+        frame = by_factors(runs)
+        for table in pivots(frame):
+            factors = [name for name in table.shares if name in (*table.factors, table.across)]
+            if len(factors) > 1:
+                break
+        else:
+            return
+        rows = frame[(frame["metric"] == table.metric) & frame["mean"].notna() & frame[factors].ne(CLEAN).all(axis=1)]
+        name = metric_head(table.metric)
+        text = f"A line a setting, from level to level of each factor to its {name}; the third with the most in blue."
+        words = caption(f"{text} {table.note}", runs, f"n = {len(rows)} settings.")
+        yield ReportFigure("settings", "All settings", words, parallel_coordinates(rows, factors, name), rows)
+
+
+@styled
+def parallel_coordinates(rows: pd.DataFrame, factors: Sequence[str], name: str) -> Figure:
+    """Plot a line a row over the levels of each factor and its number; the third with the most in colour.
+
+    Args:
+        rows: of `by_factors`, of one metric.
+        factors: columns, in the order of the axes.
+        name: of the number.
+    """
+    last = len(factors)
+    figure = canvas(1.4 * (last + 1), 2.6)
+    axes = figure.subplots()
+    low, high = rows["mean"].min(), rows["mean"].max()
+    lines = pd.DataFrame({last: (rows["mean"] - low) / ((high - low) or 1)})
+    marks = [(last, 0, f"{low:.3g}"), (last, 1, f"{high:.3g}")]
+    for axis, factor in reversed([*enumerate(factors)]):
+        levels = sorted(rows[factor].unique(), key=ordered_level)
+        heights = dict(zip(levels, np.linspace(0, 1, len(levels)), strict=True))
+        lines.insert(0, axis, rows[factor].map(heights))
+        marks += [(axis, height, shortened(level, 14)) for level, height in heights.items()]
+    for axis, height, text in marks:
+        axes.text(axis + 0.04, height, text, va="bottom", fontsize=SMALL)
+    for *line, height in lines.sort_values(last).to_numpy():
+        is_high = height >= lines[last].quantile(2 / 3)
+        axes.plot([*line, height], color=COLOURS[0] if is_high else FAINT, linewidth=1.2 if is_high else 0.7)
+    axes.set_xticks(range(last + 1), [*(shortened(factor, 18) for factor in factors), name])
+    axes.set(yticks=[], xlim=(-0.3, last + 0.4), ylim=(-0.05, 1.1))
+    axes.grid(axis="x")
+    axes.spines[:].set_visible(False)
     return figure
 
 
