@@ -14,7 +14,7 @@ from dovision.jobs.report import main as report
 from dovision.jobs.verify import main as verify
 from dovision.models.checkpoint import save_checkpoint
 from dovision.models.small_cnn import small_cnn
-from dovision.results.effect_findings import attack_findings, use_findings
+from dovision.results.effect_findings import attack_findings, subjects, use_findings
 from dovision.results.run_record import read_sweep
 from dovision.results.thumbnails import save_image
 from page_text import visible
@@ -114,7 +114,8 @@ def test_the_page_names_no_true_class_and_each_picture(measured, run_command, sv
 
 def test_each_picture_has_a_sentence(measured):
     (run,) = read_sweep(measured / "evaluate")
-    found = [each.text for each in (*use_findings(run), *attack_findings(run))]
+    used = subjects(run)
+    found = [each.text for each in (*use_findings(run, used), *attack_findings(run, used))]
     assert {re.split(r": | is ", text)[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
     assert all("is a guess: P(" in text or " cells that count most, P(" in text for text in found[:3]), found
     assert found[3:] == []  # the attack's success would be a rate of 3 images

@@ -12,7 +12,7 @@ import pytest
 from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval
 from dovision.report.figures.objects import Objects
 from dovision.results import mask_effects
-from dovision.results.effect_findings import use_findings
+from dovision.results.effect_findings import subjects, use_findings
 from dovision.results.mask_effects import mask_contrasts, mask_sizes
 from dovision.results.run_record import Run, read_sweep
 
@@ -64,7 +64,7 @@ def test_the_interval_of_a_difference_is_over_patients(of_masks):
 def test_the_finding_and_the_figure_give_both_differences(of_masks):
     summary = {"mask_contrasts": mask_contrasts(of_masks.folder).to_dict("records"), "labels": {"opacity": 24}}
     run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
-    (found,) = use_findings(run)
+    (found,) = use_findings(run, subjects(run))
     text = r"Not shown to use the lung: mean over it, P\(opacity\) \w+ in \d+ of 12 groups, by .*"
     assert re.fullmatch(text, found.text)
     detail = dict(found.detail)

@@ -237,7 +237,8 @@ def test_a_network_relies_on_few_units_if_they_have_more_than_their_share(low, w
     write_run(tmp_path, eps=(), images=40, grid=None, maps=0)
     row = effect_findings.few_units(tmp_path) | {"few": 4, "units": 16, "share_low": low}
     monkeypatch.setattr(effect_findings, "few_units", lambda folder: row)
-    (found,) = effect_findings.use_findings(read_run(tmp_path))
+    run = read_run(tmp_path)
+    (found,) = effect_findings.use_findings(run, effect_findings.subjects(run))
     assert found.text.startswith(f"{words}: the strongest 4 of 16 make up 0.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,15 +101,21 @@ class Subject(NamedTuple):
 
 
 def subjects(run: Run) -> list[Subject]:
-    """Subjects of a run's findings, the strongest first."""
+    """Subjects of a run's findings, the strongest first; none of a run without effects image by image or labels."""
+    if not (has_rows(run.folder) and run.summary["labels"]):
+        return []
     return [*_mask(run)] or [*_objects(run)] or [*_zone(run)]
 
 
-def use_findings(run: Run, read_subjects: Callable[[Run], list[Subject]] = subjects) -> Iterator[Finding]:
+def use_findings(run: Run, used: Sequence[Subject]) -> Iterator[Finding]:
     """Findings on what the network uses.
 
     These are masks or objects where they are known, or else zones of the image, or few of the units; of images without
     labels, or of fewer than MIN_IMAGES, the strongest cell of each of the first ones.
+
+    Args:
+        run: a completed one.
+        used: its subjects.
     """
     if not has_rows(run.folder):
         return
@@ -117,7 +123,7 @@ def use_findings(run: Run, read_subjects: Callable[[Run], list[Subject]] = subje
     if few or not run.summary["labels"]:
         yield from _each_picture(run)
     else:
-        yield from [_use(run, subject) for subject in read_subjects(run)] or [*_few_units(run)]
+        yield from [_use(run, subject) for subject in used] or [*_few_units(run)]
 
 
 def _use(run: Run, subject: Subject) -> Finding:
@@ -364,13 +370,13 @@ def _label(run: Run, of: str) -> str:
     return of if task.opposite is None else task.classes[1]
 
 
-def attack_findings(run: Run, read_subjects: Callable[[Run], list[Subject]] = subjects) -> Iterator[Finding]:
+def attack_findings(run: Run, used: Sequence[Subject]) -> Iterator[Finding]:
     """Findings on the attack at its largest epsilon: its success, and the change of the effects that are used."""
     yield from attack_success(run)
-    if (largest := _largest_epsilon(run)) is None or not (has_rows(run.folder) and run.summary["labels"]):
+    if (largest := _largest_epsilon(run)) is None:
         return
     condition, _ = largest
-    for subject in read_subjects(run)[:1]:
+    for subject in used[:1]:
         if "log_odds_effect" in subject.rows:
             for one in change_finding(subject, condition):
                 yield one._replace(picture=_picture(run, subject.units, one.number.value, condition))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -32,18 +31,11 @@ def run_findings(run: Run) -> list[Finding]:
     """
     if (run.folder / FINDINGS).is_file():
         return [Finding.from_dict(fields) for fields in read_json(run.folder / FINDINGS)["findings"]]
-    return _findings_of_tables(run, _once(run))
+    return _findings_of_tables(run, subjects(run))
 
 
-def _once(run: Run) -> Callable[[Run], list[Subject]]:
-    """Read the subjects of a run when they are asked for, and once."""
-    read = cache(lambda: subjects(run))
-    return lambda _: read()
-
-
-def _findings_of_tables(run: Run, read_subjects: Callable[[Run], list[Subject]]) -> list[Finding]:
-    uses = [*islice(use_findings(run, read_subjects), MOST)]
-    attacked = [*islice(attack_findings(run, read_subjects), MOST)]
+def _findings_of_tables(run: Run, used: Sequence[Subject]) -> list[Finding]:
+    uses, attacked = [*islice(use_findings(run, used), MOST)], [*islice(attack_findings(run, used), MOST)]
     better = [*islice(detection_findings(run), MOST), *map_findings(run)]
     better = [one for one in better if one.question != LIMITS]
     return [*uses, *attacked, *better, *limit_findings(run, [*uses, *attacked])]
@@ -57,13 +49,13 @@ def write_findings(run: Run, folder: Path, save: Callable[[int], None] | None = 
         folder: of the file.
         save: called with each sample whose clean image shows a finding best and has no picture yet, which it saves.
     """
-    read_subjects = _once(run)
-    findings = _findings_of_tables(run, read_subjects)
+    used = subjects(run)
+    findings = _findings_of_tables(run, used)
     nearest = {one.picture["nearest"] for one in findings if "nearest" in one.picture} - pictured_samples(run.folder)
     if save and nearest:
         for sample in sorted(nearest):
             save(sample)
-        findings = _findings_of_tables(run, read_subjects)  # with their pictures
+        findings = _findings_of_tables(run, used)  # with their pictures
     write_json(folder / FINDINGS, {"findings": [one.to_dict() for one in findings]})
 
 
