@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +169,8 @@ def effect_map(
         propagation.prepare_for_call(batch)
         size = batch_size or len(image)
         batches = (batch.rows(slice(first, first + size)) for first in range(0, len(image), size))
-        with DISPLAY.stage("effect map", "passes") as shown:
+        is_short = propagation.engine is not None  # over before a bar could be read
+        with DISPLAY.silenced() if is_short else nullcontext(), DISPLAY.stage("effect map", "passes") as shown:
             outcome = Outcome.of_batches([propagation(some, shown.advance) for some in batches])
         logit_checks.measurable(outcome.treated, "logits after the intervention")
         control = effects.evidence(outcome.control, task, scale)
