@@ -5,8 +5,8 @@ python checks/mutants.py jobs --tree ../other -m "not long"    of another checko
 
 Needs coverage (`pip install coverage`). A mutant flips a comparison, an operator or a condition, adds one to a number,
 returns None or drops a statement, in a copy of the tree. The tests of the package's folder that reach its line run
-until one fails, the quickest first, as far as SECONDS go; a hang counts as caught. What survives is printed, to be
-read: a change without a consequence (the size of a chunk) needs no test, a number does.
+until one fails, the quickest first, for at most SECONDS; a hang counts as caught. Read the survivors that are printed:
+a change of a number needs a test, one without a consequence (the size of a chunk) does not.
 """
 
 import argparse
