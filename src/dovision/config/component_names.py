@@ -1,4 +1,4 @@
-"""Components by the names of their classes, without an import; and what stored settings may name."""
+"""Names of the components' classes, read without an import, and targets that stored settings may name."""
 
 from __future__ import annotations
 

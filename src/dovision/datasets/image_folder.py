@@ -203,7 +203,7 @@ class ImageFolder(FileImages):
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str] | None:
-        """Names of the classes if the configuration has none: those of the folders, if any."""
+        """Class names of the folders, for a configuration without any."""
         return _folders_of(settings)[1] if cls.found_labels(settings) else None
 
     @classmethod

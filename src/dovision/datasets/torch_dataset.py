@@ -153,7 +153,7 @@ class TorchDataset(LibraryImages):
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
-        """Names of the classes if the configuration has none: those that the dataset names."""
+        """Class names of the dataset, for a configuration without any."""
         data = next(iter(_of_settings(settings).values()))
         if names := _class_names(data):
             return names

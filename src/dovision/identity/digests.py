@@ -62,7 +62,7 @@ class Digests:
         return digest if before == state.digest else None
 
     def save(self) -> None:
-        """Write new entries to the cache, keeping those of other processes, without files that are gone."""
+        """Add new entries to the cache that other processes also write; drop those of deleted files."""
         if self._new and self._path.parent.is_dir():
             entries = {**_read_cache(self._path), **self._new}
             content = json.dumps({name: entry for name, entry in sorted(entries.items()) if os.path.exists(name)})
@@ -109,7 +109,7 @@ def _walk(path: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterato
 
 
 def _read_cache(path: Path) -> dict[str, list[str]]:
-    """Read a cache, of a file its state and its digest, by path; empty if missing or invalid."""
+    """Read a cache: state and digest of each file, by path; empty if missing or invalid."""
     try:
         content = json.loads(files.read_text(path)) if path.is_file() else {}
         return content if isinstance(content, dict) else {}

@@ -216,7 +216,7 @@ class ReferenceMean(ActivationValue):
 
 
 def _several_positions(value: Tensor, unit: SiteUnit) -> Tensor:
-    """The value, if it has several positions; of a single one, the mean would change nothing."""
+    """Return the value; refuse a single position, whose mean would change nothing."""
     if unit.axis is None:
         raise ValueError("a mean over positions needs a unit, such as unit=channel, got the whole value.")
     if value.shape[2] < 2:

@@ -73,7 +73,7 @@ class Command:
 
 
 class Consumer(NamedTuple):
-    """User of configuration sections; without it, a job ignores them."""
+    """Consumer of configuration sections, which a job without it ignores."""
 
     sections: tuple[str, ...]
     is_there: Callable[[Any], bool]  # of the settings

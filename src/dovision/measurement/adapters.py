@@ -157,7 +157,7 @@ class Torchattacks(Attack):
         method.set_device(batch.image.device)
         if hasattr(method, "eps"):
             method.eps = eps
-        # Not by a call, which would undo a normalisation: images are in [0, 1].
+        # method() would undo a normalisation, but images are in [0, 1]
         for image, label, sample in zip(batch.image[:, None], batch.label[:, None], batch.sample.tolist(), strict=True):
             with seeded(image.device, self.seed, sample):
                 attacked.append(Ball(image, eps, self.norm).project(method.forward(image, label).detach()))

@@ -1,4 +1,4 @@
-"""The loggers of a job: made for it, given the configuration, and closed."""
+"""Make the loggers of a job, log its configuration, and close them."""
 
 from __future__ import annotations
 

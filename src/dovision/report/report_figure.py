@@ -131,7 +131,7 @@ def _is_foreign(component: FigureComponent) -> bool:
 
 
 def save_report_figure(report_figure: ReportFigure, folder: Path, forms: Collection[str] = tuple(FORMS)) -> str:
-    """Write a figure in these forms, a table in none, with the CSV of its numbers; return the SVG."""
+    """Write a figure in these forms and the CSV of its numbers, of a table the CSV alone; return the SVG."""
     name, figure = report_figure.name, report_figure.figure
     paths.file_name("the name of a figure", name)
     save_figure(figure, report_figure.data, folder, name, forms)

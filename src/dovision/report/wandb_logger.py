@@ -106,7 +106,7 @@ class WandbLogger(pl.loggers.WandbLogger):
         return DummyLogger().experiment if self.down else self._experiment
 
     def ask(self, call: Callable[..., Any], *args: Any, again: bool = False) -> None:
-        """Call W&B, unless it failed before, or even then (`again`); warn of its first failure."""
+        """Call W&B and warn of its first failure; after a failure only `again` calls it."""
         if self.down and not again:
             return
         try:
@@ -121,7 +121,7 @@ class WandbLogger(pl.loggers.WandbLogger):
         self.ask(super().log_hyperparams, params)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log the numbers with the first 40 names, and whatever is no number; keep the others for one table."""
+        """Log the first 40 numbers, by name, and other values; keep further numbers for one table."""
         sent = {}
         for name, value in metrics.items():
             is_number = isinstance(value, (int, float, Tensor))
@@ -137,7 +137,7 @@ class WandbLogger(pl.loggers.WandbLogger):
     def finish(self, failed: bool) -> None:
         """End the run, as failed or completed, and say what W&B lacks; the next start of a failed job continues it."""
         if self._experiment is not None:
-            # one that stays open would be given to the user's wandb.init
+            # the user's wandb.init would return an open run
             self.ask(self._experiment.finish, int(failed), again=True)
         if self.down:
             remedy = "W&B has stored nothing here."

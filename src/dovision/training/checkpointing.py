@@ -110,7 +110,7 @@ class Epochs(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Write the weights of an epoch that is the best so far once, as the same tensors."""
+        """Store the best weights once: if this epoch is the best, its state has the same tensors."""
         if self.best_scores.get("epoch") == trainer.current_epoch + 1:
             checkpoint["state_dict"].update(self.best_weights)
 

@@ -116,7 +116,7 @@ class ImageEffects:
 
         Args:
             attack: of one epsilon.
-            check: called before each pass; what it raises ends the attack.
+            check: called before each pass; raises an error to end the attack.
         """
         attack.check(self.classifier, tuple(self.batch.image.shape[1:]))
         hook = self.classifier.register_forward_pre_hook(lambda module, given: check())

@@ -55,7 +55,7 @@ class ViewSession:
 
     Args:
         network: in front of which images are opened.
-        check: called before each pass of an attack; what it raises ends the attack.
+        check: called before each pass of an attack; raises an error to end the attack.
         begin: begins work in the background, by its name.
     """
 

@@ -155,7 +155,7 @@ class FileImages(RecordImages):
                 log.warning("the masks %r have the name of no class, so no map is judged by them.%s", name, meant)
 
     def check_copies(self, allowed: str) -> None:
-        """Refuse files of equal bytes in two splits, or warn of them.
+        """Refuse files of equal bytes in two splits, or warn where these are allowed.
 
         Raises:
             ValueError: there are copies in two splits.
