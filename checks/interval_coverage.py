@@ -6,7 +6,8 @@ simulated shares and areas.
 A row per kind of number and per count of clusters: how many of the printed intervals hold the truth (what a reader
 relies on), the median width of those of effects, and the share of samples for which an interval is withheld. Effects
 and scores are drawn from `populations/`, where it is said how they are made. Exit code 1 if printed intervals cover
-less than .93 somewhere, beyond twice the simulation's own error. More than .975 is "wide": it misleads nobody.
+less than .93 somewhere, beyond twice the simulation's own error. More than .975 is marked "wide": such
+intervals hold, and show less than they could.
 """
 
 from __future__ import annotations
@@ -43,11 +44,7 @@ POPULATIONS = Path(__file__).parent / "populations"
 SCORES = POPULATIONS / "scores" / "mnist.npz"
 IMAGES = (5, 10, 20, 50, 100, 200)  # drawn of a population
 CLUSTERS = (3, 5, 8, 12, 20, 48, 100)
-ATTACKED = (
-    20,
-    60,
-    250,
-)  # images drawn of recorded scores, with four times as many clean ones, and as many for a threshold
+ATTACKED = (20, 60, 250)  # images drawn of recorded scores, with four times as many clean ones, and for a threshold
 LEAST, MOST = 0.93, 0.975
 FEW = 50  # of fewer printed intervals no coverage is given
 
@@ -290,8 +287,8 @@ def of_balanced(rates: Sequence[float], clusters: int, samples: int, seed: int) 
 def of_scores(scores: Scores, kind: str, images: int, samples: int, seed: int) -> Iterator[tuple[Number, float]]:
     """Intervals of a kind of SCORED, each with its truth, over the recorded images.
 
-    Each sample draws two detectors, an attack, attacked images with their clean twins, and other clean images. What
-    follows from a threshold has the truth of the threshold that was drawn.
+    Each sample draws two detectors, an attack, attacked images with their clean twins, and other clean images. The
+    truth of a rate is that at the threshold which the sample has set, over the recorded images.
     """
     random = np.random.default_rng([seed, images])
     detectors, attacks, attacked = scores.attacked.shape
