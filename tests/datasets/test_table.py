@@ -139,10 +139,13 @@ def test_of_many_files_of_which_headers_are_read_some_are_decoded(root, caplog, 
     assert "4095 becomes 1 in images of more than 8 bits, since the largest value of 3 of them is " in caplog.text
 
 
-def test_files_of_equal_bytes_in_two_splits_are_refused(root, caplog):
+def test_files_of_equal_bytes_in_two_splits_are_refused_and_of_two_patients_warned_of(root, caplog):
     images = root / "images"
-    (images / "2.png").write_bytes((images / "0.png").read_bytes())  # both are of train
+    (images / "2.png").write_bytes((images / "0.png").read_bytes())  # both are of train, and of two patients
     open_table(root)
+    assert "1 images have the same bytes as another one of another group or patient, such as images/0.png and" in (
+        caplog.text
+    )
     (images / "8.png").write_bytes((images / "0.png").read_bytes())
     assert refusal(root) == (
         "an image must be in one split, but 1 of other splits have the same bytes, such as images/0.png (train) "
@@ -382,6 +385,13 @@ def pixels(values, kind="PNG"):
     return lambda root: Image.fromarray(values).save(root / "masks" / "3.png", kind)
 
 
+def by_palette(root):
+    """Write a mask whose palette shows 0 in white and 1 in black, as editors of pictures do."""
+    mask = Image.fromarray(np.eye(HEIGHT, WIDTH, dtype=np.uint8))
+    mask.putpalette([255] * 3 + [0] * 3)
+    mask.save(root / "masks" / "3.png")
+
+
 def written(name: str, *rows: str):
     return lambda root: (root / name).write_text("\n".join(rows))
 
@@ -444,6 +454,7 @@ BROKEN = [  # what is broken, the sentence, and the settings
     (pixels(BLACK), "mask in row 5 of metadata.csv must be a mask with at least one pixel, got 'masks/3.png'.", {}),
     (pixels(np.stack([BLACK, BLACK + 1, BLACK], -1)), "must be a file of masks, got 'masks/3.png'. masks/3.png", {}),
     (pixels(WHITE[:, :10].repeat(3, 1), "JPEG"), "a label map without loss, such as PNG, got JPEG, which blurs", {}),
+    (by_palette, "0 is the background, but its palette shows 1 in black, and 0 in a colour. Save it as grey", {}),
     (replaced(",masks/3.png", ""), "as many cells as the header, 9, but row 5 has 8:", {}),
     (replaced("images/3.png", '"images/3.png'), "must be a whole table of cells, but row 5 is not: unexpected", {}),
     (replaced("patient", "label"), "columns of metadata.csv must have different names, got 'label' twice.", {}),

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from dovision.io import files
 from dovision.io.images import PIXELS, BadFile, open_image, upright
@@ -20,6 +21,7 @@ _SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ARRAYS)  # without loss: a
 _FIELDS = ("stem", "folder", "name", "slice")  # of an image's name, in the pattern of a mask file's name
 _DISTINCT = re.compile(r"\{(stem|name|slice)\b")  # a field in which images of one folder differ
 _SLICE = re.compile(r"(.*)#(\d+)", re.DOTALL)  # the name of a volume's slice, or of a frame
+_BLACK = (0, 0, 0)
 _HEADER_BYTES = 128  # of an array as NumPy writes it
 
 
@@ -140,7 +142,7 @@ def label_map(path: Path) -> MaskNumbers:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or has several channels or a lossy compression.
+        ValueError: it is damaged, has several channels or a lossy compression, or a palette that shows 0 as the object.
     """
     try:
         image = open_image(path)
@@ -157,7 +159,22 @@ def label_map(path: Path) -> MaskNumbers:
             f"{path} must be a label map without loss, such as PNG, got JPEG, which blurs the numbers around each "
             "edge. Set a threshold, and save what is above it as PNG."
         )
+    _check_palette(path, image, labels)
     return labels
+
+
+def _check_palette(path: Path, image: Image.Image, labels: MaskNumbers) -> None:
+    """Raise if a palette shows 0, the background, in colour and another number in black."""
+    colours = image.getpalette() if image.mode == "P" else None
+    if not colours:
+        return
+    shown = {number: tuple(colours[3 * number : 3 * number + 3]) for number in np.unique(labels).tolist()}
+    black = [number for number, colour in shown.items() if number and colour == _BLACK]
+    if black and shown.get(0, _BLACK) != _BLACK:
+        raise ValueError(
+            f"{path} must be a label map in which 0 is the background, but its palette shows {black[0]} in black, and "
+            "0 in a colour. Save it as greyscale."
+        )
 
 
 def _number(name: str, number: object) -> int:

@@ -155,7 +155,7 @@ class FileImages(RecordImages):
                 log.warning("the masks %r have the name of no class, so no map is judged by them.%s", name, meant)
 
     def check_copies(self, allowed: str) -> None:
-        """Refuse files of equal bytes in two splits, or warn where these are allowed.
+        """Refuse files of equal bytes in two splits, or warn where these are allowed; warn of those of two groups.
 
         Raises:
             ValueError: there are copies in two splits.
@@ -163,8 +163,10 @@ class FileImages(RecordImages):
         refuse = checks.choice("copies", allowed, ("error", "warn")) == "error"
         split = pd.Series({row: name for name, rows in self.rows.items() for row in rows}, dtype=object)
         digests = [header.digest or None for header in self.headers]
-        files = self.records[["name"]].assign(split=split, digest=pd.Series(digests, dtype=object)).dropna()
-        if (across := files[files.groupby("digest")["split"].transform("nunique") > 1]).size:
+        files = self.records[["name", "group"]].assign(split=split, digest=pd.Series(digests, dtype=object)).dropna()
+        copies = files[files["digest"].duplicated(keep=False)]
+        splits, groups = (copies.groupby("digest")[column].transform("nunique") for column in ("split", "group"))
+        if (across := copies[splits > 1]).size:
             copy = across.iloc[0]
             other = across[(across["digest"] == copy["digest"]) & (across["split"] != copy["split"])].iloc[0]
             text = (
@@ -177,6 +179,13 @@ class FileImages(RecordImages):
                     "or set dataset.copies=warn."
                 )
             log.warning("images are in two splits: %s, so that a classifier is tested on what it was fitted to", text)
+        if (within := copies[(splits == 1) & (groups > 1)]).size:
+            log.warning(
+                "%d images have the same bytes as another one of another group or patient, such as %s and %s: they "
+                "count as independent in intervals",
+                len(within) - within["digest"].nunique(),
+                *within["name"][within["digest"] == within["digest"].iloc[0]].iloc[:2],
+            )
 
     def identify(self, described: bytes, tables: Sequence[Path], images_read: bool) -> None:
         """Set the content, and the files that are part of it, once all else is there.
