@@ -90,12 +90,12 @@ def test_what_changed_just_now_is_not_remembered(tmp_path, monkeypatch, computed
     assert computed == ["file", "file"]
 
 
-@pytest.mark.parametrize("text", ["", "\n", "{", "null", "[]", "{}\n{}"])
+@pytest.mark.parametrize("text", ["", "\n", "{", "null", "[]", "{}\n{}", "[" * 10**5, '{"FILE": 1}'])
 def test_a_damaged_file_of_hashes_is_not_believed(tmp_path, computed, text):
     path = tmp_path / "file"
     path.write_bytes(b"one")
     hashed(tmp_path, path)
-    (tmp_path / CACHE_FILE).write_text(text)
+    (tmp_path / CACHE_FILE).write_text(text.replace("FILE", str(path)))
     assert hashed(tmp_path, path) == sha256(path)
     assert computed == ["file", "file"]
     assert hashed(tmp_path, path) == sha256(path)

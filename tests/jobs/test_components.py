@@ -230,6 +230,10 @@ DETECTOR = ("detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm")
             "callbacks.early_stopping.monitor must name a metric that the fit logs, got 'val_acuracy'. Did you mean",
         ),
         (
+            ["callbacks=lr_monitor", "logger=[]"],
+            "callbacks.lr_monitor needs a logger, got none. Leave it out, or add one",
+        ),
+        (
             ["callbacks=model_checkpoint", "+callbacks.model_checkpoint.dirpath=x"],
             "callbacks.model_checkpoint.dirpath is",
         ),

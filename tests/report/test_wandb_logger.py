@@ -1,5 +1,6 @@
 """Runs in W&B, read back from their files."""
 
+import os
 import socket
 import time
 from collections import Counter
@@ -111,6 +112,17 @@ def test_trouble_neither_fails_nor_stalls_a_job(trouble, copy, dovision_evaluate
     files = [path for path in run.folder.rglob("*") if path.is_file()]
     assert not any(KEY.encode() in path.read_bytes() for path in files)
     assert KEY not in printed
+
+
+def test_a_key_is_asked_for_as_long_as_w_and_b_may_take(job_loggers, monkeypatch):
+    import wandb
+
+    monkeypatch.setenv("WANDB_LOGIN_TIMEOUT", "")
+    monkeypatch.delenv("WANDB_LOGIN_TIMEOUT")
+    job_loggers("wandb", patience=2.0)
+    settings = wandb.Settings()
+    settings.update_from_env_vars(os.environ)
+    assert settings.login_timeout == 2
 
 
 def test_numbers_beyond_the_first_are_kept_for_one_table(job_loggers, monkeypatch):

@@ -112,6 +112,6 @@ def _read_cache(path: Path) -> dict[str, list[str]]:
     """Read a cache: state and digest of each file, by path; empty if missing or invalid."""
     try:
         content = json.loads(files.read_text(path)) if path.is_file() else {}
-        return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):
+        return {name: entry for name, entry in content.items() if isinstance(entry, list) and len(entry) == 2}
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}

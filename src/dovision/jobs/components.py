@@ -97,7 +97,7 @@ class Components:
         for component in components(settings):
             if component.where not in COSTLY:
                 self._once([component.where, dict(component), with_code_key], functools.partial(check, component))
-        fitted = [content[name] for name in ("training", "callbacks")]
+        fitted = [*(content[name] for name in ("training", "callbacks")), bool(settings.logger)]
         self._once(["fits", with_code_key, fitted], lambda: _check_fits(settings, classifier))
         if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
             with_code()
@@ -189,7 +189,7 @@ def _check_fits(settings: TrainSettings, classifier: Classifier) -> None:
         module = classifier_module(training.classifier, classifier)
     except ValueError as error:
         raise ValueError(named("training.classifier", str(error))) from error
-    check_callbacks(settings.callbacks, module.logged)
+    check_callbacks(settings.callbacks, module.logged, bool(settings.logger))
     logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(training.autoencoder, settings.autoencoder)}
     for network, fit in (("classifier", training.classifier), ("autoencoder", training.autoencoder)):
         _check_schedule(f"training.{network}.scheduler", fit, logged[network])

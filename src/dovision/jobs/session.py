@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,10 @@ class _LogFile(logging.FileHandler):
     """Log file whose lines may be lost, as on a full disk: a warning says so once, and no traceback."""
 
     _lacks_lines = False
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        return os.fdopen(os.open(self.baseFilename, flags, 0o666), "a", encoding=self.encoding)
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

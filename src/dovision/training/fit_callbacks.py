@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint
 
 from dovision.config.component import Component, make_each
 from dovision.identity.dependencies import without_monitors
@@ -35,8 +35,8 @@ def best_by(callbacks: Iterable[pl.Callback], otherwise: tuple[str, str]) -> tup
     return (str(monitors[0].monitor), monitors[0].mode) if monitors else otherwise
 
 
-def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str]) -> None:
-    """Raise for callbacks that cannot be made, do not work here, or monitor a metric that is not logged.
+def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str], has_loggers: bool) -> None:
+    """Raise for callbacks that cannot be made, do not work here, lack a logger, or monitor what is not logged.
 
     Raises:
         ValueError: names the callback, and the metrics that there are.
@@ -44,5 +44,7 @@ def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str])
     for name, made in make_each(callbacks).items():
         if "dirpath" in callbacks[name] and isinstance(made, ModelCheckpoint):
             raise ValueError(f"callbacks.{name}.dirpath is not obeyed here. Checkpoints lie beside the fitted model.")
+        if isinstance(made, (DeviceStatsMonitor, LearningRateMonitor)) and not has_loggers:
+            raise ValueError(f"callbacks.{name} needs a logger, got none. Leave it out, or add one: logger=csv.")
         if getattr(made, "monitor", None) is not None:
             check_monitor(f"callbacks.{name}", made.monitor, logged)
