@@ -8,7 +8,7 @@ dovision-evaluate --config-dir paper/conf experiment=cifar10_maps name=cifar10_m
 # Swaps of the content of photographs (photo_swaps). Of 300 photographs in the order of their names, shuffled by random.Random(0), layers are
 # chosen on the first 60 (of which 30 were measured), the next 60 are donors, and maps are scored on the others, in ranges of images
 DONORS=donors.txt PYTHONPATH=. dovision-evaluate --config-dir paper/conf experiment=photo_layers dataset.root=layers threads=1 evaluation.images=30 evaluation.batch_size=5
-DONORS=donors.txt PYTHONPATH=. dovision-evaluate -m --config-dir paper/conf experiment=photo_swaps dataset.root=tested threads=1 evaluation.images=0:60,60:70 evaluation.batch_size=5 "~explainer.rise" "~explainer.lime" "~explainer.effect_map_segments"
+DONORS=donors.txt PYTHONPATH=. dovision-evaluate -m --config-dir paper/conf experiment=photo_swaps dataset.root=tested threads=1 evaluation.images=0:60,60:70,70:125,125:180 evaluation.batch_size=5 "~explainer.rise" "~explainer.lime" "~explainer.effect_map_segments"
 
 # Attackers of the detectors of digits: both detectors of three passes (mnist_adaptive_squeezing); every norm (mnist_adaptive_norms);
 # transforms drawn for each image (mnist_random_transforms)
