@@ -18,6 +18,7 @@ from dovision.datasets.as_images import unit_images
 from dovision.functional import logit_checks
 from dovision.functional.outputs import Reading, probability
 from dovision.interfaces import Classifier
+from dovision.io.files import sha256
 from dovision.models._black_box import BlackBox, onnx_session
 from dovision.models._from_function import class_names, wrapped
 from dovision.module_state import evaluating
@@ -80,14 +81,18 @@ def wrap(
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
     if isinstance(network, torch.export.ExportedProgram):
         network = torch.export.unflatten(network)
+    digest = ""
     if isinstance(network, (str, Path)):
         session: Any = onnx_session(network)
+        digest = sha256(Path(network))
         classes = session.get_outputs()[0].shape[-1] if classes is None else classes
         if isinstance(classes, str | None):  # the name of an axis of any length
             raise ValueError(f"{network} does not say how many classes it has. Name them: classes=[...].")
         network = session
     if not isinstance(network, nn.Module):
         network = BlackBox(network, len(class_names(classes)) if classes else 0, output)
+        if digest:  # a checkpoint, which does not hold the file, is refused beside another one
+            network.register_buffer(f"sha256_{digest}", torch.empty(0))
         output = network.outer_reading
     return wrapped(network, classes, mean, std, task, output, weights, processor)
 
