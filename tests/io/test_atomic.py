@@ -12,7 +12,6 @@ from dovision.io.atomic import PARTIAL, publish, remove_partial, replacing
 LOGS = {
     "run.log",
     "hparams.yaml",
-    "metrics.csv",
     "multirun.yaml",
     ".run.lock",
     "lock",
@@ -99,5 +98,5 @@ def test_each_file_that_a_run_leaves_was_on_the_disk_before_it_had_its_name(copy
     written = {path for path in copy.rglob("*") if path.is_file() and path.name not in LOGS} - classifier
     names = {path.name for path in written}
     assert names >= {"run.json", "summary.json", "samples.parquet", "maps.parquet", "scores.parquet"}
-    assert names >= {"config.yaml", "sweep_summary.csv"}
+    assert names >= {"metrics.csv", "config.yaml", "sweep_summary.csv"}
     assert written - safe == set()

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from dovision.io import paths
 from dovision.jobs.evaluate import main as evaluate
+from dovision.report.loggers import CSVLogger
 from dovision.report.report_figure import ReportFigure, save_report_figure
 
 OUTSIDE = [
@@ -65,8 +66,10 @@ def test_the_name_of_a_study_stays_inside_the_output_root(tmp_path, run_command,
     assert not Path("/tmp/x-of-a-test").exists()
 
 
-def test_the_names_of_figures_stay_in_their_folders(tmp_path):
+def test_the_names_of_figures_and_logs_stay_in_their_folders(tmp_path):
     shown = ReportFigure("../x", "", "", Figure(), pd.DataFrame())
     with pytest.raises(ValueError, match=r"the name of a figure must be a name without /, got '\.\./x'"):
         save_report_figure(shown, tmp_path / "figures")
+    with pytest.raises(ValueError, match=r"logger\.csv\.folder must be a name"):
+        CSVLogger(str(tmp_path), "../x")
     assert not list(tmp_path.iterdir())

@@ -49,7 +49,7 @@ def test_a_run_leaves_its_tables_and_says_all_about_itself(fitted):
     }  # fmt: skip
     assert yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["attack"]["eps"] == [0.1, "16/255"]
     assert set(json.loads((run / "summary.json").read_text())["conditions"]) == set(samples["condition"])
-    logged = pd.read_csv(run / "csv" / "version_0" / "metrics.csv")
+    logged = pd.read_csv(run / "csv" / "metrics.csv")
     assert {f"accuracy/{condition}" for condition in samples["condition"]} < set(logged)
     assert "epoch 1 of 1" in (run / "run.log").read_text()
 

@@ -9,7 +9,7 @@ from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import Component
 from dovision.jobs.train import main as train
-from dovision.report.loggers import closing_loggers, make_loggers
+from dovision.report.loggers import CSVLogger, closing_loggers, make_loggers
 from dovision.report.uploader import quality
 from dovision.results.classifier_quality import OVERALL
 from dovision.results.detection_summary import TWINS
@@ -67,8 +67,9 @@ def test_all_are_ended_whatever_ends_the_block_and_whichever_of_them_raises(erro
         ("logger=false", "logger takes a name, got false. For none of them: logger=[]. It has: csv, tensorboard"),
         ("logger=[wandb,nope]", "logger has no component 'nope'. It has: csv, tensorboard, wandb."),
         ("logger=wandbb", "logger has no component 'wandbb'. Did you mean wandb?"),
-        ("logger=csv logger.csv.nmae=x", "logger.csv has no key 'nmae'. Did you mean name?"),
+        ("logger=csv logger.csv.fodler=x", "logger.csv has no key 'fodler'. Did you mean folder?"),
         ("logger=csv +logger.csv.fodler=x", "logger.csv has no key 'fodler'"),
+        ("logger=csv logger.csv.folder=../x", "logger.csv.folder must be a name"),
         ("logger=wandb logger.wandb.mode=on", "logger.wandb.mode must be one of offline, online, disabled, got 'on'"),
         ("logger=wandb logger.wandb.patience=0", "logger.wandb: patience must be"),
         ("logger=csv +logger.x=3", "logger.x must be a component, got 3"),
@@ -121,7 +122,8 @@ def test_curves_of_two_fits_are_told_apart_and_a_stopped_one_goes_on(
             run_command(train, *words)
     assert run_command(train, *words) == 0
     (folder,) = (tmp_path / "train").iterdir()
-    rows = pd.concat(pd.read_csv(path) for path in sorted(folder.glob("csv/*/metrics.csv"))).groupby("step").last()
+    rows = pd.read_csv(folder / "csv" / "metrics.csv").set_index("step")
+    assert rows.index.is_unique
     assert rows["epoch"].dropna().unique().tolist() == [0, 1, 2]
     (fit,) = (tmp_path / "checkpoints").glob("classifier-*/epochs.csv")
     scores = pd.read_csv(fit)
@@ -155,3 +157,24 @@ def test_those_of_a_class_bear_its_name_unless_there_are_many():
     own = {"specificity": {"estimate": 1}, "prevalence": {"estimate": 0.5}, "images": {"estimate": 12}}
     assert quality(run_with({"No Finding": own})) == {"sensitivity/clean": 0.5, "specificity/clean No Finding": 1.0}
     assert quality(run_with({str(number): own for number in range(51)})) == {"sensitivity/clean": 0.5}
+
+
+def test_a_disk_that_fails_while_a_column_is_added_leaves_rows_of_one_length(tmp_path, monkeypatch):
+    logger = CSVLogger(str(tmp_path), "csv")
+    logger.log_metrics({"a": 1.0}, step=0)
+    logger.save()
+    logger.log_metrics({"b": 2.0}, step=1)
+
+    def fail(writer, names):
+        raise OSError("disk")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(type(logger.experiment), "_rewrite_with_new_header", fail)
+        with pytest.raises(OSError, match="disk"):
+            logger.save()
+    logger.finalize("failed")
+    again = CSVLogger(str(tmp_path), "csv")
+    again.log_metrics({"c": 3.0}, step=2)
+    again.finalize("success")
+    rows = pd.read_csv(tmp_path / "csv" / "metrics.csv")
+    assert rows.set_index("step")[["a", "b", "c"]].stack().dropna().to_dict() == {(0, "a"): 1, (1, "b"): 2, (2, "c"): 3}

@@ -108,7 +108,7 @@ def test_trouble_neither_fails_nor_stalls_a_job(trouble, copy, dovision_evaluate
     remedy = "Send what is stored here: wandb sync" if trouble == "fails in the middle" else "stored nothing here"
     assert remedy in printed
     (run,) = read_sweep(copy / "evaluate")
-    assert pd.read_csv(run.folder / "csv" / "version_0" / "metrics.csv")["accuracy/clean"].notna().any()
+    assert pd.read_csv(run.folder / "csv" / "metrics.csv")["accuracy/clean"].notna().any()
     files = [path for path in run.folder.rglob("*") if path.is_file()]
     assert not any(KEY.encode() in path.read_bytes() for path in files)
     assert KEY not in printed

@@ -71,9 +71,9 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
     RunFile(".hydra/*.yaml", "the configuration and the overrides of the job"),
     RunFile(CHUNKS_FOLDER, "finished rows of a run that is not completed", digested=False, restart=RESUMED),
     RunFile(
-        "csv/*/*",
-        "of `logger=csv`, the default, in version_0, version_1, ..., one a start: metrics.csv with curves of fits and "
-        "headline numbers, and hparams.yaml, the configuration",
+        "csv/*",
+        "of `logger=csv`, the default: metrics.csv, a row per step with curves of fits and headline numbers, and "
+        "hparams.yaml, the configuration",
         digested=False,
         restart=STAYS,
     ),
