@@ -45,6 +45,8 @@ def attributions(library, name: str, forward, images: Tensor, **arguments) -> Te
         ("Occlusion", {"sliding_window_shapes": (3, 5, 5), "strides": (3, 2, 3), "target": LABEL, "baselines": 0.2}),
         ("Occlusion", {"sliding_window_shapes": (2, 4, 6), "strides": (1, 4, 5), "target": 2, "baselines": NOISE}),
         ("Occlusion", {"sliding_window_shapes": (3, 16, 20), "target": 2}),
+        ("ShapleyValueSampling", {"feature_mask": CELLS, "target": LABEL, "n_samples": 3, "baselines": 0.1}),
+        ("ShapleyValueSampling", {"feature_mask": SCATTERED, "target": 3, "n_samples": 2}),
     ],
 )
 def test_attributions_are_captums_own(name, arguments, network, images, monkeypatch):
@@ -56,7 +58,7 @@ def test_attributions_are_captums_own(name, arguments, network, images, monkeypa
 
 
 def test_signatures_are_captums():
-    for name in ("FeatureAblation", "Occlusion"):
+    for name in ("FeatureAblation", "Occlusion", "ShapleyValueSampling"):
         ours, theirs = (
             inspect.signature(getattr(library, name).attribute) for library in (dovision.captum, captum.attr)
         )
@@ -68,6 +70,7 @@ def test_signatures_are_captums():
     [
         ("FeatureAblation", {"feature_mask": CELLS}),
         ("Occlusion", {"sliding_window_shapes": (3, 9, 9), "strides": (3, 8, 8)}),
+        ("ShapleyValueSampling", {"feature_mask": CELLS, "n_samples": 1}),
     ],
 )
 def test_what_is_no_network_in_eval_mode_is_left_to_captum(name, arguments, network, images):
@@ -103,7 +106,7 @@ def test_a_tuple_is_no_target_of_several_images(network, images):
             attributions(library, "FeatureAblation", network, images[:2], target=(1, 2), feature_mask=CELLS)
 
 
-@pytest.mark.parametrize("name", ["FeatureAblation", "Occlusion"])
+@pytest.mark.parametrize("name", ["FeatureAblation", "Occlusion", "ShapleyValueSampling"])
 def test_in_float32_attributions_differ_by_a_millionth_of_the_largest_logit_at_most(name, network, images):
     single = copy.deepcopy(network).float()
     arguments = {"target": 1} | (

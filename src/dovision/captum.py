@@ -1,6 +1,6 @@
 """Captum's perturbation methods with captum's signatures, on the engine of this package: one import line to switch.
 
-    from dovision.captum import FeatureAblation, Occlusion  # in place of captum.attr
+    from dovision.captum import FeatureAblation, Occlusion, ShapleyValueSampling  # in place of captum.attr
 
 A network in eval mode, images of shape (B, C, H, W) and outputs of shape (B, K) go through `propagation`, which
 recomputes what descends from each edit, as many edits a pass as memory allows; whatever else captum takes (several
@@ -113,6 +113,38 @@ class Occlusion(captum.attr.Occlusion):  # type: ignore[misc]
         return total / count
 
 
+class ShapleyValueSampling(captum.attr.ShapleyValueSampling):  # type: ignore[misc]
+    """`captum.attr.ShapleyValueSampling` with its permutations; arguments as of captum.
+
+    Coalitions are whole images, so that what is saved is that of batches and of coalitions that change nothing.
+
+    Source: Castro et al., doi:10.1016/j.cor.2008.04.004.
+
+    Example:
+        >>> import torch
+        >>> from dovision.captum import ShapleyValueSampling
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2)).eval()
+        >>> halves = torch.arange(2).repeat_interleave(4).expand(1, 1, 8, 8)
+        >>> ShapleyValueSampling(network).attribute(torch.rand(3, 1, 8, 8), target=1, feature_mask=halves).shape
+        torch.Size([3, 1, 8, 8])
+    """
+
+    @_on_engine(captum.attr.ShapleyValueSampling)
+    def attribute(
+        self, outputs: _Outputs, inputs: Tensor, *, baselines: Any, feature_mask: Any, n_samples: int, **_: Any
+    ) -> Any:
+        if not isinstance(feature_mask, Tensor) or feature_mask.shape[0] != 1:
+            return None
+        orders = torch.tensor(list(self.permutation_generator(int(feature_mask.max()) + 1, n_samples)))
+        edits = _Coalitions(feature_mask.expand_as(inputs), _blank(inputs, baselines), orders)
+        treated = outputs(edits)[1]
+        blank = treated[:, -1:].expand(-1, n_samples).unsqueeze(2)
+        gained = torch.cat([blank, treated[:, :-1].view(-1, *orders.shape)], 2).diff(dim=2)
+        index = orders.to(gained.device).expand_as(gained)
+        of_feature = torch.zeros_like(gained).scatter_(2, index, gained).mean(1)
+        return of_feature.take_along_dim(edits.feature.flatten(1), 1).view_as(inputs)
+
+
 class _Painted(Intervention):
     """do(box = baseline), one unit a box of channels, rows and columns, of which perhaps one feature alone.
 
@@ -143,6 +175,27 @@ class _Painted(Intervention):
             blank = torch.where(self.feature[box][samples] == unit, blank, new[:, channels])
         new[:, channels] = blank
         return new
+
+
+class _Coalitions(Intervention):
+    """do(all features but those of a coalition = baseline), along each order of features; the last unit has none."""
+
+    site = INPUT
+
+    def __init__(self, feature: Tensor, blank: Tensor, orders: Tensor) -> None:
+        self.feature, self.blank = feature, blank
+        self.rank = orders.argsort(1).to(feature.device)  # of a feature in an order
+        self.count = orders.numel()
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        return tuple(map(str, range(self.count + 1)))
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        rows = context.batch.sample
+        if unit == self.count:
+            return self.blank[rows].clone()
+        order, step = divmod(unit, self.rank.shape[1])
+        return torch.where(self.rank[order][self.feature[rows]] <= step, value, self.blank[rows])
 
 
 def _classifier(method: Any, given: Mapping[str, Any]) -> Classifier | None:
