@@ -37,7 +37,7 @@ def test_numbers_of_a_sweep_are_of_the_images_that_its_tables_count(sweep):
     images = by_factors(runs).set_index(["epsilon", "metric"])["images"]
     attacked = [read_samples(run.folder).query("condition == 'eps=0.2'") for run in runs]
     assert images["0.2", "auroc"].tolist() == [(samples["success"] == 1).sum() for samples in attacked]
-    assert images["0.2", "accuracy"] == 40
+    assert images["0.2", "accuracy"].item() == 40
 
 
 @pytest.mark.parametrize(
