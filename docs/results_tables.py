@@ -218,10 +218,10 @@ class Detectors(Rows):
             sum(number(row) for row in paired) / max(len(paired), 1)
             for number in (lambda row: row["estimate"], lambda row: (row["high"] - row["low"]) / 2)
         )
-        found = verdict(self(*ours, family, metric), self(*rival, family, metric), paired)
+        outcome = verdict(self(*ours, family, metric), self(*rival, family, metric), paired)
         needed = (half / mean) ** 2 if mean else float("inf")
         named = {"family": family, "ours": ours, "rival": rival}
-        return {**named, "difference": paired, "verdict": found, "needed": needed}
+        return {**named, "difference": paired, "verdict": outcome, "needed": needed}
 
     def duels(self, families: Iterable[str]) -> list[dict[str, Any]]:
         """Duels of families, the one that is lost most clearly first."""
@@ -341,10 +341,10 @@ def maps_contest(question: str, data: str, record: Maps, ours: str, metric: str)
             candidates.setdefault(row["explainer"], []).append(row)
     name = best_other(candidates)
     paired = record(ours, metric, name) if record.has(ours, metric, name) else []
-    found = verdict(record(ours, metric), candidates[name], paired)
+    outcome = verdict(record(ours, metric), candidates[name], paired)
     if len(record.seeds) == 1:
-        found = {"wins": "ahead, in one network", "loses": "behind, in one network"}.get(found, found)
-    return Contest(question, data, record(ours, metric), component_name(name), candidates[name], found)
+        outcome = {"wins": "ahead, in one network", "loses": "behind, in one network"}.get(outcome, outcome)
+    return Contest(question, data, record(ours, metric), component_name(name), candidates[name], outcome)
 
 
 def detectors_contest(question: str, data: str, record: Detectors, family: str, metric: str = "auroc") -> Contest:

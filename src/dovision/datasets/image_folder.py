@@ -100,8 +100,7 @@ class ImageFolder(FileImages):
         settings = _checks.group("masks", MaskSettings, masks)
         self.labelled = self.found_labels({"root": root, "split_folders": split_folders})
         if not self.labelled:
-            named = {"boxes": boxes, "masks.folder": settings.folder}
-            for name, file in named.items():
+            for name, file in {"boxes": boxes, "masks.folder": settings.folder}.items():
                 if file is not None:
                     raise ValueError(f"{name} must be null for images without labels, got {file!r}. Leave it out.")
             self._task = None if classes is None else _checks.task(task, classes, TASKS, "images")

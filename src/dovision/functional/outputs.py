@@ -153,7 +153,8 @@ class MeanLogit:
         self.classes = None if classes is None else list(checks.channels("classes", classes))
         region = _as_box(region)
         if region is not None and not (isinstance(region, Box) and region.area):
-            raise ValueError(f"region must be a Box of at least a pixel or None, got {region!r}.")
+            given = region if isinstance(region, Box) else f"a {type(region).__name__}"
+            raise ValueError(f"region must be a Box of at least a pixel or None, got {given}.")
         self.region = region
         self.entry = None if output is None else Entry(output)
 

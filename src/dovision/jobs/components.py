@@ -281,8 +281,8 @@ def _needs(settings: TrainSettings) -> Iterator[str]:
 
 def _check_files(settings: TrainSettings) -> None:
     """Raise for files that are not there, by their keys."""
-    named = {"checkpoint": settings.checkpoint, "model.checkpoint_file": settings.model.get("checkpoint_file")}
-    for key, file in named.items():
+    paths = {"checkpoint": settings.checkpoint, "model.checkpoint_file": settings.model.get("checkpoint_file")}
+    for key, file in paths.items():
         try:
             if file is not None:
                 sealed.require(file)
