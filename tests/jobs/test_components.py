@@ -234,8 +234,8 @@ DETECTOR = ("detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm")
             "callbacks.lr_monitor needs a logger, got none. Leave it out, or add one",
         ),
         (
-            ["callbacks=model_checkpoint", "+callbacks.model_checkpoint.dirpath=x"],
-            "callbacks.model_checkpoint.dirpath is",
+            ["+callbacks.best._target_=pytorch_lightning.callbacks.ModelCheckpoint"],
+            "callbacks.best: a callback must not save epochs, since the best one is the fitted model. Leave it out.",
         ),
         (["training.classifier.loss.label_smoothing=2"], "training.classifier.loss: label_smoothing must be a number"),
         (["training.classifier.optimizer.lr=-1"], "training.classifier.optimizer: Invalid learning rate: -1."),

@@ -13,6 +13,7 @@ from PIL import Image
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.jobs.train import main as train
+from dovision.training import model_cache
 
 CONF = configuration_folder()
 FEW = tuple(f"dataset.{split}_images={number}" for split, number in (("train", 64), ("val", 16), ("test", 8)))
@@ -89,21 +90,16 @@ def test_a_debug_configuration_runs_each_time_and_one_of_a_few_batches_is_no_res
 
 
 TINY = ("dataset=digits", "dataset.test_fraction=0.75", "model=small_resnet", "model.width=4")
-WITH_FILES = ("callbacks=model_checkpoint", "+callbacks.model_checkpoint.save_last=true")
-
-
-def trained(run_command, root: Path, epochs: int, *more: str) -> Path:
-    words = (*TINY, *WITH_FILES, f"training.classifier.epochs={epochs}", *more)
-    assert run_command(train, *words, f"output_root={root}") == 0
-    (path,) = fitted(root)
-    return path
 
 
 @pytest.mark.slow
-def test_the_files_of_a_fit_hold_its_settings_in_plain_values(tmp_path, run_command):
+def test_the_file_of_an_epoch_holds_the_settings_in_plain_values(tmp_path, run_command, monkeypatch):
     more = ("scheduler@training.classifier.scheduler=plateau", "training.classifier.loss.label_smoothing=0.1", "seed=7")
-    path = trained(run_command, tmp_path, 1, *more, "training.classifier.warmup_steps=2")
-    own = torch.load(path.with_name("last.ckpt"), weights_only=True)["hyper_parameters"]
+    monkeypatch.setattr(model_cache, "EPOCH_FILE", "nothing")  # which is removed after the fit
+    words = (*TINY, *more, "training.classifier.epochs=1", "training.classifier.warmup_steps=2")
+    assert run_command(train, *words, f"output_root={tmp_path}") == 0
+    (path,) = fitted(tmp_path)
+    own = torch.load(path.with_name("epoch.ckpt"), weights_only=True)["hyper_parameters"]
     assert (own["warmup_steps"], own["frozen_epochs"], own["seed"]) == (2, 0, 7)
     section = composed("train", *TINY, *more, "training.classifier.epochs=1", "training.classifier.warmup_steps=2")
     assert own["training"] == settings.to_dict(section.training.classifier, record=True)

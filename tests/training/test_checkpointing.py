@@ -14,13 +14,12 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from torchvision.transforms import v2
 
 from dovision.interfaces import Classifier, Images, Source
-from dovision.io import sealed
 from dovision.io.signals import Stopped
 from dovision.training.checkpointing import EPOCH_FILE, Epochs
 from dovision.training.data_module import ImageDataModule
@@ -79,9 +78,6 @@ class Fitted(NamedTuple):
 def fit(folder: Path, killed_in: int | None = None, origin: dict[str, str] = CODE, way: str = "plain") -> Fitted:
     """The command, begun in the same way each time."""
     own, callbacks, data = WAYS[way]()
-    for each in callbacks:
-        if isinstance(each, ModelCheckpoint):
-            each.dirpath = str(folder)
     module, epochs = Fitting(killed_in, **own), Epochs(folder, "val_loss", "min", origin)
     trainer = pl.Trainer(
         max_epochs=EPOCHS, accelerator="cpu", logger=False, callbacks=[*callbacks, epochs],
@@ -94,10 +90,6 @@ def fit(folder: Path, killed_in: int | None = None, origin: dict[str, str] = COD
 
 def sgd(lr: float = 0.1) -> dict[str, Any]:
     return {"optimizer": partial(torch.optim.SGD, lr=lr, momentum=0.9)}
-
-
-def checkpoints(**own: Any) -> ModelCheckpoint:
-    return ModelCheckpoint(monitor="val_loss", filename="{epoch}", enable_version_counter=False, **own)
 
 
 JITTER = v2.Compose([v2.RandomHorizontalFlip(), v2.ColorJitter(brightness=0.5)])
@@ -120,8 +112,6 @@ WAYS: dict[str, Callable[[], tuple[dict[str, Any], list[pl.Callback], dict[str, 
         {},
     ),
     "early": lambda: (sgd(2.0), [EarlyStopping("val_loss", patience=1, min_delta=0.5)], {}),
-    "two best": lambda: ({}, [checkpoints(save_top_k=2)], {}),
-    "all and last": lambda: (sgd(2.0), [checkpoints(save_top_k=-1, save_last=True)], {}),
     "augmented": lambda: ({}, [], {"augmentation": JITTER}),
     "augmented by workers": lambda: ({}, [], {"augmentation": JITTER, "num_workers": 1}),
 }
@@ -159,35 +149,6 @@ def test_it_does_so_with_schedules_early_stopping_and_augmentation(tmp_path, way
                 fit(tmp_path / "killed", step, way=way)
     assert same(fit(tmp_path / "killed", way=way), whole)
     assert (len(whole.scores) < EPOCHS) == (way == "early")
-
-
-def files_of(folder: Path) -> dict[str, Any]:
-    """What the files of a ModelCheckpoint in a folder hold, by name: weights, and the scores of the best."""
-    found = {}
-    for path in folder.glob("*.ckpt"):
-        content = sealed.read_sealed(path)
-        (state,) = (state for name, state in content["callbacks"].items() if "ModelCheckpoint" in name)
-        scores = {Path(name).name: float(score) for name, score in state["best_k_models"].items()}
-        found[path.name] = ({name: value.tolist() for name, value in content["state_dict"].items()}, scores)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("way", "names"),
-    [
-        ("two best", {"epoch=2.ckpt", "epoch=3.ckpt"}),
-        ("all and last", {"last.ckpt", *(f"epoch={epoch}.ckpt" for epoch in range(EPOCHS))}),
-    ],
-)
-def test_the_files_of_a_model_checkpoint_are_those_of_an_undisturbed_fit(tmp_path, way, names):
-    fit(tmp_path / "whole", way=way)
-    for step in (STEPS + 1, STEPS):
-        with pytest.raises(Killed):
-            fit(tmp_path / "killed", step, way=way)
-    fit(tmp_path / "killed", way=way)
-    found = files_of(tmp_path / "killed")
-    assert found.keys() == {EPOCH_FILE, *names}
-    assert found == files_of(tmp_path / "whole")
 
 
 def test_a_fit_that_was_stopped_early_and_then_killed_fits_no_further_epoch(tmp_path):

@@ -3,26 +3,12 @@
 import pytest
 from pytorch_lightning.callbacks import Timer
 
-from dovision.config.component import Component, read_group
+from dovision.config.component import read_group
 from dovision.identity.dependencies import without_monitors
-from dovision.training.fit_callbacks import callbacks_of_tests
-
-OWN = Component("callbacks.own", {"_target_": "pytorch_lightning.callbacks.Timer"})
-SAVES = Component("callbacks.saves", {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint", "every_n_epochs": 1})
 
 
-@pytest.fixture
-def configured():
-    return {**read_group("callbacks"), "own": OWN, "saves": SAVES}
-
-
-def test_a_test_gets_what_neither_monitors_nor_saves_epochs(configured):
-    made = [type(each).__name__ for each in callbacks_of_tests(configured)]
-    assert made == ["LearningRateMonitor", "Timer"]
-
-
-def test_the_fit_of_the_autoencoder_gets_no_monitors(configured):
-    assert set(configured) - set(without_monitors(configured)) == {"early_stopping", "model_checkpoint"}
+def test_tests_and_the_fit_of_the_autoencoder_get_no_monitors():
+    assert [*without_monitors(read_group("callbacks"))] == ["lr_monitor"]
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor
 
 from dovision import checks
 from dovision.config.component import Component, make_each
@@ -30,8 +31,8 @@ from dovision.propagation.edits import all_pairs
 from dovision.propagation.whole_passes import Shortened, WholePasses
 from dovision.report.loggers import check_logger
 from dovision.training.augmentation import Augmentation
-from dovision.training.fit_callbacks import check_callbacks
 from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule
+from dovision.training.schedule import check_monitor
 from dovision.training.trainer import make_trainer
 from dovision.types import INPUT, Batch, Shape
 
@@ -129,6 +130,8 @@ def _check(
         _check_intervention(made, with_code() if made.on_code else classifier, shape)
     elif isinstance(made, (Attack, Explainer, Detector, MapSettings)):
         made.check(classifier, shape)
+    elif isinstance(made, Checkpoint):
+        raise ValueError("a callback must not save epochs, since the best one is the fitted model. Leave it out.")
     elif component.where.endswith(".optimizer"):
         try:
             made([torch.nn.Parameter(torch.zeros(1))])
@@ -189,10 +192,19 @@ def _check_fits(settings: TrainSettings, classifier: Classifier) -> None:
         module = classifier_module(training.classifier, classifier)
     except ValueError as error:
         raise ValueError(named("training.classifier", str(error))) from error
-    check_callbacks(settings.callbacks, module.logged, bool(settings.logger))
+    _check_callbacks(settings, module.logged)
     logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(training.autoencoder, settings.autoencoder)}
     for network, fit in (("classifier", training.classifier), ("autoencoder", training.autoencoder)):
         _check_schedule(f"training.{network}.scheduler", fit, logged[network])
+
+
+def _check_callbacks(settings: TrainSettings, logged: Collection[str]) -> None:
+    """Raise for callbacks that lack a logger, or monitor what is not logged."""
+    for name, made in make_each(settings.callbacks).items():
+        if isinstance(made, (DeviceStatsMonitor, LearningRateMonitor)) and not settings.logger:
+            raise ValueError(f"callbacks.{name} needs a logger, got none. Leave it out, or add one: logger=csv.")
+        if getattr(made, "monitor", None) is not None:
+            check_monitor(f"callbacks.{name}", made.monitor, logged)
 
 
 def _check_schedule(where: str, fit: FitSettings, logged: Collection[str]) -> None:

@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import Logger
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
 from dovision.functional.estimates import MIN_IMAGES
+from dovision.identity.dependencies import without_monitors
 from dovision.identity.samples import leading_samples
 from dovision.interfaces import Attack, Classifier, Explainer, Intervention
 from dovision.interventions.object_cells import object_cells
@@ -40,7 +41,6 @@ from dovision.results.resumable_writer import ResumableWriter, Resume
 from dovision.results.tables import CLEAN, write_table
 from dovision.results.thumbnails import PictureChoice, pictured_samples, save_image, thumbnail_path
 from dovision.training.data_module import ImageDataModule
-from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.trainer import limits, make_trainer
 
 
@@ -61,7 +61,7 @@ def trainer_of_tests(
     settings: EvaluateSettings, callbacks: Sequence[Callback], loggers: Sequence[Logger], **devices: Any
 ) -> Trainer:
     """Make the trainer of a test with these callbacks and the configured ones; it samples as the data module does."""
-    callbacks = [*callbacks, *callbacks_of_tests(settings.callbacks)]
+    callbacks = [*callbacks, *make_each(without_monitors(settings.callbacks)).values()]
     options = {"enable_checkpointing": False, "use_distributed_sampler": False, **devices}
     return make_trainer(settings.trainer, callbacks, loggers, **options)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
+from dovision.config.component import make_each
 from dovision.config.settings import TrainSettings, to_dict
 from dovision.identity.code import software
-from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER
+from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER, without_monitors
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder
 from dovision.jobs import session
@@ -18,7 +19,7 @@ from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.models.conv_autoencoder import insert
 from dovision.report.loggers import closing_loggers
-from dovision.training import checkpointing, data_module, fit_callbacks, fitting
+from dovision.training import checkpointing, data_module, fitting
 from dovision.training.model_cache import FitResult, FittedModel, check_fits, read_or_fit
 from dovision.training.trainer import NamedLogger, limits, make_trainer
 from dovision.types import Preprocessing
@@ -98,9 +99,8 @@ def _fit(job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequen
     module.save_hyperparameters({"training": to_dict(fit, record=True), "seed": settings.seed}, logger=False)
 
     loggers = loggers if of_classifier else [NamedLogger(name, logger) for logger in loggers]
-    callbacks = fit_callbacks.make_callbacks(settings.callbacks, folder, monitors=of_classifier)
-    best_by = fit_callbacks.best_by(callbacks, module.best_by)
-    epochs = checkpointing.Epochs(folder, *best_by, software())
+    callbacks = make_each(settings.callbacks if of_classifier else without_monitors(settings.callbacks)).values()
+    epochs = checkpointing.Epochs(folder, *module.best_by, software())
 
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
     trainer = make_trainer(settings.trainer, [*callbacks, epochs], loggers, max_epochs=fit.epochs, **one_device)

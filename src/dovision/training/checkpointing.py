@@ -27,9 +27,9 @@ class Epochs(Checkpoint):
     """Checkpoint of a training's last epoch, to continue bit for bit, with the best epoch's weights.
 
     Lightning's checkpoint holds the weights, the optimizer and the count; this adds what the next epochs draw from, the
-    scores so far and the best weights. A ModelCheckpoint can stand beside it, but not in its place: it keeps the best
-    epoch in a second file, which a kill between the two leaves at odds with the last one; it writes the optimizer's
-    state twice an epoch; and its state holds absolute paths, so that it forgets the best epoch of a moved folder.
+    scores so far and the best weights. A ModelCheckpoint keeps the best epoch in a second file, which a kill between
+    the two leaves at odds with the last one; it writes the optimizer's state twice an epoch; and its state holds
+    absolute paths, so that it forgets the best epoch of a moved folder.
 
     Args:
         folder: of epoch.ckpt, which holds the last epoch, and of epochs.csv, which holds the scores of all.
