@@ -67,6 +67,7 @@ def test_the_lowest_score_that_fools_the_classifier_is_found():
     assert scores["score"].between(0.5, 0.55).all()
     found = steps.groupby("direction")["first"].count().to_dict()
     assert found == {"weighted": 2, "selective": 0, "orthogonal": 0}  # nothing is left for these
+    assert attacked(128 / 255, Brighter())[1]["rounded"].all()  # in whole levels, the score is the threshold
 
 
 def test_a_detector_that_sees_all_that_fools_the_classifier_is_not_evaded():

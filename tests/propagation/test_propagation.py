@@ -344,8 +344,9 @@ def test_operands_may_be_given_by_name(body, local):
             return self.after(body(self.before(x))).mean((2, 3))
 
     torch.manual_seed(0)
-    classifier, batch = classifier_of(Named().eval()), batch_of(2, 1, 16, 16)
-    propagation = agreeing(classifier, Painted(GRID), batch)
+    shape = (16, 22) if local else (22, 16)
+    classifier, batch = classifier_of(Named().eval()), batch_of(2, 1, *shape)
+    propagation = agreeing(classifier, Painted([*GRID, [Box(12, 12, *shape)]]), batch)
     engine = propagation.engine
     assert isinstance(engine, Incremental)
     in_full = [step.name for step in engine.edited_steps if engine.rules[step] is None]
