@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -209,17 +208,14 @@ class Detectors(Rows):
 
         Returns:
             family, ours, rival (detector and what it was fitted to), difference (paired, one a training; none where the
-            record has none), verdict, and needed, how many times as many attacked images a difference as large as the
-            mean would take to be shown.
+            record has none), verdict, and needed, how many times as many attacked images would show the difference of
+            the training that needs most, if it stayed as large.
         """
         ours, rival = (best_other(self.candidates(family, metric, side)) for side in (True, False))  # type: ignore[type-var]
         paired = self(*ours, family, metric, rival[0]) if self.has(*ours, family, metric, rival[0]) else []
-        mean, half = (
-            sum(number(row) for row in paired) / max(len(paired), 1)
-            for number in (lambda row: row["estimate"], lambda row: (row["high"] - row["low"]) / 2)
-        )
+        towards_zero = [row["estimate"] - row["low" if row["estimate"] > 0 else "high"] for row in paired]
         outcome = verdict(self(*ours, family, metric), self(*rival, family, metric), paired)
-        needed = (half / mean) ** 2 if mean else float("inf")
+        needed = max(((end / row["estimate"]) ** 2 for end, row in zip(towards_zero, paired, strict=True)), default=1)
         named = {"family": family, "ours": ours, "rival": rival}
         return {**named, "difference": paired, "verdict": outcome, "needed": needed}
 
@@ -297,13 +293,26 @@ class Contest(NamedTuple):
     ours: Sequence[Row]
     other: str  # its name
     others: Sequence[Row]
+    paired: Sequence[Row]  # differences from the other, one a training; empty where the record has none
     verdict: str
 
     def line(self) -> str:
         """A row of a table in Markdown."""
         missing = len(self.ours) - len(self.others)
         best = f"{self.other} {_ends(self.others)}{' (in one)' * (missing > 0)}" if self.others else "-"
-        return f"| {self.question} | {self.data} | {_ends(self.ours)} | {best} | {self.verdict} |"
+        return f"| {self.question} | {self.data} | {_ends(self.ours)} | {best} | {self._worst()} | {self.verdict} |"
+
+    def _worst(self) -> str:
+        """The least of the differences; of unpaired ones between the far ends of both; without a rival the largest."""
+        if not self.others:
+            return text(max(self.ours, key=lambda row: (row["estimate"], row["high"] - row["low"])))
+        ends = {"estimate": "estimate", "low": "high", "high": "low"}
+        apart = [
+            {end: one[end] - two[opposite] for end, opposite in ends.items()}
+            for one, two in zip(self.ours, self.others, strict=False)
+        ]
+        least = min(self.paired or apart, key=lambda row: row["estimate"])
+        return text(least, "+.2f") + ", unpaired" * (not self.paired)
 
 
 def _ends(rows: Sequence[Row]) -> str:
@@ -330,7 +339,7 @@ def verdict(ours: Sequence[Row], others: Sequence[Row], paired: Sequence[Row] = 
     if shown in ({1}, {-1}):
         return "wins" if 1 in shown else "loses"
     side = {(True,): "ahead, ", (False,): "behind, "}.get(tuple(ahead), "")
-    return f"{side}not shown{' in each' * (len(ours) > 1)}" if side else "no difference shown"
+    return f"{side}not shown{' in every training' * (len(ours) > 1)}" if side else "no difference shown"
 
 
 def maps_contest(question: str, data: str, record: Maps, ours: str, metric: str) -> Contest:
@@ -344,16 +353,15 @@ def maps_contest(question: str, data: str, record: Maps, ours: str, metric: str)
     outcome = verdict(record(ours, metric), candidates[name], paired)
     if len(record.seeds) == 1:
         outcome = {"wins": "ahead, in one network", "loses": "behind, in one network"}.get(outcome, outcome)
-    return Contest(question, data, record(ours, metric), component_name(name), candidates[name], outcome)
+    return Contest(question, data, record(ours, metric), component_name(name), candidates[name], paired, outcome)
 
 
 def detectors_contest(question: str, data: str, record: Detectors, family: str, metric: str = "auroc") -> Contest:
     """The best detector that reads effects against the best other one."""
     duel = record.duel(family, metric)
     ours, others = (record(*duel[side], family, metric) for side in ("ours", "rival"))
-    return Contest(
-        question, data, ours, READABLE.get(name := duel["rival"][0], component_name(name)), others, duel["verdict"]
-    )
+    name = READABLE.get(duel["rival"][0], component_name(duel["rival"][0]))
+    return Contest(question, data, ours, name, others, duel["difference"], duel["verdict"])
 
 
 def contests(found: Mapping[str, Any]) -> list[Contest]:
@@ -376,6 +384,7 @@ def contests(found: Mapping[str, Any]) -> list[Contest]:
             knowing,
             "",
             (),
+            (),
             VERDICTS[0],
         ),
         detectors_contest(
@@ -397,13 +406,6 @@ def contests(found: Mapping[str, Any]) -> list[Contest]:
         maps_contest(follows, f"{films.origin['images']} drawn films", films, "effect_map_combined", "true_effects"),
     ]
     return sorted(rows, key=lambda contest: list(map(contest.verdict.startswith, VERDICTS)).index(True))
-
-
-def lost(origin: Mapping[str, Any]) -> list[str]:
-    """Commits of a record that are no ancestors of HEAD."""
-    known = subprocess.run(["git", "rev-list", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    named = re.findall(r"\b[0-9a-f]{7,12}\b", str(origin.get("commit", "")))
-    return [commit for commit in named if f"\n{commit}" not in f"\n{known}"]
 
 
 def recorded() -> dict[str, Any]:
