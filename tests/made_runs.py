@@ -16,6 +16,8 @@ from torch import Tensor
 from dovision.functional import geometry
 from dovision.functional.agreement import coverage, state
 from dovision.jobs.report import write_report
+from dovision.measurement.condition import Condition, by_sample, effect_rows, sample_rows, touched
+from dovision.propagation import Outcome
 from dovision.report.report_figure import Catalogue
 from dovision.report.style import WIDTHS, page_width
 from dovision.results.detection_summary import write_detection
@@ -43,7 +45,6 @@ from dovision.results.tables import (
     write_table,
 )
 from dovision.results.thumbnails import save_image, thumbnail_path
-from dovision.results.to_arrow import CleanImages, by_sample, effect_columns, mean_effects, sample_columns, touched
 from dovision.types import BOX_COLUMNS, Batch, Box, Task
 from made_scores import write_scores, write_steps
 
@@ -87,22 +88,19 @@ def write_run(
     classes, digit = len(task.classes), _digits(images, DIGITS).label
     named = [f"digit_{i:04}.png" for i in range(images)]
     control = 5 * torch.nn.functional.one_hot(digit, classes) + 1.5 * torch.randn(images, classes, generator=random)
-    samples, effects = [], []
-    for condition, size in [("clean", 0.0), *((f"eps={e:g}", e) for e in eps)]:
+    samples, effects, conditions = [], [], []
+    for attack, size in [("clean", 0.0), *(("pgd", e) for e in eps)]:
         noise = (torch.rand(clean.image.shape, generator=random) - 0.5).sign()
         batch = clean._replace(image=(clean.image + size * noise).clamp(0, 1))
         logits = control + strength * 5 * size * torch.randn(images, classes, generator=random)
         treated, units, regions = _treated(batch.image, logits, grid, 1 + 4 * size, random)
-        before = task.correct(task.probability(control), clean.label)
-        measured = {"task": task, "control_logits": logits, "treated_logits": treated}
-        attacked = CleanImages(clean.image, before, logits_8bit=logits) if size else None
-        whole = {"condition": condition, "eps": size, "batch": batch, "names": named, "task": task, "logits": logits}
-        samples.append(sample_columns(**whole, means=mean_effects(logits, treated, task), clean=attacked))
-        effects.append(
-            effect_columns(condition=condition, sample=batch.sample, units=units, regions=regions, **measured)
-        )
+        correct, outcome = task.correct(task.probability(logits), clean.label), Outcome(tuple(units), logits, treated)
+        conditions.append(condition := Condition(attack, size, batch, logits, correct))
+        done, at_8_bits = torch.ones(treated.shape[:2]) > 0, correct if size else None
+        samples.append(sample_rows(condition, conditions[0], outcome, done, named, task, at_8_bits))
+        effects.append(effect_rows(condition.name, batch.sample, outcome, regions, task))
         for sample in range(maps):
-            save_image(thumbnail_path(folder, sample, condition), batch.image[sample])
+            save_image(thumbnail_path(folder, sample, condition.name), batch.image[sample])
     with TableWriter(folder / SAMPLES, samples_schema(task)) as table:
         table.write(by_sample(samples, images))
     write_table(folder / EFFECTS, effects_schema(), [by_sample(effects, images)])
@@ -191,13 +189,13 @@ def _write_film_effects(
     sample = torch.arange(len(films))
     label = torch.tensor([[1.0 if row % 4 else 0.0, 1.0] for row in range(len(films))])
     batch = Batch(torch.from_numpy(random.random((len(films), 1, 32, 32))).float(), label, sample, sample // 2)
-    measured = {"task": FILMS, "control_logits": control.float(), "treated_logits": treated.float()}
+    outcome = Outcome(tuple(units), control.float(), treated.float())
+    correct = FILMS.correct(FILMS.probability(outcome.control), label)
+    clean = Condition("clean", 0.0, batch, outcome.control, correct)
     with TableWriter(folder / SAMPLES, samples_schema(FILMS)) as table:
-        names = [f"film {row}" for row in range(len(films))]
-        images = {"batch": batch, "names": names, "task": FILMS, "logits": control.float()}
-        means = mean_effects(control.float(), treated.float(), FILMS)
-        table.write(sample_columns(condition="clean", eps=0.0, **images, means=means))
-    rows = effect_columns(condition="clean", sample=sample, units=units, regions=regions, **measured)
+        names, done = [f"film {row}" for row in range(len(films))], torch.ones(treated.shape[:2]) > 0
+        table.write(sample_rows(clean, clean, outcome, done, names, FILMS))
+    rows = effect_rows("clean", sample, outcome, regions, FILMS)
     placed = np.repeat(touched(regions).numpy(), len(FILMS.classes))
     write_table(folder / EFFECTS, effects_schema(), [rows.filter(pa.array(placed))])
     write_sums(folder)

@@ -10,8 +10,8 @@ from dovision.attacks.none import NoAttack
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.measurement.callback import ClassifierUnderTest
-from dovision.measurement.effects import EffectEvaluation, EffectOptions, named_classes, round_to_8_bits
+from dovision.measurement.callback import ClassifierUnderTest, round_to_8_bits
+from dovision.measurement.effects import EffectEvaluation, EffectOptions, named_classes
 from dovision.propagation import propagation
 from dovision.results.average_effect import average_effects
 from dovision.results.resumable_writer import Resume

@@ -5,9 +5,9 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dovision.measurement.condition import by_sample
 from dovision.results.resumable_writer import ResumableWriter, Resume
 from dovision.results.tables import INTEGER, NAME, RunTable
-from dovision.results.to_arrow import by_sample
 
 TABLE = RunTable("t.parquet", "", columns={"sample": (INTEGER, ""), "unit": (NAME, "")}, keys=("sample",))
 SCHEMA = TABLE.schema()

@@ -9,10 +9,11 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from dovision.measurement.condition import Condition, sample_rows
+from dovision.propagation import Outcome
 from dovision.results.schemas import METRICS, read_summary
 from dovision.results.summary import label_counts, summarise, write_summary
-from dovision.results.tables import SAMPLES, TableWriter, samples_schema
-from dovision.results.to_arrow import CleanImages, mean_effects, sample_columns
+from dovision.results.tables import CLEAN, SAMPLES, TableWriter, samples_schema
 from dovision.types import Batch, Task
 
 pytestmark = pytest.mark.usefixtures("few_images")
@@ -26,26 +27,18 @@ def write(folder, right_after, scores_after=(0.4, 0.3, 0.1, 0.1)):
     label = torch.zeros(4, dtype=torch.int64)
     batch = Batch(torch.zeros(4, 1, 2, 2), label, torch.arange(4), torch.arange(4))
     right_before = torch.tensor([True, True, True, False])
+    conditions = []
     with TableWriter(folder / SAMPLES, samples_schema(TASK)) as table:
-        for condition, right, scores in [
-            ("clean", right_before, (0.1, 0.2, 0.2, 0.3)),
-            ("eps=0.1", torch.tensor(right_after), scores_after),
+        for attack, eps, right, scores in [
+            (CLEAN, 0.0, right_before, (0.1, 0.2, 0.2, 0.3)),
+            ("pgd", 0.1, torch.tensor(right_after), scores_after),
         ]:
             logits = torch.stack([right.float() * 2 - 1, torch.zeros(4)], dim=1) * 3
-            attacked = condition != "clean"
+            conditions.append(Condition(attack, eps, batch, logits, right))
             treated = torch.tensor([[[1 - s, s]] for s in scores]).log()
-            table.write(
-                sample_columns(
-                    condition=condition,
-                    eps=0.1 if attacked else 0.0,
-                    batch=batch,
-                    names=list("abcd"),
-                    task=TASK,
-                    logits=logits,
-                    means=mean_effects(torch.tensor([[30.0, 0.0]]).expand(4, 2), treated, TASK),
-                    clean=CleanImages(batch.image, right_before, logits_8bit=logits) if attacked else None,
-                )
-            )
+            outcome, done = Outcome(("unit",), torch.tensor([[30.0, 0.0]]).expand(4, 2), treated), torch.ones(4, 1) > 0
+            at_8_bits = right if eps else None
+            table.write(sample_rows(conditions[-1], conditions[0], outcome, done, list("abcd"), TASK, at_8_bits))
     return folder
 
 

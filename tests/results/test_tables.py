@@ -7,9 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from dovision.measurement.condition import (
+    Condition,
+    effect_rows,
+    probability_margin,
+    sample_rows,
+    task_entropy,
+)
+from dovision.propagation import Outcome
 from dovision.results import tables
 from dovision.results.tables import TableWriter, effects_schema, read_effects, read_samples, row_groups, write_table
-from dovision.results.to_arrow import effect_columns, mean_effects, probability_margin, sample_columns, task_entropy
 from dovision.types import Batch, Box, Task
 
 TASK = Task("multiclass", ("cat", "dog"))
@@ -20,14 +27,8 @@ def rows(samples, condition="clean"):
     control = torch.stack([torch.tensor([0.0, float(s % 3)]) for s in samples])
     treated = control.unsqueeze(1) + torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     boxes = [[Box(0, 0, 2, 2), None]] * len(samples)
-    return effect_columns(
-        condition=condition,
-        sample=torch.tensor(list(samples)),
-        units=("left", "right"),
-        task=TASK,
-        control_logits=control,
-        treated_logits=treated,
-        regions=boxes,
+    return effect_rows(
+        condition, torch.tensor(list(samples)), Outcome(("left", "right"), control, treated), boxes, TASK
     )
 
 
@@ -103,21 +104,14 @@ def batch(image, label):
     return Batch(image, label, sample, sample // 2)
 
 
-def one(**changes):
-    image = torch.full((2, 1, 2, 2), 0.5)
-    given = {
-        "condition": "clean",
-        "eps": 0.0,
-        "batch": batch(image, torch.tensor([0, 1])),
-        "names": ["a.png", "b.png"],
-        "task": TWO,
-        "logits": odds(0.75, 0.75),
-        "control": odds(0.75, 0.75),
-        "treated": odds(0.5, 0.75).unsqueeze(1),
-    }
-    given |= changes
-    means = mean_effects(given.pop("control"), given.pop("treated"), given["task"], given.pop("done", None))
-    return sample_columns(**given, means=means).to_pydict()
+def one(task=TWO, label=(0, 1), control=None, treated=None):
+    """Rows of two clean images and a unit that acts on both."""
+    control = odds(0.75, 0.75) if control is None else control
+    outcome = Outcome(("unit",), control, odds(0.5, 0.75).unsqueeze(1) if treated is None else treated)
+    images = batch(torch.full((2, 1, 2, 2), 0.5), torch.as_tensor(label))
+    clean = Condition("clean", 0.0, images, control, task.correct(task.probability(control), images.label))
+    done = torch.ones(2, outcome.treated.shape[1]) > 0
+    return sample_rows(clean, clean, outcome, done, ["a.png", "b.png"], task).to_pydict()
 
 
 def test_a_clean_condition_has_hand_worked_numbers_and_no_success():
@@ -140,8 +134,7 @@ def test_several_labels_are_right_only_together():
     label = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     control = torch.stack([logit(0.9, 0.2), logit(0.9, 0.2)])
     treated = torch.stack([logit(0.4, 0.2), logit(0.9, 0.7)]).unsqueeze(1)
-    image = torch.full((2, 1, 2, 2), 0.5)
-    rows = one(task=LABELS, batch=batch(image, label), logits=control, control=control, treated=treated)
+    rows = one(LABELS, label, control, treated)
     assert rows["label"] == [[1, 0], [1, 1]]
     assert rows["prediction"] == [[1, 0], [1, 0]]
     assert rows["correct"] == [True, False]
@@ -151,9 +144,8 @@ def test_several_labels_are_right_only_together():
 
 
 def test_a_label_that_is_not_known_is_minus_one_and_cannot_be_said_wrongly():
-    films = batch(torch.full((2, 1, 2, 2), 0.5), torch.tensor([[1.0, torch.nan], [torch.nan, 1.0]]))
     logits = torch.stack([logit(0.9, 0.2), logit(0.9, 0.2)])
-    rows = one(task=LABELS, batch=films, logits=logits, control=logits, treated=logits.unsqueeze(1))
+    rows = one(LABELS, [[1.0, torch.nan], [torch.nan, 1.0]], logits, logits.unsqueeze(1))
     assert rows["label"] == [[1, -1], [-1, 1]]
     assert rows["correct"] == [True, False]
 
@@ -171,26 +163,20 @@ def test_margin_is_the_distance_from_another_answer():
 
 
 def test_mean_abs_expected_effect_does_not_let_units_cancel():
-    control, treated = odds(0.5), torch.stack([odds(0.75), odds(0.75).flip(-1)], dim=1)
-    # effects +-1/4 of both classes at equal weights: expected effect = 0 for each unit of a balanced control
-    assert mean_effects(control, treated, TWO)["mean_abs_expected_effect"].tolist() == pytest.approx([0.0], abs=1e-6)
-    control, treated = odds(0.8), torch.stack([odds(0.9), odds(0.7)], dim=1)
-    # expected effect = .8 * .1 - .2 * .1 = .06, and -.06
-    assert mean_effects(control, treated, TWO)["mean_abs_expected_effect"].tolist() == pytest.approx([0.06])
+    control, treated = odds(0.5, 0.8), torch.stack([odds(0.75, 0.9), odds(0.75, 0.7)], dim=1)
+    treated[0, 1] = treated[0, 1].flip(-1)
+    # effects +-1/4 of both classes at equal weights: expected effect = 0 for each unit of a balanced control;
+    # and .8 * .1 - .2 * .1 = .06, and -.06
+    means = one(control=control, treated=treated)["mean_abs_expected_effect"]
+    assert means == pytest.approx([0.0, 0.06], abs=1e-6)
 
 
 def effects(task=TWO, control=None, treated=None, regions=None, images=slice(None)):
     control = odds(0.75, 0.5) if control is None else control
     treated = torch.stack([odds(0.5, 0.5), odds(0.75, 0.25)], dim=1) if treated is None else treated
-    return effect_columns(
-        condition="clean",
-        sample=torch.tensor([3, 4])[images],
-        units=("u0", "u1"),
-        task=task,
-        control_logits=control[images],
-        treated_logits=treated[images],
-        regions=(regions or [[None, Box(0, 1, 2, 3)], [None, None]])[images],
-    ).to_pydict()
+    outcome = Outcome(("u0", "u1"), control[images], treated[images])
+    where = (regions or [[None, Box(0, 1, 2, 3)], [None, None]])[images]
+    return effect_rows("clean", torch.tensor([3, 4])[images], outcome, where, task).to_pydict()
 
 
 def test_the_expected_effect_of_a_unit_is_one_number_for_all_classes_but_one_per_label():
@@ -201,5 +187,5 @@ def test_the_expected_effect_of_a_unit_is_one_number_for_all_classes_but_one_per
 
 
 def test_logits_that_do_not_fit_the_units_are_refused():
-    with pytest.raises(ValueError, match=r"treated_logits must have shape \(B, U, K\) = \(2, 2, 2\), got \(2, 1, 2\)"):
+    with pytest.raises(ValueError, match=r"treated must have shape \(B, U, K\) = \(2, 2, 2\), got \(2, 1, 2\)"):
         effects(treated=odds(0.5, 0.5).unsqueeze(1))

@@ -284,6 +284,10 @@ class Evaluation(Callback, ABC):
         task = self.classifier.task
         return task.correct(task.probability(logits), self.aimed(batch, logits).label).cpu()
 
+    def correct_at_8_bits(self, condition: Condition) -> Tensor:
+        """Return `correct` of the condition's images rounded to 8 bits per channel."""
+        return self.correct(self.logits(round_to_8_bits(condition.batch.image)), condition.batch)
+
     def aimed(self, batch: Batch, logits: Tensor) -> Batch:
         """Batch with predictions from logits, shape (B, K), in place of unknown labels."""
         task = self.classifier.task

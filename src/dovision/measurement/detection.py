@@ -26,7 +26,7 @@ from dovision.io.progress import DISPLAY
 from dovision.io.signals import PartialRun
 from dovision.io.text_files import make_folder
 from dovision.measurement.by_name import Named, named_components
-from dovision.measurement.callback import Evaluation, round_to_8_bits
+from dovision.measurement.callback import Evaluation
 from dovision.measurement.condition import Condition, attack_rows, read_rows
 from dovision.measurement.detector_fits import FOR_THRESHOLDS, Fitted, fit_detectors, hash_fraction, write_scores
 from dovision.measurement.fit_protocol import conditions_of, fit_protocol
@@ -201,8 +201,7 @@ class Detection(Evaluation):
             images, before = batch.rows(numbers), {name: attack.passes.copy() for name, attack in attacks.items()}
             clean, *attacked = self._conditions(images, logits[numbers], attacks)
             for condition in attacked:
-                rounded = self.correct(self.logits(round_to_8_bits(condition.batch.image)), images)
-                rows[ATTACKS].append(attack_rows(split, condition, clean, rounded))
+                rows[ATTACKS].append(attack_rows(split, condition, clean, self.correct_at_8_bits(condition)))
             for name, table in self.tables_of_reads.items():
                 rows[table] += [
                     read_rows(split, condition, clean, self._read(self.detectors[name], condition.batch))

@@ -27,8 +27,8 @@ from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.interventions.interchange import ClassInterchange
 from dovision.interventions.object_cells import ObjectCells
 from dovision.measurement.by_name import one_component
-from dovision.measurement.callback import Evaluation, round_to_8_bits
-from dovision.measurement.condition import Condition
+from dovision.measurement.callback import Evaluation
+from dovision.measurement.condition import Condition, Regions, by_sample, effect_rows, sample_rows, touched
 from dovision.measurement.gradient_health import (
     count_dead_gradients,
     count_passes,
@@ -52,19 +52,10 @@ from dovision.results.tables import (
     samples_schema,
 )
 from dovision.results.thumbnails import PictureChoice, pictured_samples
-from dovision.results.to_arrow import (
-    CleanImages,
-    by_sample,
-    effect_columns,
-    mean_effects,
-    sample_columns,
-    touched,
-)
-from dovision.types import INPUT, Batch, Box, Mask, Shape, Task
+from dovision.types import INPUT, Batch, Mask, Shape, Task
 
 log = logging.getLogger(__name__)
 
-Regions = Sequence[Sequence[Box | None]]  # by image and unit
 SIZE = "mean_abs_expected_effect"
 MOST_NAMED = 100  # average effects of a condition up to which each is logged
 
@@ -230,15 +221,18 @@ class EffectEvaluation(Evaluation):
         conditions = list(self.conditions(batch, logits))
         images = len(batch.image)
         count_passes(self.counters, "attack", self.attack.passes - before, images)
+        names, task = self.options.names, self.classifier.task
+        named = [names[sample] if names else str(sample) for sample in batch.sample.tolist()]
         samples, effects, controls, done, sets = [], [], [], [], [SETS_FILE.schema().empty_table().to_pandas()]
         for condition in conditions:
-            outcome = self._outcome(condition)
+            outcome, clean = self._outcome(condition), conditions[0]
             regions = self._regions(condition, len(outcome.units))
-            samples.append(self._sample_rows(condition, outcome, regions, conditions[0]))
-            effects.append(self._effect_rows(condition, outcome, regions))
-            controls.append(outcome.control)
             done.append(touched(regions))
-            if condition is conditions[0]:
+            rounded = None if condition is clean else self.correct_at_8_bits(condition)
+            samples.append(sample_rows(condition, clean, outcome, done[-1], named, task, rounded))
+            effects.append(effect_rows(condition.name, batch.sample, outcome, regions, task))
+            controls.append(outcome.control)
+            if condition is clean:
                 sets += self.sets.ranked_rows(condition.name, condition.batch, outcome)
         classes = self._classes(batch, controls)
         sets += [self.sets.object_rows(condition.name, condition.batch, classes) for condition in conditions]
@@ -313,35 +307,6 @@ class EffectEvaluation(Evaluation):
             [self.intervention.checked_box(self.intervention.on_image, shape, unit, sample) for unit in range(units)]
             for sample in condition.batch.sample.tolist()
         ]
-
-    def _sample_rows(
-        self, condition: Condition, outcome: Outcome, regions: Regions, clean: Condition
-    ) -> pa.RecordBatch:
-        names, before = self.options.names, None
-        if condition is not clean:
-            rounded = self.logits(round_to_8_bits(condition.batch.image))
-            before = CleanImages(clean.batch.image, clean.correct, condition.batch.label, rounded)
-        return sample_columns(
-            condition=condition.name,
-            eps=condition.eps,
-            batch=condition.batch._replace(label=clean.batch.label),
-            names=[names[sample] if names else str(sample) for sample in condition.batch.sample.tolist()],
-            task=self.classifier.task,
-            logits=condition.logits,
-            means=mean_effects(outcome.control, outcome.treated, self.classifier.task, touched(regions)),
-            clean=before,
-        )
-
-    def _effect_rows(self, condition: Condition, outcome: Outcome, regions: Regions) -> pa.RecordBatch:
-        return effect_columns(
-            condition=condition.name,
-            sample=condition.batch.sample,
-            units=outcome.units,
-            task=self.classifier.task,
-            control_logits=outcome.control,
-            treated_logits=outcome.treated,
-            regions=regions,
-        )
 
     def _classes(self, batch: Batch, controls: Sequence[Tensor]) -> Tensor:
         """Mask of the classes whose effects on an image are rows, shape (B, K) bool, from logits in each condition."""

@@ -15,9 +15,9 @@ from dovision.interventions.brush import Brush
 from dovision.interventions.fills import ImageFill, Inpaint, Painting
 from dovision.interventions.object_cells import ObjectCells, joined, painter_of, single
 from dovision.interventions.sliding_window import SlidingWindow
+from dovision.measurement.condition import effect_rows, touched
 from dovision.propagation import Outcome, Propagation
 from dovision.results.image_tables import LEAST, MOST, RANDOM
-from dovision.results.to_arrow import effect_columns, touched
 from dovision.types import MATCHED_CONTROL, Batch, Box
 
 _SIZES = (1, 2, 4, 6, 8, 10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 896)  # units of a ranked set
@@ -115,14 +115,6 @@ class SetMeasurement:
 
     def _rows(self, condition: str, batch: Batch, outcome: Outcome, regions: Any, classes: Tensor) -> pd.DataFrame:
         """Rows of effects of units that touch something, of some classes of each image."""
-        rows = effect_columns(
-            condition=condition,
-            sample=batch.sample,
-            units=outcome.units,
-            task=self.network.task,
-            control_logits=outcome.control,
-            treated_logits=outcome.treated,
-            regions=regions,
-        ).to_pandas()
+        rows = effect_rows(condition, batch.sample, outcome, regions, self.network.task).to_pandas()
         mask = (touched(regions).unsqueeze(-1) & classes[:, None]).view(-1).numpy()
         return rows[mask].astype({"unit": str})
