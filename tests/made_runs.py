@@ -31,7 +31,7 @@ from dovision.results.effect_sums import (
     whole_effect,
     whole_log_odds,
 )
-from dovision.results.image_tables import MAPS_FILE, maps_schema, write_boxes
+from dovision.results.image_tables import MAPS_FILE, MapGrid, maps_schema, write_boxes
 from dovision.results.run_record import Run, survey
 from dovision.results.summary import write_summary
 from dovision.results.tables import (
@@ -141,9 +141,9 @@ def write_map_run(
     films = [_film(sample, random) for sample in range(images)]
     _write_film_effects(folder, films, painted, shortcut, random)
     write_boxes(folder, pd.DataFrame([row for film in films for row in film], columns=BOX_COLUMNS))
-    with TableWriter(folder / MAPS_FILE, maps_schema(8, 8, 32, 32, 2, "grad_cam")) as table:
-        rows = [row for film in films for row in _film_maps(film, shortcut, random)]
-        table.write(pa.RecordBatch.from_pylist(rows, schema=maps_schema(8, 8, 32, 32, 2, "grad_cam")))
+    schema = maps_schema(MapGrid(8, 8, 32, 32, 2), "grad_cam")
+    rows = [row for film in films for row in _film_maps(film, shortcut, random)]
+    write_table(folder / MAPS_FILE, schema, [pa.RecordBatch.from_pylist(rows, schema=schema)])
     write_summary(folder)
     passes = {"grad_cam": 1.0, "effect_map": 65.0, "random_map": 0.0}
     seconds = {"grad_cam": 0.01, "effect_map": 0.2, "random_map": 0.001}

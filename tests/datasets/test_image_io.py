@@ -24,16 +24,16 @@ def saved(image: Image.Image, tmp_path, name="a.png"):
 
 def test_colours_are_kept_or_made_grey_by_luma(tmp_path):
     path = saved(Image.fromarray(COLOURS), tmp_path)
-    assert torch.equal(_image_io.image_from_file(path, (3, 2, 2)), torch.from_numpy(COLOURS).permute(2, 0, 1) / 255)
+    assert torch.equal(_image_io.pixels(path, 3), torch.from_numpy(COLOURS).permute(2, 0, 1) / 255)
     luma = torch.tensor([[0.299, 0.587], [0.114, 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6]])
-    torch.testing.assert_close(_image_io.image_from_file(path, (1, 2, 2))[0], luma, atol=0.003, rtol=0)
+    torch.testing.assert_close(_image_io.pixels(path, 1)[0], luma, atol=0.003, rtol=0)
 
 
 def test_sixteen_bits_keep_their_depth(tmp_path):
     path = saved(Image.fromarray(DEEP), tmp_path)
     expected = torch.from_numpy(DEEP.astype(np.float32)) / 65535
-    assert torch.equal(_image_io.image_from_file(path, (1, 2, 2))[0], expected)
-    assert torch.equal(_image_io.image_from_file(path, (3, 2, 2)), expected.expand(3, 2, 2))
+    assert torch.equal(_image_io.pixels(path, 1)[0], expected)
+    assert torch.equal(_image_io.pixels(path, 3), expected.expand(3, 2, 2))
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from dovision.results.explanation_metrics import MAP_METRICS, agreements, object_regions, object_scores, sanity
-from dovision.results.image_tables import MAPS_FILE, maps_schema, write_boxes
+from dovision.results.image_tables import MAPS_FILE, MapGrid, maps_schema, write_boxes
 from dovision.results.tables import TableWriter
 from dovision.types import BOX_COLUMNS, Box
 
@@ -46,7 +46,7 @@ def test_objects_tell_share_area_and_density(map_run):
 
 
 def test_a_class_without_a_box_is_not_scored_against_boxes(tmp_path, map_run):
-    schema = maps_schema(2, 2, 8, 8, 0, "a")
+    schema = maps_schema(MapGrid(2, 2, 8, 8, 0), "a")
     cells = {"cells": [1.0, 0.0, 0.0, 0.0], "state": "ok", "variant": "as is", "explainer": "a", "correct": True}
     rows = [{"sample": 0, "group": 0, "class": label, "deletion": 0.5, **cells} for label in ("nodule", "opacity")]
     with TableWriter(tmp_path / MAPS_FILE, schema) as table:

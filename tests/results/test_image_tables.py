@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dovision.results.image_tables import MAPS_FILE, maps_schema, masks_of, read_maps, read_masks, write_masks
+from dovision.results.image_tables import MAPS_FILE, MapGrid, maps_schema, masks_of, read_maps, read_masks, write_masks
 from dovision.results.tables import write_table
 
 ROW = {
@@ -27,10 +27,8 @@ ROW = {
 }
 
 
-def write(folder, rows, **grid):
-    schema = maps_schema(
-        **({"rows": 1, "columns": 2, "height": 32, "width": 40, "margin": 2.5, "reference": "a"} | grid)
-    )
+def write(folder, rows):
+    schema = maps_schema(MapGrid(1, 2, 32, 40, 2.5), "a")
     write_table(folder / MAPS_FILE, schema, [pa.RecordBatch.from_pylist(rows, schema=schema)])
 
 

@@ -192,13 +192,6 @@ def channels_of(images: Sequence[_Image], read: Callable[[_Image], Tensor]) -> i
     return 3 if any([*_sampled(images, lambda image: is_colour(read(image)))]) else 1
 
 
-def image_from_file(
-    path: Path, shape: Shape, decoding: Decoding | None = None, number: int | None = None, resize: Resize = COVER
-) -> Tensor:
-    """Read an image as float in [0, 1], shape `shape`: made grey or RGB, resized, centre cropped."""
-    return fitted(pixels(path, shape[0], decoding, number), shape, resize)
-
-
 def pixels(path: Path, channels: int, decoding: Decoding | None = None, number: int | None = None) -> Tensor:
     """Decode as `Decoding.pixels` does, with the file's name in the error."""
     try:

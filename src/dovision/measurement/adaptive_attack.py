@@ -54,13 +54,6 @@ class Attempt(NamedTuple):
     target: Tensor | None  # (B,) class that is aimed at; None: any wrong answer
 
 
-class Verdicts(NamedTuple):
-    """Verdicts and scores of images."""
-
-    fooled: Tensor  # (B,) bool
-    score: Tensor  # (B,) of the detector
-
-
 class State(NamedTuple):
     """State of the attack per image; gradients have norm 1, or are zero where undefined."""
 
@@ -203,7 +196,7 @@ class Adaptive(Attack):
         first = torch.full_like(batch.sample, -1)
         for step in range(self.budget.steps + 1):
             state = self._state(image, start, classifier)._replace(weight=weight)
-            best, first = self._noted(best, first, step, image, state)
+            best, first = self._noted(best, first, step, image, state.fooled, state.score)
             direction = DECAY * direction + unit(DIRECTIONS[start.direction](state))
             length = SHORTEST + (LONGEST - SHORTEST) * (1 + math.cos(math.pi * step / self.budget.steps)) / 2
             image = ball.project(image + length * eps * ball.steepest(direction, image))
@@ -218,15 +211,16 @@ class Adaptive(Attack):
         drawn = uniform((self.budget.steps, 3), self.seed, batch.sample, start.restart).to(batch.image) * 2 - 1
         for step, moves in enumerate((eps * drawn).unbind(1)):
             image = rotate_and_shift(batch.image, DEGREES * moves[:, 0], SIDES * moves[:, 1], SIDES * moves[:, 2])
-            best, first = self._noted(best, first, step, image, self._seen(batch._replace(image=image), classifier))
+            seen = self._seen(batch._replace(image=image), classifier)
+            best, first = self._noted(best, first, step, image, *seen)
         return best, first
 
     def _noted(
-        self, best: Best, first: Tensor, step: int, image: Tensor, state: Verdicts | State
+        self, best: Best, first: Tensor, step: int, image: Tensor, fooled: Tensor, score: Tensor
     ) -> tuple[Best, Tensor]:
         """Best image and first evading step with those of one more step."""
-        best = best.or_better(Best(image, torch.where(state.fooled, state.score, torch.inf)))
-        evading = state.fooled & (state.score <= self.opponent.threshold)
+        best = best.or_better(Best(image, torch.where(fooled, score, torch.inf)))
+        evading = fooled & (score <= self.opponent.threshold)
         return best, torch.where((first < 0) & evading, step, first)
 
     def _state(self, image: Tensor, start: Attempt, classifier: Classifier) -> State:
@@ -251,11 +245,11 @@ class Adaptive(Attack):
         return State(fooled, torch.stack(scores).mean(0), up_margin, up_score, torch.ones_like(score))
 
     @torch.no_grad()
-    def _seen(self, batch: Batch, classifier: Classifier) -> Verdicts:
-        """Answer and score of images, averaged over random draws."""
+    def _seen(self, batch: Batch, classifier: Classifier) -> tuple[Tensor, Tensor]:
+        """Whether images fool the classifier, and their score, averaged over random draws; both of shape (B,)."""
         reads = [_read(self.opponent, drawn, classifier) for drawn in other_draws(batch, self._shifts)]
         score = torch.stack([score for score, _ in reads]).mean(0)
-        return Verdicts(_fooled(reads[0][1], batch.label, classifier.task), score)
+        return _fooled(reads[0][1], batch.label, classifier.task), score
 
     @torch.no_grad()
     def _draw_numbers(self, batch: Batch, classifier: Classifier) -> Sequence[int]:

@@ -128,7 +128,7 @@ class MapEvaluation(Evaluation):
         margin = float(f"{self.settings.margin * max(height, width):g}")  # as the table has it
         grid = MapGrid(self.settings.cells, self.settings.cells, height, width, margin)
         more = {} if self.settings.single_deletion is None else self.settings.single_deletion.columns
-        self.schema = maps_schema(*grid, self.settings.compared(self.explainers), more)
+        self.schema = maps_schema(grid, self.settings.compared(self.explainers), more)
 
     def tables(self) -> dict[RunTable, pa.Schema]:
         return {MAPS_FILE: self.schema}

@@ -56,7 +56,6 @@ COMPONENTS = {  # by their class, or their name in the configuration; others by 
     "l1": "L1",
     "AutoAttack": "AutoAttack",
     "ChestXray14": "ChestX-ray14",
-    "BoundaryAttack": "boundary attack",
     "EADAttack": "EAD",
     "L2CarliniWagnerAttack": "Carlini-Wagner",
     "Inpaint": "inpainting",

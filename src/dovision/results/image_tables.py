@@ -136,17 +136,8 @@ class MapGrid(NamedTuple):
     margin: float
 
 
-def maps_schema(
-    rows: int,
-    columns: int,
-    height: int,
-    width: int,
-    margin: float,
-    reference: str,
-    more: Mapping[str, pa.DataType] = MappingProxyType({}),
-) -> pa.Schema:
+def maps_schema(grid: MapGrid, reference: str, more: Mapping[str, pa.DataType] = MappingProxyType({})) -> pa.Schema:
     """Schema of maps.parquet with `more` columns; grid and reference explainer are in the metadata."""
-    grid = MapGrid(rows, columns, height, width, margin)
     metadata = {**{name: f"{value:g}" for name, value in grid._asdict().items()}, "reference": reference}
     return MAPS_FILE.schema(metadata, dict(more))
 

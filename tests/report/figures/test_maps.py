@@ -9,7 +9,7 @@ from dovision.report.figures import maps
 from dovision.report.figures.maps import TITLES, Maps
 from dovision.report.figures.overlay import Overlay
 from dovision.results.finding import finer_text
-from dovision.results.image_tables import CONTENT, HARD, MAPS_FILE, SOFT, maps_schema, write_boxes
+from dovision.results.image_tables import CONTENT, HARD, MAPS_FILE, SOFT, MapGrid, maps_schema, write_boxes
 from dovision.results.map_summary import GIVEN_AREA
 from dovision.results.run_record import Run, read_sweep
 from dovision.results.tables import TableWriter, read_samples
@@ -73,7 +73,7 @@ def digits_with_maps(tmp_path_factory, write_run) -> Run:
     clean = samples[samples["condition"] == "clean"]
     wrong = clean["sample"][~clean["correct"].astype(bool)].tolist()
     assert 0 < len(wrong) < 40
-    schema = maps_schema(4, 4, 8, 8, 1, "grad_cam")
+    schema = maps_schema(MapGrid(4, 4, 8, 8, 1), "grad_cam")
     facts = {"group": 0, "explainer": "grad_cam", "variant": "as is", "state": "ok", "cells": np.linspace(-1, 1, 16)}
     rows = [
         facts | {"sample": row.sample, "class": str(row.label), "correct": bool(row.correct)}

@@ -213,5 +213,5 @@ class FileImages(RecordImages):
 
 
 def _read(file: tuple[str, int | None], shape: Shape, decoding: _image_io.Decoding, resize: Resize) -> Tensor:
-    """Read an image from a path and the number of its slice."""
-    return _image_io.image_from_file(Path(file[0]), shape, decoding, file[1], resize)
+    """Read an image, shape `shape`, from a path and the number of its slice."""
+    return _image_io.fitted(_image_io.pixels(Path(file[0]), shape[0], decoding, file[1]), shape, resize)
