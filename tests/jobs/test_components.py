@@ -217,7 +217,11 @@ DETECTOR = ("detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm")
             "training.classifier.scheduler.monitor must name a metric that the fit logs, got none. They are: train",
         ),
         (
-            ["scheduler@training.autoencoder.scheduler=plateau", "training.autoencoder.scheduler.monitor=val_score"],
+            [
+                "intervention=activation",
+                "scheduler@training.autoencoder.scheduler=plateau",
+                "training.autoencoder.scheduler.monitor=val_score",
+            ],
             "training.autoencoder.scheduler.monitor must name a metric that the fit logs, got 'val_score'. ",
         ),
         (

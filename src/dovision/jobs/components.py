@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -11,10 +12,9 @@ from typing import Any
 import torch
 from pytorch_lightning.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor
 
-from dovision import checks
 from dovision.config.component import Component, make_each
 from dovision.config.errors import named
-from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
+from dovision.config.settings import EvaluateSettings, TrainSettings, components, to_dict
 from dovision.functional.rng import generator
 from dovision.identity.dependencies import reads_code
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Intervention
@@ -31,7 +31,8 @@ from dovision.propagation.edits import all_pairs
 from dovision.propagation.whole_passes import Shortened, WholePasses
 from dovision.report.loggers import check_logger
 from dovision.training.augmentation import Augmentation
-from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule
+from dovision.training.fitted_module import FittedModule
+from dovision.training.fitting import autoencoder_module, classifier_module
 from dovision.training.schedule import check_monitor
 from dovision.training.trainer import make_trainer
 from dovision.types import INPUT, Batch, Shape
@@ -60,7 +61,6 @@ class Components:
             ValueError: names the component, the rule and what was got.
             FileNotFoundError: there is no such file.
         """
-        _check_autoencoder(settings)
         _check_files(settings)
         dataset, content = settings.dataset, to_dict(settings)
         self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
@@ -98,10 +98,8 @@ class Components:
         for component in components(settings):
             if component.where not in COSTLY:
                 self._once([component.where, dict(component), with_code_key], functools.partial(check, component))
-        fitted = [*(content[name] for name in ("training", "callbacks")), bool(settings.logger)]
-        self._once(["fits", with_code_key, fitted], lambda: _check_fits(settings, classifier))
-        if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
-            with_code()
+        fitted = [content["training"], content["callbacks"], bool(settings.logger), reads_code(settings)]
+        self._once(["fits", with_code_key, fitted], lambda: _check_fits(settings, classifier, with_code))
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         """Return the result of `make`, or raise its error, which is asked for once per key of plain types."""
@@ -183,19 +181,24 @@ def _check_intervention(intervention: Intervention, classifier: Classifier, shap
                     engine.treated(clean, pairs, intervention, context)
 
 
-def _check_fits(settings: TrainSettings, classifier: Classifier) -> None:
-    """Raise for metrics and frozen layers that the network lacks, and for names that no fit logs."""
-    if settings.checkpoint is None and not settings.fits_classifier:
-        return
-    training = settings.training
-    try:
-        module = classifier_module(training.classifier, classifier)
-    except ValueError as error:
-        raise ValueError(named("training.classifier", str(error))) from error
-    _check_callbacks(settings, module.logged)
-    logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(training.autoencoder, settings.autoencoder)}
-    for network, fit in (("classifier", training.classifier), ("autoencoder", training.autoencoder)):
-        _check_schedule(f"training.{network}.scheduler", fit, logged[network])
+def _check_fits(settings: TrainSettings, classifier: Classifier, with_code: Callable[[], Classifier]) -> None:
+    """Make the modules of the fits, to raise for what the networks lack, and for names that no fit logs."""
+    training, modules = settings.training, dict[str, FittedModule]()
+    if settings.checkpoint is not None or settings.fits_classifier:
+        try:
+            modules["classifier"] = classifier_module(training.classifier, classifier)
+        except ValueError as error:
+            raise ValueError(named("training.classifier", str(error))) from error
+        _check_callbacks(settings, modules["classifier"].logged)
+    if reads_code(settings):  # a copy, since a fit of the autoencoder freezes the classifier
+        modules["autoencoder"] = autoencoder_module(training.autoencoder, copy.deepcopy(classifier), with_code())
+    for network, module in modules.items():
+        if module.schedule is not None:
+            module.schedule.check(f"training.{network}.scheduler", module.logged)
+            try:
+                module.schedule.of(module.optimizer([torch.nn.Parameter(torch.zeros(1))]))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"training.{network}.scheduler: {str(error).splitlines()[0]}.") from error
 
 
 def _check_callbacks(settings: TrainSettings, logged: Collection[str]) -> None:
@@ -205,18 +208,6 @@ def _check_callbacks(settings: TrainSettings, logged: Collection[str]) -> None:
             raise ValueError(f"callbacks.{name} needs a logger, got none. Leave it out, or add one: logger=csv.")
         if getattr(made, "monitor", None) is not None:
             check_monitor(f"callbacks.{name}", made.monitor, logged)
-
-
-def _check_schedule(where: str, fit: FitSettings, logged: Collection[str]) -> None:
-    """Make a schedule for an optimizer of a single number."""
-    schedule = make_schedule(fit)
-    if schedule is None:
-        return
-    schedule.check(where, logged)
-    try:
-        schedule.of(fit.optimizer.make()([torch.nn.Parameter(torch.zeros(1))]))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {str(error).splitlines()[0]}.") from error
 
 
 def _check_without_fit(settings: TrainSettings) -> None:
@@ -300,13 +291,6 @@ def _check_files(settings: TrainSettings) -> None:
                 sealed.require(file)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{key}: {error}") from None
-
-
-def _check_autoencoder(settings: TrainSettings) -> None:
-    zeroed = settings.training.autoencoder.zeroed_channel
-    if settings.autoencoder is not None and zeroed is not None:
-        channels = settings.autoencoder.make().code_channels
-        checks.channel("training.autoencoder.zeroed_channel", zeroed, channels)
 
 
 def _group(component: Component) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from dovision import checks
 from dovision.functional import effects
-from dovision.interfaces import Autoencoder, Classifier
+from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import Reached, inserted_autoencoder
 from dovision.training.autoencoder_loss import AutoencoderLoss
 from dovision.training.fitted_module import FittedModule, MakeOptimizer
@@ -60,6 +60,11 @@ class AutoencoderModule(FittedModule):
     def finish(self) -> None:
         self.autoencoder.after_fit()
 
+    def log_validation(self, batch: Batch, metrics: Mapping[str, Tensor]) -> None:
+        """Log means over the validation images, as val_<name>."""
+        named = {f"val_{name}": value for name, value in metrics.items()}
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(batch.image))
+
 
 class CausalAutoencoder(AutoencoderModule):
     """LightningModule that fits a classifier's autoencoder; the classifier stays unchanged, in eval mode.
@@ -103,7 +108,8 @@ class CausalAutoencoder(AutoencoderModule):
 
     @property
     def logged(self) -> list[str]:
-        return logged_terms(self.loss)
+        terms = [name for name, weight in self.loss.weights.items() if weight or name == "deep"]
+        return [f"{stage}_{name}" for stage in ("train", "val") for name in ("loss", *terms)]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self.terms(batch.image)
@@ -111,8 +117,7 @@ class CausalAutoencoder(AutoencoderModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         terms = self.terms(batch.image)
-        metrics = {f"val_{name}": value for name, value in {**terms, "loss": self._weighed(terms)}.items()}
-        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(batch.image))
+        self.log_validation(batch, {**terms, "loss": self._weighed(terms)})
 
     def _weighed(self, terms: dict[str, Tensor]) -> Tensor:
         return torch.stack([self.loss.weights[name] * term for name, term in terms.items()]).sum()
@@ -141,12 +146,6 @@ class CausalAutoencoder(AutoencoderModule):
         if self.zeroed_channel is None:
             return code
         return code.index_fill(1, torch.tensor(self.zeroed_channel, device=code.device), 0.0)
-
-
-def logged_terms(loss: AutoencoderLoss) -> list[str]:
-    """Names that a fit logs for the loss and its terms: the trained ones and the deep one."""
-    terms = [name for name, weight in loss.weights.items() if weight or name == "deep"]
-    return [f"{stage}_{name}" for stage in ("train", "val") for name in ("loss", *terms)]
 
 
 class ReconstructionQuality(Metric):
@@ -198,9 +197,6 @@ class ReconstructionQuality(Metric):
         return self.size / self.count
 
 
-VALIDATED = ("loss", "kl", *ReconstructionQuality.names)
-
-
 class SparseAutoencoder(AutoencoderModule):
     """LightningModule that fits an autoencoder by its `loss_terms`; no gradient passes the classifier.
 
@@ -218,7 +214,11 @@ class SparseAutoencoder(AutoencoderModule):
 
     @property
     def logged(self) -> list[str]:
-        return logged_metrics(self.autoencoder)
+        terms = self.autoencoder.loss_terms
+        return [
+            *(f"train_{name}" for name in ("loss", *terms)),
+            *(f"val_{name}" for name in ("loss", "kl", *ReconstructionQuality.names, *terms)),
+        ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self.autoencoder.losses(self.activation(batch.image))
@@ -236,9 +236,7 @@ class SparseAutoencoder(AutoencoderModule):
         terms = self.autoencoder.losses(activation)
         control, treated = self.reference_classifier(batch.image), self.with_autoencoder(batch.image)
         kl = effects.divergence(control, treated, self.reference_classifier.task).sum(-1).mean()
-        metrics = {"loss": torch.stack(list(terms.values())).sum(), **terms, "kl": kl}
-        named = {f"val_{name}": value for name, value in metrics.items()}
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(batch.image))
+        self.log_validation(batch, {"loss": torch.stack(list(terms.values())).sum(), **terms, "kl": kl})
 
     def on_validation_epoch_end(self) -> None:
         metrics = zip(self.quality.names, self.quality.compute().float(), strict=True)
@@ -258,9 +256,3 @@ class SparseAutoencoder(AutoencoderModule):
         with self.autoencoder.register_forward_pre_hook(stop), suppress(Reached):
             self.with_autoencoder(image)
         return activations[0]
-
-
-def logged_metrics(autoencoder: Autoencoder) -> list[str]:
-    """Names that the fit of an autoencoder with `loss_terms` logs for its metrics."""
-    train = [f"train_{name}" for name in ("loss", *autoencoder.loss_terms)]
-    return [*train, *(f"val_{name}" for name in (*VALIDATED, *autoencoder.loss_terms))]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dovision.config.component import Component, make_each
+from dovision.config.component import make_each
 from dovision.config.settings import AutoencoderFitSettings, ClassifierFitSettings, FitSettings
 from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import inserted_autoencoder
-from dovision.training.autoencoder_module import CausalAutoencoder, SparseAutoencoder, logged_metrics, logged_terms
+from dovision.training.autoencoder_module import CausalAutoencoder, SparseAutoencoder
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.schedule import Schedule
 
@@ -48,14 +48,6 @@ def autoencoder_module(
         make_schedule(fit),
         fit.warmup_steps,
     )
-
-
-def autoencoder_logs(fit: AutoencoderFitSettings, configured: Component | None) -> list[str]:
-    """Names of the metrics that an autoencoder's fit logs, by its own loss if any."""
-    autoencoder = None if configured is None else configured.make()
-    if autoencoder is not None and autoencoder.loss_terms:
-        return logged_metrics(autoencoder)
-    return logged_terms(fit.loss.make())
 
 
 def make_schedule(fit: FitSettings) -> Schedule | None:
