@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import open_dict
 
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.jobs.jobs import overrides_of_jobs
+from dovision.jobs.start import overrides_of_jobs
 
 THREE = ("intervention.rows=1,2,3", "-m")
 

@@ -18,9 +18,9 @@ from hydra import compose, initialize_config_dir
 
 from dovision.config.errors import error_text
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.jobs import task as module
+from dovision.jobs import hydra_main as module
+from dovision.jobs.hydra_main import JobTask, this_process, watched
 from dovision.jobs.start import share_cores
-from dovision.jobs.task import JobTask, this_process, watched
 from dovision.results.run_record import read_sweep
 
 FAULTS = Path(__file__).resolve().parent  # of the module faulty

@@ -6,7 +6,7 @@ import pytest
 
 from dovision.io.progress import in_console
 from dovision.jobs import sweep as module
-from dovision.jobs.jobs import Job
+from dovision.jobs.job import Job
 from dovision.jobs.sweep import Progress
 from dovision.results.run_record import Run
 from pseudo_terminal import terminal

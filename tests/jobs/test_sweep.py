@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from dovision.jobs.evaluate import evaluate_effects
+from dovision.jobs.hydra_main import JobTask
 from dovision.jobs.start import SweepStart
-from dovision.jobs.task import JobTask
 from dovision.results.run_record import Run, read_sweep
 
 THREE = ("intervention.rows=1,2,3", "-m")

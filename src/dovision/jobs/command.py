@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dovision.config import settings
@@ -43,6 +44,11 @@ class Command:
         Raises:
             ValueError: names the key, the rule and what was got.
         """
+        if hydra.mode == RunMode.MULTIRUN and config.get("trainer", {}).get("devices", 1) not in (1, "1", [0]):
+            raise ValueError(
+                f"trainer.devices must be 1 in a sweep, got {config.trainer.devices}: the processes of the other "
+                "devices would each run the whole sweep. Give each job a device of its own, or run the job without -m."
+            )
         overrides = plain_overrides(hydra, "task")
         check_command(self.name, overrides)
         check_choices(self.name, config, overrides, hydra.runtime.choices)
