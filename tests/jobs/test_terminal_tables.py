@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from dovision.io.terminal_tables import TextTable, print_states, print_table
+from dovision.jobs.closing import TextTable, print_states, print_table
 from pseudo_terminal import terminal
 
 JOBS = TextTable(
