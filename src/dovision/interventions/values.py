@@ -103,12 +103,15 @@ class SampleMean(ActivationValue):
     """
 
     def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
+        if unit.axis is None:
+            raise ValueError("a mean over positions needs a unit, such as unit=channel, got the whole value.")
+        if value.shape[2] < 2:
+            raise ValueError(
+                "a mean over positions needs a site with several positions, such as a map of shape (C, H, W), got one "
+                "value per channel. Set the unit to zero instead."
+            )
         content = unit.of(value)
-        return (
-            _several_positions(content if unit.axis == CHANNEL_AXIS else value, unit)
-            .mean(2, keepdim=True)
-            .expand_as(content)
-        )
+        return (content if unit.axis == CHANNEL_AXIS else value).mean(2, keepdim=True).expand_as(content)
 
 
 class GaussianNoise(ActivationValue):
@@ -213,18 +216,6 @@ class ReferenceMean(ActivationValue):
         if context.reference is None:
             raise ValueError("a reference mean needs the site's mean value over reference images, got none.")
         return unit.of(context.reference).expand_as(unit.of(value))
-
-
-def _several_positions(value: Tensor, unit: SiteUnit) -> Tensor:
-    """Return the value; refuse a single position, whose mean would change nothing."""
-    if unit.axis is None:
-        raise ValueError("a mean over positions needs a unit, such as unit=channel, got the whole value.")
-    if value.shape[2] < 2:
-        raise ValueError(
-            "a mean over positions needs a site with several positions, such as a map of shape (C, H, W), got one "
-            "value per channel. Set the unit to zero instead."
-        )
-    return value
 
 
 def _direction(direction: Tensor | Sequence[float] | str) -> Tensor:

@@ -76,7 +76,8 @@ class Components:
             fit_protocol({name: attack.eps for name, attack in attacks.items()}, detection.families, detection.seen)
 
     def _check_networks(self, settings: TrainSettings, content: Mapping[str, Any]) -> None:
-        _check_without_fit(settings)
+        _check_weights(settings)
+        _check_labels(settings)
         network = network_key(settings)
         classifier: Classifier = self._once(network, lambda: meta_classifier(settings))
         with_code_key = [*network, content["autoencoder"]]
@@ -210,41 +211,34 @@ def _check_callbacks(settings: TrainSettings, logged: Collection[str]) -> None:
             check_monitor(f"callbacks.{name}", made.monitor, logged)
 
 
-def _check_without_fit(settings: TrainSettings) -> None:
-    """Raise for random weights that nothing fits, unless intended, and for missing labels.
+def _check_weights(settings: TrainSettings) -> None:
+    """Raise for random weights that nothing fits, or of which a part would stay.
 
     Raises:
         ValueError: names the key and the remedy.
     """
-    if settings.checkpoint is None and not settings.fits_classifier:
-        _check_start(settings)
-    if settings.checkpoint is None and settings.fits_classifier and _is_random(settings):
-        _check_random_fit(settings)
-    if settings.foreign_checkpoint is not None and settings.model.get("new_head"):
+    name, fit = settings.model["_target_"].rpartition(".")[2], settings.training.classifier
+    new_head = settings.model.get("new_head")
+    is_random = not settings.is_foreign_model and without_weights(settings.model) == dict(settings.model)
+    if settings.foreign_checkpoint is not None and new_head:
         raise ValueError(
             "model.new_head=true draws a head, but checkpoint=FILE brings its own. Set model.new_head=false."
         )
-    if not settings.has_labels:
-        for what in _needs(settings):
-            raise ValueError(
-                f"{what}, and this dataset has no labels and the split test alone. Choose another dataset."
-            )
-
-
-def _is_random(settings: TrainSettings) -> bool:
-    """Return whether a model starts from random weights; models outside this package are trusted."""
-    return not settings.is_foreign_model and without_weights(settings.model) == dict(settings.model)
-
-
-def _check_random_fit(settings: TrainSettings) -> None:
-    """Raise for a fit meant to continue from weights that are random."""
-    name, fit = settings.model["_target_"].rpartition(".")[2], settings.training.classifier
-    if settings.model.get("new_head"):
+    if settings.checkpoint is not None or not (is_random or new_head):
+        return
+    if not settings.fits_classifier:
+        why = "training=none" if settings.has_labels else "a dataset without labels"
+        probe = ", or fit it: training=linear_probe" if settings.has_labels else ""
+        end = f"{name} begins from random ones. {_START}{probe}."
+        if not is_random:
+            end = f"model.new_head=true draws the head of {name} at random. Set model.new_head=false{probe}."
+        raise ValueError(f"{why} needs a network whose weights are known, but {end}")
+    if is_random and new_head:
         raise ValueError(
             f"model.new_head=true needs weights to start from, but {name} begins from random ones. {_WEIGHTS}, or "
             "leave new_head out."
         )
-    if fit.frozen_epochs >= fit.epochs > 1:  # one epoch is a trial, also of a fit that goes on to the other layers
+    if is_random and fit.frozen_epochs >= fit.epochs > 1:  # one epoch is a trial, also of a fit that goes on
         raise ValueError(
             f"training.classifier.frozen_epochs={fit.frozen_epochs} of {fit.epochs} epochs (training=linear_probe) "
             f"fits the last layer alone, but {name} begins from random weights, which would stay. {_WEIGHTS}, or fit "
@@ -252,34 +246,19 @@ def _check_random_fit(settings: TrainSettings) -> None:
         )
 
 
-def _check_start(settings: TrainSettings) -> None:
-    """Raise for random weights."""
-    why = "training=none" if settings.has_labels else "a dataset without labels"
-    fit = ", or fit it: training=linear_probe" if settings.has_labels else ""
-    name = settings.model["_target_"].rpartition(".")[2]
-    if _is_random(settings):
-        raise ValueError(
-            f"{why} needs a network whose weights are known, but {name} begins from random ones. {_START}{fit}."
-        )
-    if settings.model.get("new_head"):
-        raise ValueError(
-            f"{why} needs a network whose weights are known, but model.new_head=true draws the head of {name} at "
-            f"random. Set model.new_head=false{fit}."
-        )
-
-
-def _needs(settings: TrainSettings) -> Iterator[str]:
-    """Parts of a job that need labels or validation images."""
+def _check_labels(settings: TrainSettings) -> None:
+    """Raise for a job that needs labels or validation images of a dataset without labels."""
+    need = ""
     if not isinstance(settings, EvaluateSettings):
-        if settings.autoencoder is not None:
-            yield "autoencoder is fitted to training images"
-        return
-    if settings.evaluation.split != "test":
-        yield f"evaluation.split={settings.evaluation.split} needs that split"
-    if settings.detector:
-        yield "detector is fitted to validation images and their labels"
-    if reads_code(settings):
-        yield "an intervention on an autoencoder's code needs training images to fit the autoencoder to"
+        need = "autoencoder is fitted to training images" if settings.autoencoder is not None else ""
+    elif settings.evaluation.split != "test":
+        need = f"evaluation.split={settings.evaluation.split} needs that split"
+    elif settings.detector:
+        need = "detector is fitted to validation images and their labels"
+    elif reads_code(settings):
+        need = "an intervention on an autoencoder's code needs training images to fit the autoencoder to"
+    if need and not settings.has_labels:
+        raise ValueError(f"{need}, and this dataset has no labels and the split test alone. Choose another dataset.")
 
 
 def _check_files(settings: TrainSettings) -> None:

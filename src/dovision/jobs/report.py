@@ -50,7 +50,10 @@ def write_report(
         folder = Path(FIGURES_FOLDER) / run.folder.relative_to(sweep)
         shown = _draw(catalogue.of_run(run), output / folder, f"run{number}-", forms)
         runwise.append(page.Details(run.label, str(folder), shown))
-    notes = [*_cut(len(completed), len(detailed)), *catalogue.failed]
+    notes = [*catalogue.failed]
+    if len(detailed) < len(completed):
+        some = f"{len(detailed)} of {len(completed)} completed runs, those that the findings name first"
+        notes.insert(0, f"Figures run by run: of {some}. The setting 'details' of dovision-report draws more.")
     text = page.render_page(sweep.resolve().name, runs, numbers, overview, runwise, notes)
     write_text(output / "index.html", text)
     return output / "index.html"
@@ -60,13 +63,6 @@ def _draw(shown: Iterable[ReportFigure], folder: Path, prefix: str, forms: Colle
     """Save the figures in these forms; return those for the page."""
     saved = [(report_figure, save_report_figure(report_figure, folder, forms)) for report_figure in shown]
     return [page.Shown.of(report_figure, svg, prefix) for report_figure, svg in saved]
-
-
-def _cut(completed: int, detailed: int) -> list[str]:
-    if completed == detailed:
-        return []
-    some = f"Figures run by run: of {detailed} of {completed} completed runs, those that the findings name first"
-    return [f"{some}. The setting 'details' of dovision-report draws more."]
 
 
 def report_of_settings(job: Job) -> None:

@@ -20,7 +20,6 @@ from dovision.notebook.measuring import (
     WHOLE_IMAGE,
     ResultFolder,
     check_components,
-    checked_classifier,
     measured_run,
     one_attack,
 )
@@ -187,7 +186,7 @@ def attack(
         >>> result.images().shape
         torch.Size([6, 1, 8, 8])
     """
-    images, made = as_images(data, checked_classifier(classifier), batch_size), one_attack(attack, eps, seed)
+    images, made = as_images(data, classifier, batch_size), one_attack(attack, eps, seed)
     if not made.eps:
         raise ValueError("attack must have an epsilon, got none. Name an attack, such as 'pgd'.")
     if target is not None:

@@ -19,7 +19,6 @@ from dovision.notebook.measuring import (
     ResultFolder,
     attacks_by_name,
     check_components,
-    checked_classifier,
     run_callbacks,
 )
 from dovision.notebook.results import MeasuredImages
@@ -159,7 +158,7 @@ def detect(
         >>> dv.detect(classifier, pair, "max_softmax", ["fgsm", "random_sign"], eps="8/255")
         DetectedAttacks(detectors=1, attacks=2)
     """
-    val, test = _splits(data, checked_classifier(classifier), batch_size)
+    val, test = _splits(data, classifier, batch_size)
     made: dict[str, Detector] = named_components("detector", detectors, seed)
     attacking = attacks_by_name(attacks, eps, seed)
     if reading := [name for name, detector in made.items() if detector.reads_code]:

@@ -152,11 +152,9 @@ def effect_map(
         >>> result.map.shape, result.units
         (torch.Size([1, 4, 4]), ('r0c0', 'r0c1', 'r1c0', 'r1c1'))
     """
-    checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap(network, classes) makes one")
-    task = classifier.task
     checks.choice("scale", scale, SCALES)
+    images, task = as_images(image, classifier, batch_size), classifier.task
     edit: Intervention = one_component("intervention", intervention, seed)
-    images = as_images(image, classifier, batch_size)
     with Running(device, progress).on(classifier), torch.inference_mode(False):  # an attack needs gradients
         batch = _batch_of(images, label, classifier)
         image = batch.image

@@ -17,7 +17,7 @@ from dovision.functional.intervals import EFFECT_BOUNDS
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.measurement.by_name import one_component
 from dovision.notebook.image_data import as_images
-from dovision.notebook.measuring import ResultFolder, checked_classifier, measured_run, one_attack
+from dovision.notebook.measuring import ResultFolder, measured_run, one_attack
 from dovision.notebook.results import MeasuredImages
 from dovision.notebook.running import Running
 from dovision.results.average_effect import average_effects, grouped_means
@@ -151,8 +151,8 @@ def effects(
         (0, 12)
     """
     checks.choice("rows", rows, ROW_CHOICES)
-    task = checked_classifier(classifier).task
-    images, made = as_images(data, classifier, batch_size), one_component("intervention", intervention, seed)
+    images, task = as_images(data, classifier, batch_size), classifier.task
+    made = one_component("intervention", intervention, seed)
     name: Any = None if target is None else images.targets(target, task)
     if isinstance(name, Mapping):
         checks.choice("rows (with a target for each image)", rows, (ALL_ROWS,))

@@ -23,7 +23,6 @@ from dovision.notebook.measuring import (
     WHOLE_IMAGE,
     ResultFolder,
     check_components,
-    checked_classifier,
     measured_run,
 )
 from dovision.notebook.results import MeasuredImages
@@ -197,7 +196,7 @@ def explain(
         >>> dv.explain(classifier, torch.rand(4, 1, 8, 8), [dv.IntegratedGradients()], target="bright")
         ExplainedImages(maps=4, explainers=['integrated_gradients'])
     """
-    task, images = checked_classifier(classifier).task, as_images(data, classifier, batch_size)
+    images, task = as_images(data, classifier, batch_size), classifier.task
     made: dict[str, Explainer] = named_components("explainer", explainers, seed)
     shape = images.shape(classifier)
     chosen = _settings(settings, target, images, task, shape)

@@ -115,7 +115,8 @@ class ImageData:
         return Labelled(self.read(held, None), held.label)
 
     def of(self, classifier: Classifier) -> ImageData:
-        """These images as the classifier takes them, read once; errors as of the class."""
+        """These images as the classifier takes them, read once; errors as of the class, or if it is no Classifier."""
+        checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap(network, classes) makes one")
         held = self.images
         if not isinstance(held, Labelled) or (isinstance(held.image, Tensor) and not held.processed):
             return self

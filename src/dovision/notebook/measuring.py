@@ -16,7 +16,6 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dovision import checks
 from dovision.config.row_choices import ALL_ROWS
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.interventions.fills import Constant
@@ -59,11 +58,6 @@ class ResultFolder:
         if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
             raise ValueError(f"folder must be new or empty, got {self.path}, which is not. Choose another folder.")
         make_folder(self.path, setting="folder")
-
-
-def checked_classifier(classifier: Classifier) -> Classifier:
-    """Return `classifier` if it is a Classifier."""
-    return checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap(network, classes) makes one")
 
 
 def attacks_by_name(attacks: Any, eps: Epsilons | None, seed: int = 0) -> dict[str, Attack]:
