@@ -34,20 +34,11 @@ def autoencoder_module(
     fit: AutoencoderFitSettings, reference_classifier: Classifier, with_autoencoder: Classifier
 ) -> CausalAutoencoder | SparseAutoencoder:
     """Make the LightningModule that trains the autoencoder in `with_autoencoder`, by its own loss if any."""
+    networks = reference_classifier, with_autoencoder, fit.optimizer.make()
+    rate = make_schedule(fit), fit.warmup_steps
     if inserted_autoencoder(with_autoencoder).loss_terms:
-        schedule = make_schedule(fit)
-        return SparseAutoencoder(
-            reference_classifier, with_autoencoder, fit.optimizer.make(), schedule, fit.warmup_steps
-        )
-    return CausalAutoencoder(
-        reference_classifier,
-        with_autoencoder,
-        fit.optimizer.make(),
-        fit.loss.make(),
-        fit.zeroed_channel,
-        make_schedule(fit),
-        fit.warmup_steps,
-    )
+        return SparseAutoencoder(*networks, *rate)
+    return CausalAutoencoder(*networks, fit.loss.make(), fit.zeroed_channel, *rate)
 
 
 def make_schedule(fit: FitSettings) -> Schedule | None:
