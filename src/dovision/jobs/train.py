@@ -100,7 +100,8 @@ def _fit(job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequen
 
     loggers = loggers if of_classifier else [NamedLogger(name, logger) for logger in loggers]
     callbacks = make_each(settings.callbacks if of_classifier else without_monitors(settings.callbacks)).values()
-    epochs = checkpointing.Epochs(folder, *module.best_by, software())
+    monitor, mode = module.best_by
+    epochs = checkpointing.Epochs(folder, monitor, mode, software())
 
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
     trainer = make_trainer(settings.trainer, [*callbacks, epochs], loggers, max_epochs=fit.epochs, **one_device)

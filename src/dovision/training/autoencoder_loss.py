@@ -26,9 +26,7 @@ class AutoencoderLoss:
         weights = {"shallow": shallow, "deep": deep, "interpretability": interpretability}
         for name, weight in weights.items():
             checks.at_least(name, weight, 0)
-        if not any(weights.values()):
-            raise ValueError("the weights of the autoencoder's loss must not all be 0, since nothing would be fitted.")
-        self.weights = weights
+        self.weights = self.checked(weights)
 
     def reconstruction(self, output: Tensor, activation: Tensor) -> Tensor:
         """The shallow term, a scalar, of h' and h of one shape."""
@@ -38,3 +36,9 @@ class AutoencoderLoss:
         """Mean absolute mismatch of differences of neighbours in e and d, shape (B, C, H, W); a scalar."""
         across, down = ((encoded.diff(dim=axis) - decoded.diff(dim=axis)).abs().mean() for axis in (-1, -2))
         return across + down
+
+    def checked(self, weights: dict[str, float]) -> dict[str, float]:
+        """Weights of the terms that are trained."""
+        if not any(weights.values()):
+            raise ValueError("the weights of the autoencoder's loss must not all be 0, since nothing would be fitted.")
+        return weights
