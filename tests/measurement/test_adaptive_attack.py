@@ -10,6 +10,7 @@ from dovision.functional.rng import uniform
 from dovision.interfaces import Classifier, Detector
 from dovision.measurement.adaptive_attack import OTHER_DRAWS, Adaptive, Budget, Opponent, adaptive_rows, without
 from dovision.measurement.detector_fits import Fitted
+from dovision.results.detection_tables import ADAPTIVE_STEPS, SCORES
 from dovision.types import Batch, Task
 from tests.measurement.conftest import Brightness
 
@@ -49,15 +50,15 @@ def attacked(limit: float, detector: Detector, eps: float = 0.2, **settings) -> 
     attack = Adaptive(eps, Opponent(detector, limit), Budget(30), **settings)
     fitted = Fitted("brighter", "as is", "", detector)
     (rows,) = adaptive_rows(fitted, attack, [grey(0.4, 0.45)], CLASSIFIER)
-    return rows.scores.to_pandas(), rows.steps.to_pandas()
+    return rows[SCORES].to_pandas(), rows[ADAPTIVE_STEPS].to_pandas()
 
 
 def test_images_that_are_known_are_not_attacked_again():
     attack = Adaptive([0.1, 0.2], Opponent(Brighter(), 0.55), Budget(3))
     given = Fitted("brighter", "as is", "", Brighter()), attack, [grey(0.4, 0.45), grey(0.3, 0.6)], CLASSIFIER
-    every = [rows.scores for rows in adaptive_rows(*given)]
+    every = [rows[SCORES] for rows in adaptive_rows(*given)]
     for known in (4, 8):
-        assert [rows.scores for rows in adaptive_rows(*given, known)] == every[known // 4 :]
+        assert [rows[SCORES] for rows in adaptive_rows(*given, known)] == every[known // 4 :]
 
 
 def test_the_lowest_score_that_fools_the_classifier_is_found():
@@ -173,7 +174,7 @@ def test_a_spatial_attacker_evades_where_its_shift_crosses_the_middle(eps, evade
 def test_what_evades_a_small_budget_is_not_attacked_with_a_larger_one():
     attack = Adaptive([0.3, 0.2], Opponent(Brighter(), 0.55), Budget(30))
     (rows,) = adaptive_rows(Fitted("one", "as is", "", Brighter()), attack, [grey(0.4, 0.45)], CLASSIFIER)
-    found = rows.steps.to_pandas().groupby(["eps", "direction"], observed=True)["first"].agg(list)
+    found = rows[ADAPTIVE_STEPS].to_pandas().groupby(["eps", "direction"], observed=True)["first"].agg(list)
     assert found[0.2].equals(found[0.3])
     assert attack._attacked == {0.2: 2}
 
@@ -189,9 +190,9 @@ def test_what_only_the_mean_of_other_draws_misses_does_not_evade():
     attack = Adaptive([0.2, 0.3], Opponent(HighDraw(), 0.55), Budget(30))
     (rows,) = adaptive_rows(Fitted("one", "as is", "", HighDraw()), attack, [grey(0.4, 0.45)], CLASSIFIER)
     assert (torch.stack([*attack.first.values()]).amax(0) >= 0).all()
-    assert rows.scores.to_pandas()["success"].all()
-    assert (rows.scores.to_pandas()["score"] > 0.55).all()
-    assert rows.steps.to_pandas()[["first", "start"]].isna().all(axis=None)
+    assert rows[SCORES].to_pandas()["success"].all()
+    assert (rows[SCORES].to_pandas()["score"] > 0.55).all()
+    assert rows[ADAPTIVE_STEPS].to_pandas()[["first", "start"]].isna().all(axis=None)
     assert attack._attacked == {0.2: 2, 0.3: 2}
 
 
@@ -199,7 +200,7 @@ def test_every_target_has_its_starts():
     classifier = Classifier(Falling(), Task("multiclass", ("a", "b", "c", "d")), [0.0], [1.0])
     attack = Adaptive(0.1, Opponent(Brighter(), -1.0), Budget(1, restarts=2, targets=3))
     (rows,) = adaptive_rows(Fitted("one", "as is", "", Brighter()), attack, [grey(0.5)], classifier)
-    assert set(rows.steps.to_pandas()["starts"]) == {6}
+    assert set(rows[ADAPTIVE_STEPS].to_pandas()["starts"]) == {6}
 
 
 class Falling(nn.Module):

@@ -202,7 +202,7 @@ def _adaptive(
         for (name, norm), before in zip(pairs, [0, *ends], strict=False):
             attack = Adaptive(adaptive.budgets[norm], opponent_of[name], budget, norm, settings.seed)
             for rows in adaptive_rows(fit_of[name], attack, batches, classifier, done - before):
-                writer.add(rows.scores.num_rows, {ADAPTIVE_STEPS: rows.steps, SCORES: rows.scores}, {})
-                stage.advance(rows.scores.num_rows)
+                writer.add(len(rows[SCORES]), rows, {})
+                stage.advance(len(rows[SCORES]))
     write_table(job.folder / ADAPTIVE_STEPS, schemas[ADAPTIVE_STEPS], writer.finished(ADAPTIVE_STEPS))
     yield from writer.finished(SCORES)

@@ -23,7 +23,8 @@ from dovision.functional.rng import uniform
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.measurement.callback import round_to_8_bits
 from dovision.measurement.detector_fits import Fitted
-from dovision.results.detection_tables import ADAPTIVE_ATTACKS, ADAPTIVE_STEPS, DETECTOR, TEST
+from dovision.results.detection_tables import ADAPTIVE_ATTACKS, ADAPTIVE_STEPS, DETECTOR, SCORES, TEST
+from dovision.results.tables import RunTable
 from dovision.types import Batch, Epsilons, Task
 
 UNDETECTED = 0.05  # share of clean validation images above the threshold that scores are brought below
@@ -319,17 +320,12 @@ def _fooled(views: Tensor, label: Tensor, task: Task) -> Tensor:
     return ~task.correct(task.probability(views[:, 0]), label)
 
 
-class AdaptiveRows(NamedTuple):
-    """Results of a batch: rows of scores.parquet and of adaptive.parquet."""
-
-    scores: pa.RecordBatch
-    steps: pa.RecordBatch
-
-
 def adaptive_rows(
     fitted: Fitted, attack: Adaptive, batches: Iterable[Batch], classifier: Classifier, finished: int = 0
-) -> Iterator[AdaptiveRows]:
-    """Attack test images against this detector at each epsilon; the first `finished` rows are skipped.
+) -> Iterator[dict[RunTable, pa.RecordBatch]]:
+    """Rows of both tables, batch by batch, of test images that are attacked against this detector at each epsilon.
+
+    The first `finished` rows are skipped.
 
     An image evades if it is misclassified and the detector, by its own draw, scores it at most at the threshold. One
     that evades at one epsilon does so at all larger ones, and is not attacked again.
@@ -370,7 +366,7 @@ def adaptive_rows(
             columns |= dict(zip(DETECTOR, fitted[:3], strict=True)) | {"right": before, "steps": attack.budget.steps}
             columns |= {"starts": attack.budget.starts, "rounded": ~_correct(classifier, rounded) & undetected}
             steps.append(_steps(columns, first, start))
-        yield AdaptiveRows(pa.concat_batches(scores), pa.concat_batches(steps))
+        yield {SCORES: pa.concat_batches(scores), ADAPTIVE_STEPS: pa.concat_batches(steps)}
 
 
 def _steps(columns: Mapping[str, object], first: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> pa.RecordBatch:

@@ -277,12 +277,12 @@ class Evaluation(Callback, ABC):
         return Condition(attack, eps, batch, logits, self.correct(logits, batch))
 
     def correct(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return whether logits, shape (B, K), predict the batch's labels; shape (B,) bool, on the CPU.
+        """Return whether logits, shape (B, K), predict the batch's labels, by probabilities as tables have them.
 
-        Also where an image has no label.
+        Also where an image has no label; shape (B,) bool, on the CPU.
         """
-        task = self.classifier.task
-        return task.correct(task.probability(logits), self.aimed(batch, logits).label).cpu()
+        task, label = self.classifier.task, self.aimed(batch, logits).label.cpu()
+        return task.correct(task.probability(logits.detach().float().cpu()), label)
 
     def correct_at_8_bits(self, condition: Condition) -> Tensor:
         """Return `correct` of the condition's images rounded to 8 bits per channel."""
