@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, RandomSampler, Subset, TensorDataset
 
 import dovision as dv
 
@@ -71,6 +71,9 @@ LABELLED = {
     "list of arrays": lambda: ([*LAST], LABELS),
     "list of tensors": lambda: (list(IMAGES), LABELS),
     "dataset with classes in another order": lambda: Items([*zip(PIL, MIXED_UP, strict=True)], ["dog", "owl", "cat"]),
+    "joined datasets": lambda: ConcatDataset(
+        [Items(list(zip(IMAGES, MIXED_UP, strict=True)), ["dog", "owl", "cat"])]
+    ),
     "part of a dataset": lambda: Subset(TensorDataset(IMAGES.roll(2, 0), LABELS.roll(2)), [2, 3, 4, 5, 0, 1]),
     "loader of bytes": lambda: DataLoader(TensorDataset(BYTES, LABELS), 4),
     "loader of a processor": lambda: DataLoader(Items(dicts(NORMALISED, LABELS, "pixel_values", "labels")), 4),
@@ -112,3 +115,34 @@ def test_normalised_images_of_few_values_are_what_they_are():
     normalised = (grey - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     data = dv.ImageData({"pixel_values": normalised})
     assert torch.allclose(data.whole(classifier()).image, grey, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([["Cat", "Dog", "Owl"]], "must be of the classifier's classes, got 'Cat'. Did you mean cat?"),
+        ([["cat", "dog", "owl"], ["cat", "owl", "dog"]], "must mean the same in each data set of a ConcatDataset"),
+    ],
+)
+def test_classes_that_differ_in_case_or_in_joined_datasets_are_refused(classes, message):
+    pairs = list(zip(IMAGES, LABELS.tolist(), strict=True))
+    data = ConcatDataset([Items(pairs, names) for names in classes])
+    with pytest.raises(ValueError, match=message):
+        dv.effects(classifier(), data, GRID)
+
+
+def test_labels_of_classes_of_other_names_are_taken_by_number_with_a_warning():
+    data = Items(list(zip(IMAGES, LABELS.tolist(), strict=True)), ["Katze", "Hund", "Eule"])
+    with pytest.warns(UserWarning, match="taken by number, 'Katze' as 'cat'"):
+        assert torch.equal(dv.ImageData(data).whole(classifier()).label, LABELS)
+
+
+def test_images_drawn_more_than_once_or_in_another_order_than_their_targets_are_refused():
+    pairs = TensorDataset(IMAGES, LABELS)
+    with pytest.raises(ValueError, match="must be drawn once each"):
+        dv.effects(classifier(), DataLoader(pairs, sampler=RandomSampler(pairs, replacement=True)), GRID)
+    shuffled = DataLoader(pairs, 2, shuffle=True)
+    with pytest.raises(ValueError, match="the number or the order of images is not known"):
+        dv.effects(classifier(), shuffled, GRID, target=LABELS)
+    with pytest.raises(ValueError, match="a map for each of the images in a known order"):
+        dv.explain(classifier(), shuffled, {"mine": np.zeros((6, 8, 8), np.float32)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io
@@ -269,11 +270,18 @@ def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ())
 
 def _by_name(label: Tensor, task: Task, names: Sequence[str]) -> Tensor:
     positions = class_positions(names, task.classes)
-    if not any(position is not None for position in positions):
+    in_other_case = {name.casefold() for name in names} & {name.casefold() for name in task.classes}
+    if not in_other_case and not any(position is not None for position in positions):
         if names and len(names) != len(task.classes) and label.numel():
             raise ValueError(
                 f"labels must be of the classifier's {len(task.classes)} classes, got {len(names)} of other names, as "
                 f"{names[0]!r}. Name the classes of the classifier as the data do."
+            )
+        if names and not all(name.isdigit() for name in task.classes):
+            warnings.warn(
+                f"no class of the data is one of the classifier's: labels are taken by number, {names[0]!r} as "
+                f"{task.classes[0]!r} and so on. If the order differs, name the classes of both alike.",
+                stacklevel=2,
             )
         return label
     if None in positions:
@@ -313,6 +321,11 @@ def names_of_labels(data: Any) -> Sequence[str]:
     """Names of the classes that labels of a dataset stand for; empty where it has none."""
     while not hasattr(data, "classes") and not hasattr(data, "features") and hasattr(data, "dataset"):
         data = data.dataset  # of a Subset or a DataLoader
+    if isinstance(data, ConcatDataset):
+        lists = [list(names_of_labels(joined)) for joined in data.datasets]
+        if any(names != lists[0] for names in lists):
+            raise ValueError(f"labels must mean the same in each data set of a ConcatDataset, got the classes {lists}.")
+        return lists[0]
     features = getattr(data, "features", None)
     if isinstance(features, Mapping):
         feature = next((features[key] for key in _LABEL_KEYS if key in features), None)

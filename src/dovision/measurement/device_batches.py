@@ -49,8 +49,12 @@ class DeviceBatches:
             if len(sampler.dataset) < sampler.num_replicas:  # type: ignore[arg-type]
                 got = f"{len(sampler.dataset)} for {sampler.num_replicas}"  # type: ignore[arg-type]
                 raise ValueError(f"test images must be at least as many as devices, got {got}. Set devices to less.")
-        in_order = type(sampler) in (SequentialSampler, DistributedSampler)  # whose order is the same each time
-        self._numbers = list(sampler) if in_order and type(loader.batch_sampler) is BatchSampler else None
+        if getattr(sampler, "replacement", False):
+            raise ValueError(
+                "test images must be drawn once each, got a sampler with replacement, whose copies intervals would "
+                "count as images. Give a loader without it."
+            )
+        self._numbers = fixed_order(loader)
 
     def images_of(self, got: Any, classifier: Classifier | None = None) -> Tensor:
         """Images of a batch, shape (B, C, H, W), in [0, 1]; errors as of `take`."""
@@ -78,3 +82,9 @@ class DeviceBatches:
             numbers = [self._numbers[row] for row in rows]
         sample = torch.tensor(numbers)
         return Batch(image, label, sample, sample + self._first_group)
+
+
+def fixed_order(loader: DataLoader[Any]) -> list[int] | None:
+    """Numbers of the images of a loader whose order is the same each time; None of others."""
+    in_order = type(loader.sampler) in (SequentialSampler, DistributedSampler)
+    return list(loader.sampler) if in_order and type(loader.batch_sampler) is BatchSampler else None

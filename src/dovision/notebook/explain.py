@@ -201,10 +201,10 @@ def explain(
     shape = images.shape(classifier)
     chosen = _settings(settings, target, images, task, shape)
     for name, explainer in made.items():
-        if isinstance(explainer, StoredMaps) and len(samples := images.samples() or explainer.maps) != len(
-            explainer.maps
-        ):
-            raise ValueError(f"{name} must have a map for each of {len(samples)} images, got {len(explainer.maps)}.")
+        samples = images.samples() or ()  # of a loader that shuffles none is known
+        if isinstance(explainer, StoredMaps) and len(samples) != len(explainer.maps):
+            count = f"{len(samples)} images" if samples else "the images in a known order"
+            raise ValueError(f"{name} must have a map for each of {count}, got {len(explainer.maps)}.")
     painted = WHOLE_IMAGE if intervention is None else one_component("intervention", intervention, seed)
     if isinstance(images.images, Images):
         for explainer in made.values():

@@ -27,7 +27,7 @@ from dovision.datasets.as_images import (
 )
 from dovision.functional.sample_order import strata
 from dovision.interfaces import Classifier, Images
-from dovision.measurement.device_batches import DeviceBatches
+from dovision.measurement.device_batches import DeviceBatches, fixed_order
 from dovision.types import BOX_COLUMNS, SPLITS, Batch, Preprocessing, Shape, Task
 
 _LOOK = 32  # images of a dataset that are looked at for their channels
@@ -220,13 +220,15 @@ class ImageData:
         if not isinstance(target, (list, tuple)):
             return task.classes[task.number_of(target)]
         if (samples := self.samples()) is None:
-            raise ValueError("target must be one class where the number of images is not known.")
+            raise ValueError("target must be one class where the number or the order of images is not known.")
         return dict(zip(samples, task.targets(target, len(samples)).tolist(), strict=True))
 
     def samples(self) -> list[int] | None:
-        """Numbers of the images; None where it is not known how many there are."""
+        """Numbers of the images; None where it is not known how many there are, or in which order they come."""
         if isinstance(self.images, Batch):
             return [int(sample) for sample in self.images.sample[: self.most]]
+        if isinstance(self.images, DataLoader):
+            return fixed_order(self.images)
         try:
             return list(range(min(self._count(), self.most or checks.MOST_IMAGES)))
         except TypeError:

@@ -231,7 +231,8 @@ def check_company(whole_passes: WholePasses, value: Tensor, alone: Tensor, image
         change = (logits - alone).abs().max().item()
         raise ValueError(
             "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
-            f"{change:.2g} in a logit. Look for normalisation over the batch, or for weights that blow up rounding."
+            f"{change:.2g} in a logit. Look for normalisation over the batch, dropout or other draws that stay on in "
+            "eval mode, a state that changes with each call, or weights that blow up rounding."
         )
 
 
