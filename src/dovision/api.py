@@ -23,6 +23,7 @@ from dovision.models._black_box import BlackBox, onnx_session
 from dovision.models._from_function import class_names, wrapped
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import is_out_of_memory
+from dovision.propagation.operations import FullPrecision, Operations
 from dovision.propagation.site_table import site_table
 from dovision.types import Preprocessing, Resize
 
@@ -181,8 +182,10 @@ def class_count(
 
 
 @torch.no_grad()
-def checked_logits(classifier: Classifier, image: Tensor) -> Tensor:
-    """Finite logits of images, shape (B, K); warns of outputs that look like probabilities.
+def checked_logits(classifier: Classifier, image: Tensor) -> tuple[Tensor, Operations]:
+    """Finite logits of images, shape (B, K), and the operations of the pass on the first one.
+
+    Warns of outputs that look like probabilities.
 
     Raises:
         ValueError: the network fails on such an image, or returns something else.
@@ -190,7 +193,7 @@ def checked_logits(classifier: Classifier, image: Tensor) -> Tensor:
     logit_checks.full_precision(classifier)
     with evaluating(classifier):
         try:
-            with logit_checks.FullPrecision():
+            with FullPrecision() as operations:
                 first = classifier(image[:1])
         except Exception as error:  # whatever the network's own code raises
             if isinstance(error, ValueError) or is_out_of_memory(error):
@@ -207,4 +210,4 @@ def checked_logits(classifier: Classifier, image: Tensor) -> Tensor:
                     "own follows: effects are measured behind both. Set output='probability', or ignore it for logits.",
                     stacklevel=4,
                 )
-    return logits
+    return logits, operations

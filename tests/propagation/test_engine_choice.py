@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import dovision as dv
+from dovision.api import checked_logits
 from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Classifier
 from dovision.propagation import Propagation, engine_choice
@@ -255,7 +256,7 @@ def test_a_small_call_runs_the_network_itself(little, traces, traced, monkeypatc
     monkeypatch.setattr(engine_choice, "LITTLE", little)
     classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
     propagation = Propagation(classifier, Painted(GRID))
-    propagation.prepare_for_call(batch)
+    propagation.prepare_for_call(batch, *checked_logits(classifier, batch.image[:1]))
     assert_equal(propagation(batch), expected_outcome(classifier, Painted(GRID), batch))
     assert len(traced) == traces
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from dovision import checks
 from dovision.functional import outputs
 
-_BYTES = torch.float32.itemsize  # the least of a number by which effects can be measured
+LEAST_BYTES = torch.float32.itemsize  # the least of a number by which effects can be measured
 
 
 def logits(output: object, images: int, classes: int) -> Tensor:
@@ -54,9 +49,9 @@ def measurable(values: Tensor, name: str) -> Tensor:
     """
     device = values.device.type
     if torch.is_autocast_enabled(device):
-        _refuse_16_bits(name, f"torch.autocast({device!r})")
-    if values.dtype.itemsize < _BYTES:
-        _refuse_16_bits(name, values.dtype)
+        refuse_16_bits(name, f"torch.autocast({device!r})")
+    if values.dtype.itemsize < LEAST_BYTES:
+        refuse_16_bits(name, values.dtype)
     bad = (~values.isfinite()).flatten(1).any(1).nonzero()
     if len(bad):
         raise ValueError(
@@ -69,44 +64,12 @@ def measurable(values: Tensor, name: str) -> Tensor:
 def full_precision(network: nn.Module) -> None:
     """Raise if a network has 16-bit weights, whatever the dtype of its logits."""
     for weight in network.parameters():
-        if weight.is_floating_point() and weight.dtype.itemsize < _BYTES:
-            _refuse_16_bits("logits", f"weights of {weight.dtype}")
+        if weight.is_floating_point() and weight.dtype.itemsize < LEAST_BYTES:
+            refuse_16_bits("logits", f"weights of {weight.dtype}")
 
 
-class FullPrecision(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Raise if an operator inside a pass changes to 16-bit floats, as under torch.autocast in a forward.
-
-    The logits may be float32 again behind it. What an autocast around the pass does is left to `measurable`.
-
-    Raises:
-        ValueError: an operator does; the error names it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._around = any(map(torch.is_autocast_enabled, ("cpu", "cuda")))
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        got = _narrow(result)
-        if got is not None and not self._around and _narrow((args, kwargs)) is None:
-            _refuse_16_bits("logits", f"{got} from {func} inside its forward")
-        return result
-
-
-def _narrow(values: object) -> torch.dtype | None:
-    """Dtype of the first floating-point tensor below 32 bits in a tree of values."""
-    floats = (value for value in tree_leaves(values) if isinstance(value, Tensor) and value.is_floating_point())
-    return next((value.dtype for value in floats if value.dtype.itemsize < _BYTES), None)
-
-
-def _refuse_16_bits(name: str, got: object) -> None:
+def refuse_16_bits(name: str, got: object) -> None:
+    """Raise with what was computed in 16 bits, and how to change it."""
     raise ValueError(
         f"the network's {name} must be computed in float32 or float64, got {got}: in 16 bits a probability has three "
         "digits, and most effects are rounding. Cast the network, network.float(), and leave torch.autocast; with "

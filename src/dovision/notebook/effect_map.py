@@ -159,12 +159,12 @@ def effect_map(
         batch = _batch_of(images, label, classifier)
         image = batch.image
         targets = None if target is None else task.targets(target, len(image))
-        logits = checked_logits(classifier, image)
+        logits, operations = checked_logits(classifier, image)
         predicted = task.prediction(task.probability(logits))
         batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
         edit = edit.for_images(batch)
         propagation = Propagation(classifier, edit, chunk)
-        propagation.prepare_for_call(batch)
+        propagation.prepare_for_call(batch, logits[:1], operations)
         size = batch_size or len(image)
         batches = (batch.rows(slice(first, first + size)) for first in range(0, len(image), size))
         is_short = propagation.engine is not None  # over before a bar could be read

@@ -42,4 +42,5 @@ class Running(NamedTuple):
                 classifier.to(device)
                 yield device
         finally:
-            classifier.to(home)
+            if device != home:
+                classifier.to(home)

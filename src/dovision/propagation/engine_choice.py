@@ -65,7 +65,9 @@ class SiteEngines:
 _ENGINES: MutableMapping[Classifier, tuple[int, OrderedDict[Any, SiteEngines]]] = WeakKeyDictionary()
 
 
-def engine_of_few_passes(classifier: Classifier, intervention: Intervention, batch: Batch) -> WholePasses | None:
+def engine_of_few_passes(
+    classifier: Classifier, intervention: Intervention, batch: Batch, control: Tensor, operations: Operations
+) -> WholePasses | None:
     """Whole passes for edits of so few images that a trace and a trial would take longer; otherwise None.
 
     What was called before does not count: the same call gives the same bits each time, in each thread.
@@ -74,19 +76,19 @@ def engine_of_few_passes(classifier: Classifier, intervention: Intervention, bat
         classifier: in eval mode.
         intervention: whose units are counted.
         batch: all images of the call.
+        control: logits of the first, shape (1, K).
+        operations: of the classifier's pass on it.
 
     Raises:
         ValueError: as `check_company`.
     """
     if intervention.site != INPUT or intervention.shortens or intervention.second is not None:
         return None
-    first, whole_passes = batch.image[:1], WholePasses(classifier, None)
-    with Operations() as counted:
-        clean = whole_passes.clean(first)
-    if len(batch.image) * len(intervention.units(tuple(first.shape[1:]))) * counted.number > LITTLE:
+    image, whole_passes = batch.image[:1], WholePasses(classifier, None)
+    if len(batch.image) * len(intervention.units(tuple(image.shape[1:]))) * operations.number > LITTLE:
         return None
-    check_company(whole_passes, clean.site, clean.control, first)
-    whole_passes.bytes_per_row = counted.largest if first.is_cpu else 0
+    check_company(whole_passes, image, control, image)
+    whole_passes.bytes_per_row = operations.largest if image.is_cpu else 0
     return whole_passes
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, register_flop_formula, sdpa_flop_count
+
+from dovision.functional import logit_checks
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -38,6 +42,10 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if made is not NotImplemented:
                 return made
         result = func(*args, **kwargs)
+        self._observe(func, args, kwargs, result)
+        return result
+
+    def _observe(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         packet = getattr(func, "_overloadpacket", None)
         count = flop_registry.get(packet)
         if packet is _ATTENTION:
@@ -48,7 +56,34 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.convolutions += number if packet in _CONVOLUTIONS else 0
             self.packed += number if getattr(packet, "__name__", "") in _PACKED else 0
             self.largest = max(self.largest, result.nbytes if isinstance(result, Tensor) else 0)
-        return result
+
+
+class FullPrecision(Operations):  # type: ignore[no-untyped-call]
+    """Raise if an operator inside a pass changes to 16-bit floats, as under torch.autocast in a forward; count it, too.
+
+    The logits may be float32 again behind it. What an autocast around the pass does is left to
+    `logit_checks.measurable`.
+
+    Raises:
+        ValueError: an operator does; the error names it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._around = any(map(torch.is_autocast_enabled, ("cpu", "cuda")))
+
+    def _observe(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        super()._observe(func, args, kwargs, result)
+        got = _narrow(result)
+        if got is not None and not self._around and _narrow((args, kwargs)) is None:
+            logit_checks.refuse_16_bits("logits", f"{got} from {func} inside its forward")
+
+
+def _narrow(values: object) -> torch.dtype | None:
+    """Dtype of the first floating-point tensor below 32 bits in a tree of values."""
+    leaves = [values] if isinstance(values, Tensor) else tree_leaves(values)  # which takes longer
+    floats = (value for value in leaves if isinstance(value, Tensor) and value.is_floating_point())
+    return next((value.dtype for value in floats if value.dtype.itemsize < logit_checks.LEAST_BYTES), None)
 
 
 def _number(count: Any, args: Any, kwargs: Any, result: Any) -> int:

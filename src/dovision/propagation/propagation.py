@@ -23,6 +23,7 @@ from dovision.propagation.engine_choice import (
     engines_at,
 )
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.operations import Operations
 from dovision.propagation.sites import find_site
 from dovision.propagation.spans import Index
 from dovision.propagation.weights_stamp import weights_stamp
@@ -111,11 +112,14 @@ class Propagation:
         return self.engine
 
     @torch.no_grad()
-    def prepare_for_call(self, batch: Batch) -> None:
-        """Take whole passes if the batch, all that is to be run, takes few; otherwise the first call chooses."""
+    def prepare_for_call(self, batch: Batch, control: Tensor, operations: Operations) -> None:
+        """Take whole passes if the batch, all that is to be run, takes few; otherwise the first call chooses.
+
+        Arguments are those of `engine_of_few_passes`.
+        """
         self._fit(batch.image)
         with evaluating(self.classifier):
-            self.engine = engine_of_few_passes(self.classifier, self.intervention, batch)
+            self.engine = engine_of_few_passes(self.classifier, self.intervention, batch, control, operations)
 
     def _fit(self, image: Tensor) -> None:
         """Reset the engine for images of another size, type or device."""

@@ -228,9 +228,10 @@ class ShapedTracer(fx.Tracer):
             owners: dict[int, Tensor] = {}  # by the memory of what stands for them
 
             def faked(leaf: Any) -> Any:
-                fake = self._faked(leaf)
-                if fake is not leaf:
-                    owners[fake.untyped_storage()._cdata] = leaf
+                if not isinstance(leaf, Tensor) or leaf.device.type != "meta":
+                    return leaf
+                fake = torch.empty_strided(leaf.size(), leaf.stride(), dtype=leaf.dtype, device=self._sample.device)
+                owners[fake.untyped_storage()._cdata] = leaf
                 return fake
 
             args, kwargs = fx.node.map_aggregate((args, kwargs), faked)
@@ -262,11 +263,6 @@ class ShapedTracer(fx.Tracer):
             self._weights[leaf] = torch.empty_strided(leaf.size(), leaf.stride(), dtype=leaf.dtype, device="meta")
         return self._weights[leaf]
 
-    def _faked(self, leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor) or leaf.device.type != "meta":
-            return leaf
-        return torch.empty_strided(leaf.size(), leaf.stride(), dtype=leaf.dtype, device=self._sample.device)
-
     def _without_weights(self, function: Any) -> Any:
         """A function, or a module's copy with its weights on the meta device, invisible to other threads."""
         if not isinstance(function, nn.Module):
@@ -276,12 +272,8 @@ class ShapedTracer(fx.Tracer):
             tensors_by_name = getattr(function, tensors).items()
             module.__dict__[tensors] = {name: self._without_numbers(value) for name, value in tensors_by_name}
         modules = function._modules.items()
-        module.__dict__["_modules"] = {name: child and self._copied(child) for name, child in modules}
+        module.__dict__["_modules"] = {name: child and self._without_weights(child).__self__ for name, child in modules}
         return module.forward
-
-    def _copied(self, module: nn.Module) -> nn.Module:
-        copied: nn.Module = self._without_weights(module).__self__
-        return copied
 
 
 def _are_alike(one: Tensor, other: object) -> bool:

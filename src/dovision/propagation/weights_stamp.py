@@ -46,16 +46,11 @@ def weights_stamp(classifier: Classifier) -> int:
         tensors += [
             tensor for tensor in (*module._parameters.values(), *module._buffers.values()) if tensor is not None
         ]
-    content += [
-        (tensor.data_ptr(), _version(tensor), tensor.dtype, tensor.device, tuple(tensor.shape)) for tensor in tensors
-    ]
+    for tensor in tensors:
+        edits = 0 if tensor.is_inference() else tensor._version  # in place; those in inference mode are not counted
+        content.append((tensor.data_ptr(), edits, tensor.dtype, tensor.device, tuple(tensor.shape)))
     content += _prints(tensors)
     return int.from_bytes(blake2b(repr(content).encode(), digest_size=8).digest(), "big")  # hash() takes -1 for -2
-
-
-def _version(tensor: Tensor) -> int:
-    """Number of in-place edits of a tensor; edits in inference mode are not counted."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def _settings(module: nn.Module, tensors: list[Tensor]) -> Iterator[object]:

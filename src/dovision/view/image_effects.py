@@ -19,6 +19,7 @@ from dovision.interventions.brush import Brush
 from dovision.module_state import evaluating
 from dovision.propagation import Propagation
 from dovision.propagation.edits import all_pairs
+from dovision.propagation.operations import FullPrecision
 from dovision.types import INPUT, Batch, Shape, Task
 
 FIRST_STEP, MOST_A_STEP = 2, 64  # units of a map in a pass, between which a brush has its turn
@@ -51,7 +52,7 @@ class ImageEffects:
         checks.image_batch(batch.image)
         self.classifier = classifier
         self._values: dict[tuple[str, str | None, bool], Any] = {}  # clean values by site, kind of unit and engine
-        with evaluating(classifier), torch.no_grad(), logit_checks.FullPrecision():
+        with evaluating(classifier), torch.no_grad(), FullPrecision():
             logits = logit_checks.measurable(classifier(batch.image), "logits")
         self.control = logits[0]
         predicted = self.task.prediction(self.task.probability(logits))
