@@ -241,9 +241,7 @@ _BY_BITS = "image.float() / 4095 for 12 bits, / 65535 for 16"
 
 
 def image_batch(
-    image: Tensor,
-    name: str = "image",
-    remedy: str = "Normalise inside the classifier (mean, std), not in the dataset.",
+    image: Tensor, name: str = "image", remedy: str = "Normalise inside the classifier (mean, std), not in the dataset."
 ) -> Tensor:
     """Return `image` if it is float, shape (B, C, H, W) with no empty axis, with values in [0, 1]."""
     import torch

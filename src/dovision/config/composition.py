@@ -19,14 +19,7 @@ from yaml.error import MarkedYAMLError
 
 from dovision import checks
 from dovision.config.component import Component
-from dovision.config.errors import (
-    elsewhere,
-    error_text,
-    for_none,
-    group_names,
-    is_listed,
-    readable,
-)
+from dovision.config.errors import elsewhere, error_text, for_none, group_names, is_listed, readable
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 
 _AROUND = ("autoencoder.after",)  # settings of a command that components refer to, and that are given here by hand

@@ -156,11 +156,7 @@ def _autoencoder_key(settings: TrainSettings, data: str, digest: Digest, classif
 
 
 def _key(
-    settings: TrainSettings,
-    name: str,
-    shapes: Mapping[str, Any],
-    digest: Digest,
-    more: Mapping[str, Any],
+    settings: TrainSettings, name: str, shapes: Mapping[str, Any], digest: Digest, more: Mapping[str, Any]
 ) -> NetworkKey:
     """Make the key of a network."""
     configured = relevant_to_fits(to_dict(shapes))

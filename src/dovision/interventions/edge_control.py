@@ -150,10 +150,7 @@ class Repaint(FirstOfTwo):
     """
 
     def __init__(
-        self,
-        first: Intervention,
-        versions: Mapping[str, Version],
-        only: Mapping[int, Collection[str]] | None = None,
+        self, first: Intervention, versions: Mapping[str, Version], only: Mapping[int, Collection[str]] | None = None
     ) -> None:
         super().__init__(first)
         if any(type(version) is not Version for version in versions.values()) and not paints(first):

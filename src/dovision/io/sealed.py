@@ -163,12 +163,7 @@ def verify(path: str | Path, file: BinaryIO) -> None:
 
 
 def _load(
-    path: str | Path,
-    file: BinaryIO,
-    remedy: str,
-    unreadable: str,
-    others: Sequence[str] = (),
-    checksums: bool = True,
+    path: str | Path, file: BinaryIO, remedy: str, unreadable: str, others: Sequence[str] = (), checksums: bool = True
 ) -> Any:
     _check_kind(path, file)
     try:

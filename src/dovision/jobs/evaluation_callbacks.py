@@ -21,13 +21,7 @@ from dovision.interfaces import Attack, Classifier, Explainer, Intervention
 from dovision.interventions.object_cells import object_cells
 from dovision.io.progress import DISPLAY
 from dovision.jobs.job import Job
-from dovision.measurement.adaptive_attack import (
-    UNDETECTED,
-    Adaptive,
-    Budget,
-    Opponent,
-    adaptive_rows,
-)
+from dovision.measurement.adaptive_attack import UNDETECTED, Adaptive, Budget, Opponent, adaptive_rows
 from dovision.measurement.by_name import one_component
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.detection import Detection, DetectionOptions

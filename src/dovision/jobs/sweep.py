@@ -40,13 +40,7 @@ class Sweep:
         is_done: all jobs are completed; the sweep only shows them, also where nothing can be written.
     """
 
-    def __init__(
-        self,
-        config: DictConfig,
-        jobs: Sequence[Job],
-        runs: Mapping[Path, Run],
-        is_done: bool,
-    ) -> None:
+    def __init__(self, config: DictConfig, jobs: Sequence[Job], runs: Mapping[Path, Run], is_done: bool) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.rerun: str | None = config.rerun
         given = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]

@@ -29,11 +29,7 @@ HEAD = (
 
 
 def matched(
-    path: str | Path,
-    wanted: _State,
-    new_head: Sequence[str] = (),
-    ignored: Sequence[str] = (),
-    head: str = HEAD,
+    path: str | Path, wanted: _State, new_head: Sequence[str] = (), ignored: Sequence[str] = (), head: str = HEAD
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Rename a file's tensors to those of a network, and describe what was done.
 

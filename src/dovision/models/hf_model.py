@@ -273,12 +273,7 @@ def _trained(
     """Load the network with the weights of `source`, and a new head if the classes differ."""
     head = _head(library, config) if new_head else set()
     network, report = library.AutoModelForImageClassification.from_pretrained(
-        source,
-        config=config,
-        dtype=torch.float32,
-        ignore_mismatched_sizes=new_head,
-        output_loading_info=True,
-        **files,
+        source, config=config, dtype=torch.float32, ignore_mismatched_sizes=new_head, output_loading_info=True, **files
     )
     if missing := sorted(set(report["missing_keys"]) - head):
         raise ValueError(

@@ -16,13 +16,7 @@ from dovision import checks
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.interfaces import Attack, Classifier
 from dovision.notebook.image_data import as_images
-from dovision.notebook.measuring import (
-    WHOLE_IMAGE,
-    ResultFolder,
-    check_components,
-    measured_run,
-    one_attack,
-)
+from dovision.notebook.measuring import WHOLE_IMAGE, ResultFolder, check_components, measured_run, one_attack
 from dovision.notebook.results import MeasuredImages
 from dovision.notebook.running import Running
 from dovision.results.effect_findings import attack_success

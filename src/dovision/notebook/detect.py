@@ -15,12 +15,7 @@ from dovision.interfaces import Attack, Classifier, Detector, Images
 from dovision.measurement.by_name import Named, named_components
 from dovision.measurement.detection import Detection, DetectionOptions
 from dovision.notebook.image_data import ImageData, as_images, is_data_module
-from dovision.notebook.measuring import (
-    ResultFolder,
-    attacks_by_name,
-    check_components,
-    run_callbacks,
-)
+from dovision.notebook.measuring import ResultFolder, attacks_by_name, check_components, run_callbacks
 from dovision.notebook.results import MeasuredImages
 from dovision.notebook.running import Running
 from dovision.results.detection_findings import detection_findings

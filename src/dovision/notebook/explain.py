@@ -19,12 +19,7 @@ from dovision.measurement.by_name import Named, named_components, one_component
 from dovision.measurement.explanation_config import TARGETS, MapSettings
 from dovision.measurement.maps import MapEvaluation, MapOptions
 from dovision.notebook.image_data import ImageData, as_images
-from dovision.notebook.measuring import (
-    WHOLE_IMAGE,
-    ResultFolder,
-    check_components,
-    measured_run,
-)
+from dovision.notebook.measuring import WHOLE_IMAGE, ResultFolder, check_components, measured_run
 from dovision.notebook.results import MeasuredImages
 from dovision.notebook.running import Running
 from dovision.results.display_names import component_name
