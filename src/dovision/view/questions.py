@@ -97,23 +97,9 @@ _QUESTION: Mapping[str, _Rule] = {
 }
 
 
-def chosen_component(group: str, chosen: Mapping[str, Any], seed: int) -> Any:
-    """Make a component as the commands do; cached.
-
-    Args:
-        group: such as fill.
-        chosen: its name, and perhaps settings.
-        seed: of what it draws.
-
-    Raises:
-        ValueError: there is no such component or setting.
-    """
-    settings = json.dumps(dict(chosen.get("settings") or {}), sort_keys=True)
-    return _cached_component(group, str(chosen["name"]), settings, seed)
-
-
 @functools.lru_cache(maxsize=64)
-def _cached_component(group: str, name: str, settings: str, seed: int) -> Any:
+def component_of_page(group: str, name: str, settings: str, seed: int) -> Any:
+    """Make a component as the commands do, of its name and of settings in JSON; ValueError if there is none."""
     return component(group, name, json.loads(settings), seed)
 
 

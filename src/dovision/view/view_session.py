@@ -26,7 +26,7 @@ from dovision.types import Batch, Box
 from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows
 from dovision.view.opened_network import OpenedNetwork
 from dovision.view.pictures import archive, link, map_link, mask_of, png, runs_of, table_of
-from dovision.view.questions import chosen_component, numbers_of, offered
+from dovision.view.questions import component_of_page, numbers_of, offered
 from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, unlabelled_root
 
 _HELD = 8  # images, the last ones
@@ -196,7 +196,8 @@ class ViewSession:
 
     def component(self, group: str, chosen: Mapping[str, Any]) -> Any:
         """Make a component as the commands do, by name and optional settings."""
-        return chosen_component(group, chosen, self.network.settings.seed)
+        settings = json.dumps(dict(chosen.get("settings") or {}), sort_keys=True)
+        return component_of_page(group, str(chosen["name"]), settings, self.network.settings.seed)
 
     def attacked(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Open the attacked version of a clean image; without epsilon the clean image."""
