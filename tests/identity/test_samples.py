@@ -1,12 +1,14 @@
 """The images that a run evaluates."""
 
+from types import SimpleNamespace
+
 import pytest
 from hydra import compose, initialize_config_dir
 
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.datasets.phantom import Phantom
-from dovision.identity.samples import evaluated_samples, first_samples, leading_samples
+from dovision.identity.samples import evaluated_samples, leading_samples
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,8 @@ def configured(*overrides: str):
 def test_any_number_of_images_is_the_beginning_of_the_splits_order(films, split):
     whole = list(range(40))
     for count in (None, 1, 7, 39, 40, 1000):
-        assert first_samples(films, split, count) == whole[:count]
+        asked = SimpleNamespace(split=split, image_slice=slice(count), only_with_boxes=False)
+        assert leading_samples(asked, films) == whole[:count]
 
 
 @pytest.mark.slow

@@ -99,15 +99,6 @@ def make_each(components: Mapping[str, Component]) -> dict[str, Any]:
     return {name: component.make() for name, component in components.items()}
 
 
-def make_group(group: str) -> dict[str, Any]:
-    """Make every component of a group, by name.
-
-    Raises:
-        ValueError: a component refuses its arguments; the error begins with its name.
-    """
-    return make_each(read_group(group))
-
-
 def read_group(group: str, **around: Any) -> dict[str, Component]:
     """Read every component of a group, by name: the package's own and those of a user's config folder.
 

@@ -20,16 +20,6 @@ def check_split(images: Images, split: str, needed_for: str, remedy: str) -> Non
         )
 
 
-def first_samples(images: Images, split: str, most: int | None, boxed: bool = False) -> list[int]:
-    """The first samples of a split in its order, all if `most` is None; if `boxed`, those with a box of a class."""
-    if boxed:
-        boxes = images.boxes(split)
-        samples = sorted(set(boxes["sample"][boxes["label"].notna()].tolist()))
-    else:
-        samples = list(range(len(images.order(split))))
-    return samples[:most]
-
-
 def evaluated_samples(settings: EvaluationSettings, images: Images) -> list[int]:
     """Samples of `evaluation.split` to evaluate: the first `evaluation.images`, or a range, of all or those with a box.
 
@@ -52,5 +42,13 @@ def evaluated_samples(settings: EvaluationSettings, images: Images) -> list[int]
 
 
 def leading_samples(settings: EvaluationSettings, images: Images) -> list[int]:
-    """Samples of a job, and before them those that its range leaves out."""
-    return first_samples(images, settings.split, settings.image_slice.stop, settings.only_with_boxes)
+    """Samples of a job, and before them those that its range leaves out: in the split's order, all or those with a box.
+
+    Boxes that speak for no class do not count.
+    """
+    if settings.only_with_boxes:
+        boxes = images.boxes(settings.split)
+        samples = sorted(set(boxes["sample"][boxes["label"].notna()].tolist()))
+    else:
+        samples = list(range(len(images.order(settings.split))))
+    return samples[: settings.image_slice.stop]

@@ -132,9 +132,9 @@ class MeasuredImages(Result):
 
     def _drawn(self, components: Sequence[str] = ()) -> Iterator[ReportFigure]:
         """The pictures of some components, in the order of the page; by default of those of the result."""
-        from dovision.config.component import make_group
+        from dovision.config.component import make_each, read_group
 
-        by_name = dict(sorted(make_group("figure").items(), key=lambda item: item[1].order))
+        by_name = dict(sorted(make_each(read_group("figure")).items(), key=lambda item: item[1].order))
         for name in components or self.drawing or by_name:
             yield from (drawn for drawn in by_name[name].of_run(self.run) if drawn.figure is not None)
 

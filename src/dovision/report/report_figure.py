@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision import checks
-from dovision.config.component import make_group
+from dovision.config.component import make_each, read_group
 from dovision.functional.intervals import NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.report.style import FORMS, save_figure
@@ -93,7 +93,7 @@ class Catalogue:
 
     def __init__(self) -> None:
         expected = "a FigureComponent of dovision.report.report_figure"
-        group = make_group("figure").items()
+        group = make_each(read_group("figure")).items()
         made = [checks.instance(f"figure.{name}", component, FigureComponent, expected) for name, component in group]
         self.components = sorted(made, key=lambda component: component.order)
         self.failed: list[str] = []
