@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +25,26 @@ LEAST_PEAK, MOST_SOFT = 0.8, 0.3  # in the middle of a square: erf(1 / (2 * sqrt
 Share = npt.NDArray[np.float32]  # of the fill in each pixel of a region, in [0, 1], shape (h, w)
 
 
+class PaintedUnit(NamedTuple):
+    """Unit of an intervention that paints, in one image."""
+
+    box: Box
+    inside: Mask  # the pixels of the box that are painted, shape (h, w)
+    size: tuple[int, int]  # height and width of the image
+    keys: tuple[int, int]  # of random draws: sample and unit
+    objects: Sequence[Box]  # boxes of known objects of the image
+
+
 class Version:
     """Unit of a painting intervention as it is: its region, and the share of the fill in each pixel of it."""
 
-    def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
-        """Box that the version can touch; None is the whole value."""
-        return repaint.first.region(shape, unit, sample)
+    def region(self, unit: PaintedUnit) -> Box:
+        """Box that the version can touch."""
+        return unit.box
 
-    def shares(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Share:
+    def shares(self, unit: PaintedUnit) -> Share:
         """Share of the fill in each pixel of the region."""
-        return repaint.inside(shape, unit, sample).astype(np.float32)
+        return unit.inside.astype(np.float32)
 
 
 class SoftEdge(Version):
@@ -48,42 +59,37 @@ class SoftEdge(Version):
     def __init__(self, soft: float) -> None:
         self.soft = soft
 
-    def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
-        box = super().region(repaint, shape, unit, sample)
-        if box is None or not box.area or not self.soft:
+    def region(self, unit: PaintedUnit) -> Box:
+        box = unit.box
+        if not self.soft:
             return box
-        rim = int(CUT * self._sigma(repaint, shape, unit, sample) + 0.5)
-        return geometry.clip(Box(box.top - rim, box.left - rim, box.bottom + rim, box.right + rim), *shape[-2:])
+        rim = int(CUT * self._sigma(unit) + 0.5)
+        return geometry.clip(Box(box.top - rim, box.left - rim, box.bottom + rim, box.right + rim), *unit.size)
 
-    def shares(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Share:
-        inside = self._hard(repaint, shape, unit, sample)
+    def shares(self, unit: PaintedUnit) -> Share:
+        inside = self._hard(unit)
         if not self.soft:
             return inside.astype(np.float32)
-        sigma = self._sigma(repaint, shape, unit, sample)
-        whole, box = np.zeros(shape[-2:]), repaint.first.region(shape, unit, sample)
-        around = self.region(repaint, shape, unit, sample)
-        assert box is not None
-        assert around is not None
-        whole[box.slices] = inside
-        down = gaussian_weights(sigma, around.top, around.bottom, shape[-2]).numpy()
-        across = gaussian_weights(sigma, around.left, around.right, shape[-1]).numpy()
+        sigma, whole, around = self._sigma(unit), np.zeros(unit.size), self.region(unit)
+        whole[unit.box.slices] = inside
+        down = gaussian_weights(sigma, around.top, around.bottom, unit.size[0]).numpy()
+        across = gaussian_weights(sigma, around.left, around.right, unit.size[1]).numpy()
         shares: Share = (down @ whole @ across.T).clip(0, 1).astype(np.float32)
         if shares.max() < self.least:
             raise ValueError(
                 f"soft must leave a share of {self.least} of the fill in the middle of each unit, got {self.soft}, "
-                f"which leaves {shares.max():.2f} in a region of {box.height} x {box.width} pixels. Make soft smaller, "
-                "or the regions larger."
+                f"which leaves {shares.max():.2f} in a region of {unit.box.height} x {unit.box.width} pixels. Make "
+                "soft smaller, or the regions larger."
             )
         return shares
 
-    def _hard(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
-        return repaint.inside(shape, unit, sample)
+    def _hard(self, unit: PaintedUnit) -> Mask:
+        return unit.inside
 
-    def _sigma(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> float:
+    def _sigma(self, unit: PaintedUnit) -> float:
         """Standard deviation in pixels."""
-        inside = repaint.inside(shape, unit, sample)
-        depth = ndimage.distance_transform_cdt(np.pad(inside, 1))  # half the side of the largest square around a pixel
-        return self.soft * min(2 * int(depth.max()), *inside.shape)
+        depth = ndimage.distance_transform_cdt(np.pad(unit.inside, 1))  # half the largest square's side around a pixel
+        return self.soft * min(2 * int(depth.max()), *unit.inside.shape)
 
 
 class Frame(SoftEdge):
@@ -98,20 +104,16 @@ class Frame(SoftEdge):
         super().__init__(soft)
         self.width = width
 
-    def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
-        box = super().region(repaint, shape, unit, sample)
-        if box is None or not box.area:
-            return box
-        return box if self._eroded(repaint, shape, unit, sample).any() else NO_REGION
+    def region(self, unit: PaintedUnit) -> Box:
+        return super().region(unit) if self._eroded(unit).any() else NO_REGION
 
-    def _hard(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
-        return repaint.inside(shape, unit, sample) & ~self._eroded(repaint, shape, unit, sample)
+    def _hard(self, unit: PaintedUnit) -> Mask:
+        return unit.inside & ~self._eroded(unit)
 
-    def _eroded(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
-        inside, box = repaint.inside(shape, unit, sample), repaint.first.region(shape, unit, sample)
-        assert box is not None
-        at_border = ((box.top == 0, box.bottom == shape[-2]), (box.left == 0, box.right == shape[-1]))
-        padded = np.pad(inside, self.width, constant_values=at_border)
+    def _eroded(self, unit: PaintedUnit) -> Mask:
+        box, (height, width) = unit.box, unit.size
+        at_border = ((box.top == 0, box.bottom == height), (box.left == 0, box.right == width))
+        padded = np.pad(unit.inside, self.width, constant_values=at_border)
         eroded: Mask = ndimage.binary_erosion(padded, np.ones((3, 3), bool), self.width)
         return eroded[self.width : -self.width, self.width : -self.width]
 
@@ -122,21 +124,17 @@ class Elsewhere(Version):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
-        box = repaint.first.region(shape, unit, sample)
-        if box is None or not box.area:
-            return box
-        inside = repaint.inside(shape, unit, sample)
-        used = np.zeros(shape[-2:], bool)
-        used[box.slices] = inside
+    def region(self, unit: PaintedUnit) -> Box:
+        used = np.zeros(unit.size, bool)
+        used[unit.box.slices] = unit.inside
         objects = used.copy()
-        for obj in repaint.objects.get(sample, []):
+        for obj in unit.objects:
             objects[obj.slices] = True
         for taken in (objects, used):
-            if len(corners := geometry.mask_places(inside, taken)):
-                drawn = torch.randint(len(corners), (), generator=generator(self.seed, sample, unit))
+            if len(corners := geometry.mask_places(unit.inside, taken)):
+                drawn = torch.randint(len(corners), (), generator=generator(self.seed, *unit.keys))
                 top, left = corners[int(drawn)].tolist()
-                return Box(top, left, top + box.height, left + box.width)
+                return Box(top, left, top + unit.box.height, left + unit.box.width)
         return NO_REGION
 
 
@@ -181,21 +179,22 @@ class Repaint(FirstOfTwo):
         version, number = self.version(shape, unit)
         if self.only is not None and self.first.units(shape)[number] not in self.only.get(sample, ()):
             return NO_REGION
-        return version.region(self, shape, number, sample)
+        box = self.first.region(shape, number, sample)
+        return box if box is None or not box.area else version.region(self._painted(box, shape, number, sample))
 
     def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
-        version, number = self.version(shape, unit)
         region = self.region(shape, unit, sample)
         if region is None or not region.area or not paints(self.first):
             return None if region is None else np.ones((region.height, region.width), bool)
-        return version.shares(self, shape, number, sample) > 0
+        return self.shares(shape, unit, sample) > 0
 
     def canvas(self, value: Tensor, context: Context) -> Tensor | None:
         return super().canvas(value, context) if paints(self.first) else None
 
     def shares(self, shape: Shape, unit: int, sample: int) -> Share:
         version, number = self.version(shape, unit)
-        return version.shares(self, shape, number, sample)
+        box: Any = self.first.region(shape, number, sample)  # of one that paints
+        return version.shares(self._painted(box, shape, number, sample))
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         shape, samples = tuple(value.shape[1:]), context.batch.sample.tolist()
@@ -213,12 +212,11 @@ class Repaint(FirstOfTwo):
         chosen = self._chosen(shape)
         return [*self.versions.values()][unit // len(chosen)], chosen[unit % len(chosen)]
 
-    def inside(self, shape: Shape, unit: int, sample: int) -> Mask:
-        """Pixels of a unit of the first intervention in its region, shape (h, w)."""
-        region = self.first.region(shape, unit, sample)
-        assert region is not None
+    def _painted(self, box: Box, shape: Shape, unit: int, sample: int) -> PaintedUnit:
+        """Unit of the first intervention, which has this region."""
         mask = self.first.mask(shape, unit, sample)
-        return np.ones((region.height, region.width), bool) if mask is None else mask
+        inside = np.ones((box.height, box.width), bool) if mask is None else mask
+        return PaintedUnit(box, inside, shape[-2:], (sample, unit), self.objects.get(sample, ()))  # type: ignore[arg-type]
 
     def _chosen(self, shape: Shape) -> Sequence[int]:
         """Numbers of the first intervention's units that some sample has."""
