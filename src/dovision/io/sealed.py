@@ -68,6 +68,7 @@ def read_plain(path: str | Path, remedy: str) -> Any:
         ValueError: the file holds other objects, with the sentence `remedy`; or cannot be read.
     """
     with require(path).open("rb") as file:
+        _check_kind(path, file)
         return _load(path, file, remedy, _UNREADABLE)
 
 
@@ -97,6 +98,7 @@ def read_tensors(path: str | Path, remedy: str) -> tuple[Any, list[str]]:
     """
     classes: list[str] = []
     with require(path).open("rb") as file:
+        _check_kind(path, file)
         with contextlib.suppress(Exception):  # which the reading itself reports
             _check_sizes(file)
             file.seek(0)
@@ -165,7 +167,6 @@ def verify(path: str | Path, file: BinaryIO) -> None:
 def _load(
     path: str | Path, file: BinaryIO, remedy: str, unreadable: str, others: Sequence[str] = (), checksums: bool = True
 ) -> Any:
-    _check_kind(path, file)
     try:
         _check_sizes(file, checksums)
         file.seek(0)
