@@ -191,8 +191,8 @@ class Batch(NamedTuple):
     group: Tensor  # (B,) int64, the patient, or the sample itself
 
     def rows(self, index: slice | Tensor | Sequence[int]) -> Batch:
-        """Select rows, as a Batch."""
-        return Batch(*(field[index] for field in self))
+        """Select rows, as a Batch; its tensors may lie on several devices."""
+        return Batch(*(field[index.to(field.device) if isinstance(index, Tensor) else index] for field in self))
 
     def detached(self) -> Batch:
         """Copies without a gradient history; outside inference mode they can require gradients."""

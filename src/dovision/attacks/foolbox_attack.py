@@ -111,7 +111,7 @@ class FoolboxAttack(NearestAttack):
         """Model and criterion of foolbox for the attack's aim."""
         question = Question(classifier, batch.label, self.objective)
         model = foolbox.PyTorchModel(question.eval(), bounds=(0, 1), device=batch.image.device)
-        return model, foolbox.criteria.Misclassification(torch.zeros_like(batch.sample))
+        return model, foolbox.criteria.Misclassification(torch.zeros_like(batch.sample, device=batch.image.device))
 
     def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         model, criterion = self._posed(checks.import_extra("foolbox", "attacks"), batch, classifier)

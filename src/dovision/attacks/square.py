@@ -16,13 +16,15 @@ from dovision.types import Batch, Epsilons
 # Queries out of 10,000 at which the area of the squares is halved.
 HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
+LOOKED = 16  # queries after which an accelerator is asked, and waited for, which images are done
 DRAWS = 5  # numbers that a step needs, besides one a channel
 
 
 class Square(ObjectiveAttack):
     """Random search with square-shaped changes, kept if they raise the loss; needs no gradient.
 
-    An image is done once its aim is reached, so that easy ones cost few queries.
+    An image is done once its aim is reached, so that easy ones cost few queries; on an accelerator up to 15 more, as
+    it is asked every 16 queries alone which are done. The attacked images are the same.
 
     Args:
         eps, norm: as of Attack.
@@ -60,15 +62,17 @@ class Square(ObjectiveAttack):
         draws = uniform((self.max_queries, DRAWS + channels), self.seed, batch.sample).to(batch.image.device)
         start = uniform(shape, self.seed, batch.sample, 0).to(batch.image.device)
         best = classify(first_candidates(ball, start), batch, classifier, self.objective)
+        every = 1 if batch.image.is_cpu else LOOKED
         for query in range(1, self.max_queries):
-            rows = (~best.reached).nonzero().squeeze(1)
-            if len(rows) == 0:
-                break
+            if (query - 1) % every == 0:
+                rows = (~best.reached).nonzero().squeeze(1)
+                if len(rows) == 0:
+                    break
+                near, wanting = Ball(ball.centre[rows], eps, self.norm), batch.rows(rows)
             side = side_of_square(self.area, query / self.max_queries, (height, width), self.norm)
-            near = Ball(ball.centre[rows], eps, self.norm)
             image = next_candidates(near, best.image[rows], side, draws[rows, query])
-            tried = classify(image, batch.rows(rows), classifier, self.objective)
-            best = best.updated(rows, tried)
+            tried = classify(image, wanting, classifier, self.objective)
+            best = best.updated(rows, tried._replace(loss=tried.loss.masked_fill(best.reached[rows], -torch.inf)))
         return best.image
 
 

@@ -21,7 +21,7 @@ from dovision.types import CODE, INPUT, Batch, Box, Layout, Mask, Shape
 class Context(NamedTuple):
     """Condition in which an intervention is made: the batch, the classifier and source values."""
 
-    batch: Batch
+    batch: Batch  # its sample numbers are on the CPU
     classifier: Classifier
     source: Tensor | None = None  # the site's value for the images of `Intervention.sources`, as shaped as `value`
     reference: Tensor | None = None  # the mean of the site's value over `Intervention.references`, without axis 0

@@ -79,8 +79,9 @@ class Blur(PastableRepr):
         self.sigma = checks.positive("sigma", sigma)
 
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
-        rows = gaussian_weights(self.sigma, region.top, region.bottom, value.shape[-2]).to(value)
-        columns = gaussian_weights(self.sigma, region.left, region.right, value.shape[-1]).to(value)
+        on = value.device, value.dtype
+        rows = _weights(self.sigma, region.top, region.bottom, value.shape[-2], *on)
+        columns = _weights(self.sigma, region.left, region.right, value.shape[-1], *on)
         return (rows @ value @ columns.T).clamp(0, 1)
 
 
@@ -179,6 +180,13 @@ def _neighbours(value: Tensor, region: Box) -> Tensor:
     total[..., :1] += value[..., top:bottom, max(left - 1, 0) : left].sum(-1, keepdim=True, dtype=torch.float64)
     total[..., -1:] += value[..., top:bottom, right : right + 1].sum(-1, keepdim=True, dtype=torch.float64)
     return total
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)
+def _weights(sigma: float, start: int, stop: int, length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Weights of `gaussian_weights` on a device, uploaded once."""
+    return gaussian_weights(sigma, start, stop, length).to(device, dtype)
 
 
 @lru_cache(maxsize=256)

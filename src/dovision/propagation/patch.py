@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -157,7 +158,15 @@ def _rectangles(corner: Index, size: tuple[int, int], width: int, device: torch.
     """Numbers of the pixels of rectangles with these corners, in maps of this width, shape (N * h * w,)."""
     rows = torch.arange(size[0], device=device)[:, None] * width
     pixel = rows + torch.arange(size[1], device=device)
-    return (torch.from_numpy(corner).to(device)[:, None, None] + pixel).view(-1)
+    corners = torch.from_numpy(corner) if device.type == "cpu" else _uploaded(corner.tobytes(), device)
+    return (corners[:, None, None] + pixel).view(-1)
+
+
+@lru_cache(maxsize=1024)
+@torch.inference_mode(False)
+def _uploaded(numbers: bytes, device: torch.device) -> Tensor:
+    """Numbers of int64 on a device; chunks of the same cells ask for the same ones."""
+    return torch.frombuffer(bytearray(numbers), dtype=torch.int64).to(device)
 
 
 def _overlap(offset: int, size: int, length: int) -> tuple[slice, slice]:

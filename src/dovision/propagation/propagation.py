@@ -53,7 +53,8 @@ class Propagation:
     The first call chooses the engine (see `engine_choice`), which traces the classifier and makes folded copies of its
     weights; a Propagation of the same classifier and site takes what an earlier one has chosen. After a change of the
     classifier's weights, its layers or its device, make a new Propagation. Images of another size or type get an
-    engine of their own. The classifier itself is left as it is.
+    engine of their own. The classifier itself is left as it is. On CUDA, cuDNN rounds what a convolution is given to
+    10 bits unless `torch.backends.cudnn.allow_tf32` is False; set it to have differences that are exact to 1e-5.
 
     Args:
         classifier: put into eval mode while it runs, and back; calls from several threads take turns.
@@ -224,6 +225,7 @@ class Propagation:
 
     def _passes(self, engine: Incremental | WholePasses, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         """Passes over all units of each image."""
+        batch = batch._replace(sample=batch.sample.cpu())  # each do() reads the numbers, and would wait for a device
         clean: Any = engine.clean(batch.image)  # the engine's own
         progress(len(batch.image))
         shape = tuple(clean.site.shape[1:])
@@ -324,7 +326,7 @@ class EditedPasses:
 
     def _run(self, pairs: Pairs, edit: Edit, stream: int) -> Iterator[tuple[Pairs, Tensor]]:
         """Run the changed pairs of a chunk; unchanged ones take no pass."""
-        pending = [edit.changed.nonzero().flatten().cpu().numpy()]
+        pending = [np.flatnonzero(edit.changed.cpu().numpy())]
         fewer = self._unchanged is not None or len(pending[0]) < len(pairs)
         while pending:
             chunk = pending.pop()
