@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 from torchvision.tv_tensors import BoundingBoxes
@@ -46,6 +46,7 @@ def test_a_grid_finer_than_the_image_is_refused():
 
 
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 9), st.integers(1, 9), st.lists(boxes, max_size=3))
+@example(2, 2, 3, 3, [Box(1, 1, 2, 2)])  # all places meet the middle
 def test_places_are_all_those_inside_the_image_that_overlap_nothing_taken(height, width, rows, columns, taken):
     corners = [(top, left) for top in range(rows - height + 1) for left in range(columns - width + 1)]
     used = set().union(*map(pixels, taken))
@@ -74,6 +75,8 @@ def test_a_mask_is_cropped_with_its_image_also_where_it_has_the_shape_already():
     mask[:4] = True
     assert not geometry.fit_mask(mask, (50, 50), (1, 50, 50), Resize(size=60)).any()
     assert geometry.fit_mask(mask, (100, 300), (1, 50, 50), Resize(size=60)) is mask  # drawn on what was cropped
+    fits = [geometry.mask_fits((50, width), (100, 300), (1, 50, 50)) for width in (148, 149, 151, 152)]
+    assert fits == [False, True, True, False]  # 150, to a pixel
 
 
 def test_a_box_follows_its_image_and_is_empty_where_it_is_cut_away():

@@ -287,6 +287,8 @@ def test_a_bounded_mean_has_the_interval_of_the_mean_of_fixed_bets(count, level)
     values = np.random.default_rng(count).beta(0.3, 3, count)
     found = mean_interval(values, np.arange(count), level=level, bounds=UNIT_BOUNDS)
     assert (found.low, found.high) == pytest.approx(slow_bets(values, 1 - level), abs=5e-4)
+    mirrored = bounded_means(-values[:, None], np.ones((count, 1)), (-1.0, 0.0))
+    assert mirrored.p == pytest.approx(bounded_means(values[:, None], np.ones((count, 1)), UNIT_BOUNDS).p)
 
 
 def two_points(value, chance, other):

@@ -458,7 +458,7 @@ def unit_ends(
         estimate: in [0, 1].
         error: its standard error.
         effective: groups that the error is known from.
-        rows: trials, if each was a group of its own.
+        rows: trials, if each was a group of its own; at least 2.
         least: trials that are assumed where the error is 0.
         most: trials that are never exceeded.
         level: of the interval.
@@ -466,8 +466,8 @@ def unit_ends(
     alpha = (1 - level) / 2
     size = least
     if error > 1e-9:
-        ratio = special.stdtrit(max(rows - 1, 0.5), alpha) / special.stdtrit(max(effective - 1, 0.5), alpha)
-        again = 1 + 1 / (rows - 1) if rows > 1 else 1.0  # the error was estimated, that of Clopper and Pearson is known
+        ratio = special.stdtrit(rows - 1, alpha) / special.stdtrit(max(effective - 1, 0.5), alpha)
+        again = 1 + 1 / (rows - 1)  # the error was estimated, that of Clopper and Pearson is known
         size = min(estimate * (1 - estimate) / error**2 * again * ratio**2, most)
     hits, misses = estimate * size, (1 - estimate) * size
     low = special.betaincinv(hits, misses + 1, alpha) if hits > 1e-9 else 0.0
