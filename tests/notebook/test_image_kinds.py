@@ -71,9 +71,7 @@ LABELLED = {
     "list of arrays": lambda: ([*LAST], LABELS),
     "list of tensors": lambda: (list(IMAGES), LABELS),
     "dataset with classes in another order": lambda: Items([*zip(PIL, MIXED_UP, strict=True)], ["dog", "owl", "cat"]),
-    "joined datasets": lambda: ConcatDataset(
-        [Items(list(zip(IMAGES, MIXED_UP, strict=True)), ["dog", "owl", "cat"])]
-    ),
+    "joined datasets": lambda: ConcatDataset([Items([*zip(PIL, MIXED_UP, strict=True)], ["dog", "owl", "cat"])]),
     "part of a dataset": lambda: Subset(TensorDataset(IMAGES.roll(2, 0), LABELS.roll(2)), [2, 3, 4, 5, 0, 1]),
     "loader of bytes": lambda: DataLoader(TensorDataset(BYTES, LABELS), 4),
     "loader of a processor": lambda: DataLoader(Items(dicts(NORMALISED, LABELS, "pixel_values", "labels")), 4),
@@ -141,8 +139,12 @@ def test_images_drawn_more_than_once_or_in_another_order_than_their_targets_are_
     pairs = TensorDataset(IMAGES, LABELS)
     with pytest.raises(ValueError, match="must be drawn once each"):
         dv.effects(classifier(), DataLoader(pairs, sampler=RandomSampler(pairs, replacement=True)), GRID)
-    shuffled = DataLoader(pairs, 2, shuffle=True)
     with pytest.raises(ValueError, match="the number or the order of images is not known"):
-        dv.effects(classifier(), shuffled, GRID, target=LABELS)
+        dv.effects(classifier(), DataLoader(pairs, 2, shuffle=True), GRID, target=LABELS)
     with pytest.raises(ValueError, match="a map for each of the images in a known order"):
-        dv.explain(classifier(), shuffled, {"mine": np.zeros((6, 8, 8), np.float32)})
+        dv.explain(classifier(), DataLoader(pairs, 2, shuffle=True), {"mine": np.zeros((6, 8, 8), np.float32)})
+
+
+def test_detectors_scored_on_the_images_that_set_them_are_warned_of():
+    with pytest.warns(UserWarning, match="test images are the validation images"):
+        dv.detect(classifier(), ((IMAGES, LABELS), (IMAGES, LABELS)), "max_softmax", "fgsm", eps=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,4 +185,7 @@ def _splits(data: Any, classifier: Classifier, batch_size: int | None) -> tuple[
     val, test = as_images(val, classifier, batch_size), as_images(test, classifier, batch_size)
     if (val.mean, val.std) != (test.mean, test.std):
         raise ValueError(f"data must be normalised by one mean and std, got {val.mean} and {test.mean}.")
+    held = [images.batch(classifier) for images in (val, test)]
+    if held[0] is not None and held[1] is not None and torch.equal(held[0].image, held[1].image):
+        warnings.warn("test images are the validation images: detectors are scored on what set them.", stacklevel=3)
     return val, test
