@@ -41,11 +41,12 @@ def direct(peer: PEERS.base.MinimizationAttack, batch: Batch, classifier: Classi
     return peer(model, batch.image, foolbox.criteria.Misclassification(batch.label), epsilons=eps)[1]
 
 
-@pytest.mark.parametrize("eps", [0.4, FAR])
-def test_carlini_wagner_equals_foolbox(eps, trained, digits):
+@pytest.mark.parametrize(("eps", "abort"), [(0.4, {}), (FAR, {}), (FAR, {"abort_early": True})])
+def test_carlini_wagner_equals_foolbox(eps, abort, trained, digits):
     right = digits.rows((trained[0](digits.image).argmax(1) == digits.label).nonzero().squeeze(1)[:10])
-    theirs = PEERS.L2CarliniWagnerAttack(binary_search_steps=4, steps=30, stepsize=0.1, abort_early=False)
-    ours = carlini_wagner(steps=30, binary_search_steps=4, stepsize=0.1)
+    settings = {"steps": 30, "binary_search_steps": 4, "stepsize": 0.1, **abort}
+    theirs = PEERS.L2CarliniWagnerAttack(**{"abort_early": False, **settings})
+    ours = carlini_wagner(**settings)
     expected = direct(theirs, right, trained[0], eps)
     torch.testing.assert_close(ours(right, trained[0], eps), expected, rtol=0, atol=1e-4)
 

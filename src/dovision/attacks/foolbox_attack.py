@@ -33,7 +33,7 @@ class FoolboxAttack(NearestAttack):
     Args:
         method: the name of a class of `foolbox.attacks`, such as "L2CarliniWagnerAttack", the class, or an object.
         eps: as of Attack, in the norm of the method.
-        settings: of the class, by name, as foolbox has them.
+        settings: of the class, by name, as foolbox has them, but for `abort_early`: False unless it is given.
         alone: attack images one at a time, as a method that draws at random needs: foolbox shares its draws between the
             images of a batch. They depend on (seed, sample) alone then.
         target: as of NearestAttack.
@@ -77,7 +77,7 @@ class FoolboxAttack(NearestAttack):
             legal = inspect.signature(make).parameters
             for key, value in (settings or {}).items():
                 checks.choice(f"settings of {make.__name__}", key, legal)
-                if isinstance(legal[key].default, (int, float)):
+                if type(legal[key].default) in (int, float):
                     checks.at_least(key, value, 0)
             defaults = {key: value for key, value in _DEFAULTS.items() if key in legal}
             self.peer = make(**{**defaults, **(settings or {})})
