@@ -46,9 +46,8 @@ def test_carlini_wagner_equals_foolbox(eps, abort, trained, digits):
     right = digits.rows((trained[0](digits.image).argmax(1) == digits.label).nonzero().squeeze(1)[:10])
     settings = {"steps": 30, "binary_search_steps": 4, "stepsize": 0.1, **abort}
     theirs = PEERS.L2CarliniWagnerAttack(**{"abort_early": False, **settings})
-    ours = carlini_wagner(**settings)
     expected = direct(theirs, right, trained[0], eps)
-    torch.testing.assert_close(ours(right, trained[0], eps), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(carlini_wagner(**settings)(right, trained[0], eps), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 2.0])
