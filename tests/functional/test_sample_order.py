@@ -26,13 +26,10 @@ def in_step(parts: np.ndarray) -> bool:
 
 
 @given(labelled())
-def test_every_row_has_one_place(data):
-    assert sorted(sample_order(*data)) == list(range(len(data[0])))
-
-
-@given(labelled())
-def test_each_class_has_its_share_of_the_first_n_to_within_one(data):
-    label = data[0][sample_order(*data)]
+def test_every_row_has_one_place_and_each_class_its_share_of_the_first_n_to_within_one(data):
+    order = sample_order(*data)
+    assert sorted(order) == list(range(len(data[0])))
+    label = data[0][order]
     size = np.bincount(label)
     counted = np.cumsum(label[:, None] == np.arange(len(size)), axis=0)
     expected = np.arange(1, len(label) + 1)[:, None] * size / len(label)
