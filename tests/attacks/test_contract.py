@@ -14,6 +14,7 @@ from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.functional.norms import size
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch
+from second_device import COUNTS, check
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))
@@ -161,3 +162,12 @@ def test_a_target_is_a_class_of_the_task(name, classifier, batch, multilabel_cla
 def test_any_loss_can_be_raised(name, loss, classifier, batch):
     attack = composed(name, f"loss@attack.loss={loss}")
     assert not torch.equal(attack(batch, classifier, 0.1), batch.image)
+
+
+PEERS = {"boundary", "carlini_wagner", "ead"}  # of foolbox, which takes no subclass of Tensor
+
+
+@pytest.mark.parametrize("name", sorted({*ATTACKS} - PEERS))
+def test_a_second_device_gives_the_same_images(name, classifier, batch):
+    check(lambda attack, *given: attack(*given, 0.02), composed(name), batch, classifier)
+    assert COUNTS["synchronisations"] <= (45 if name == "autoattack" else 10)

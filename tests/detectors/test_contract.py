@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import differentiable
+from second_device import check
 
 from .conftest import SHAPE, Condition, batch_of, images, made
 
@@ -332,3 +333,14 @@ def test_without_effects_on_a_code_no_autoencoder_is_needed(name):
             rows.append(detector.read(batch_of(images(2)), classifier))
     first, second = rows
     torch.testing.assert_close(first, second, rtol=0, atol=1e-9)
+
+
+def test_a_second_device_gives_the_same_scores(detector):
+    def scores(detector, batch, classifier, with_autoencoder):
+        classifier.coded = (with_autoencoder,)
+        with torch.no_grad():
+            rows = detector.read(batch, classifier)
+        detector.fit(rows[:12], rows[12:] + 1 if detector.supervised else rows[:0])
+        return detector.score(rows)
+
+    check(scores, detector, batch_of(images(16)), *made("multiclass"))

@@ -17,6 +17,7 @@ import dovision as dv
 from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.types import Batch
+from second_device import check
 
 from .conftest import classifier_of, small_network, small_transformer
 
@@ -191,3 +192,8 @@ def test_metrics_of_captum_and_quantus_take_an_explainer_as_a_function():
     coloured = dv.CenterMap().function(classifier)(image.expand(-1, 3, -1, -1), target=0)
     torch.testing.assert_close(coloured.sum(1, keepdim=True), function(image, target=0))
     assert function(model=classifier, inputs=image.numpy(), targets=target.numpy(), device="cpu").shape == (2, 1, 8, 8)
+
+
+@ONE_KIND
+def test_a_second_device_gives_the_same_map(explainer, classifier, batch, target):
+    check(lambda explainer, *given: explainer(*given), explainer, batch, target, classifier)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
+import dovision as dv
 from dovision.config.component import Component
 from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.datasets.phantom import Phantom
@@ -20,6 +21,7 @@ from dovision.propagation import Propagation
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import INPUT, TOKENS, Box
+from second_device import COUNTS, check
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -218,3 +220,25 @@ def test_propagation_gives_what_a_plain_pass_gives_on_the_applied_edit(intervent
                 edited = intervention.apply(one, unit, condition)
                 expected = plain.forward(condition.batch.image, edited)
             torch.testing.assert_close(treated[[index], unit], expected, rtol=0, atol=1e-5)
+
+
+def test_a_second_device_gives_the_same_logits(intervention, images):
+    def treated(intervention, batch, classifier):
+        propagation, passes = Propagation(classifier, intervention), []
+        propagation(batch)  # chooses the engine
+        COUNTS.clear()
+        logits = propagation(batch, passes.append).treated
+        COUNTS["chunks"] = len(passes) - 1
+        return logits
+
+    check(treated, intervention, images.batch, images.classifier)
+    if intervention.second is None and intervention.canvas(images.batch.image, images) is not None:
+        assert COUNTS["synchronisations"] <= 5
+        assert COUNTS["uploads"] <= 4 * COUNTS["chunks"]
+
+
+def test_an_attack_of_a_map_runs_on_a_second_device():
+    classifier, digits = dv.example()
+    edit = dv.Perturbation(dv.Square(eps="8/255", queries=40))
+    call = lambda classifier, image: dv.effect_map(classifier, image, edit, device=image.device).effect  # noqa: E731
+    check(call, classifier, digits.image)

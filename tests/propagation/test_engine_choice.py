@@ -73,21 +73,6 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_classifier_gets_a_new_engine(change, traced):
-    classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
-    before = Propagation(classifier, Painted(GRID))(batch)
-    stamp, traces = weights_stamp(classifier), len(traced)
-    CHANGES[change](classifier.network)
-    classifier.eval()
-    assert weights_stamp(classifier) != stamp
-    after = Propagation(classifier, Painted(GRID))(batch)
-    assert len(traced) > traces
-    fresh = Propagation(copy.deepcopy(classifier), Painted(GRID))(batch)
-    assert torch.equal(after.treated, fresh.treated)
-    assert not torch.equal(after.treated, before.treated)
-
-
 @pytest.mark.parametrize("blank", [-torch.inf, torch.nan, -3e38])
 @pytest.mark.parametrize("type_of", [torch.float32, torch.bfloat16])
 def test_a_change_is_noticed_beside_a_mask_of_any_value(blank, type_of):
@@ -132,14 +117,19 @@ def setting(network):
     }
 
 
-@pytest.mark.parametrize("change", setting(nn.Identity()))
-def test_a_change_of_any_attribute_gets_a_new_engine(change, traced):
-    classifier, batch = classifier_of(Configured()), batch_of(2, 1, 16, 16)
+@pytest.mark.parametrize("change", [*CHANGES, *setting(nn.Identity())])
+def test_a_changed_classifier_gets_a_new_engine(change, traced):
+    network, batch = network_of() if change in CHANGES else Configured(), batch_of(2, 1, 16, 16)
+    classifier = classifier_of(network)
     before = Propagation(classifier, Painted(GRID))(batch)
     assert isinstance(Propagation(classifier, Painted(GRID)).prepare(batch), Incremental)
+    stamp = weights_stamp(classifier)
     assert len(traced) == 1
-    setting(classifier.network)[change]()
+    CHANGES[change](network) if change in CHANGES else setting(network)[change]()
+    classifier.eval()
+    assert weights_stamp(classifier) != stamp
     after = Propagation(classifier, Painted(GRID))(batch)
+    assert len(traced) > 1
     fresh = Propagation(copy.deepcopy(classifier), Painted(GRID))(batch)
     assert torch.equal(after.treated, fresh.treated)
     assert not torch.equal(after.treated, before.treated)
@@ -234,21 +224,6 @@ def test_whole_passes_are_made_where_little_is_saved(regions, site, engine, monk
     propagation = Propagation(classifier_of(network_of()), Painted(regions, site))
     propagation(batch_of(1, 1, 16, 16))
     assert type(propagation.engine) is engine
-
-
-class Tokens(nn.Module):
-    """Tokens of a map that attend to each other, with a linear layer of many times their width."""
-
-    def __init__(self):
-        super().__init__()
-        self.patches = nn.Conv2d(1, 16, 4, 4)
-        self.wide, self.act, self.narrow = nn.Linear(16, 256), nn.GELU(), nn.Linear(256, 16)
-        self.head = nn.Linear(16, 5)
-
-    def forward(self, x):
-        x = self.patches(x).flatten(2).transpose(1, 2)
-        x = x + nn.functional.scaled_dot_product_attention(x, x, x)
-        return self.head((x + self.narrow(self.act(self.wide(x)))).mean(1))
 
 
 @pytest.mark.parametrize(("little", "traces"), [(engine_choice.LITTLE, 0), (0, 1)])

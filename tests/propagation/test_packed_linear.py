@@ -158,18 +158,6 @@ def test_other_rows_change_no_bit_behind_an_activation(outputs, activation, libr
         assert_same(kernel(value[:rows]), whole[:rows], library)
 
 
-def test_a_pointwise_convolution_keeps_bits_in_a_window(library):
-    random = torch.Generator().manual_seed(0)
-    weight, value = torch.randn(64, 1152, 1, 1, generator=random), torch.randn(3, 1152, 7, 6, generator=random)
-    weight /= 1152**0.5
-    kernel = PackedConvolution(weight, None)
-    whole = kernel(value.contiguous(memory_format=torch.channels_last))
-    torch.testing.assert_close(whole, nn.functional.conv2d(value, weight), rtol=0, atol=1e-5)
-    for size in (1, 2, 5):
-        assert_same(kernel(value[:, :, 2 : 2 + size, 1 : 1 + size]), whole[:, :, 2 : 2 + size, 1 : 1 + size], library)
-        assert_same(kernel(value[:1, :, :size, :1]), whole[:1, :, :size, :1], library)
-
-
 @pytest.mark.parametrize(
     "bias", [torch.randn(128)[::2], torch.randn(1).expand(64), torch.randn(1)], ids=["strided", "expanded", "of one"]
 )

@@ -43,30 +43,6 @@ class LooksAtValues(nn.Module):
         return x * 2 if x.sum() > 1e9 else x
 
 
-@pytest.mark.parametrize("chunk", ["auto", 1, 7, 16, 1000])
-@pytest.mark.parametrize("count", [1, 3])
-def test_the_outcome_does_not_depend_on_chunk_or_batch(chunk, count):
-    classifier, batch = classifier_of(with_statistics(small_network())), batch_of(count, 1, 16, 16)
-    propagation = Propagation(classifier, Painted(GRID), chunk)
-    expected = expected_outcome(classifier, propagation.intervention, batch)
-    assert_equal(propagation(batch), expected)
-    assert_equal(propagation(batch), expected)  # the second call reuses the engine of the first
-
-
-def test_an_empty_region_leaves_the_control():
-    regions = [[Box(0, 0, 4, 4), Box(0, 0, 0, 0)], [Box(3, 3, 3, 9), Box(2, 2, 6, 6)]]
-    outcome = Propagation(classifier_of(small_network()), Painted(regions))(batch_of(2, 1, 16, 16))
-    assert torch.equal(outcome.treated[1, 0], outcome.control[1])
-    assert torch.equal(outcome.treated[0, 1], outcome.control[0])
-    assert not torch.equal(outcome.treated[0, 0], outcome.control[0])
-
-
-def test_progress_counts_every_forward_pass():
-    passes: list[int] = []
-    Propagation(classifier_of(small_network()), Painted(GRID), chunk=5)(batch_of(2, 1, 16, 16), passes.append)
-    assert sum(passes) == 2 + 2 * len(GRID)
-
-
 @pytest.mark.parametrize("traced", [True, False])
 @pytest.mark.parametrize("regions", [GRID, [[None]] * 3])
 def test_edits_that_change_no_bit_take_no_pass(traced, regions):
@@ -183,18 +159,6 @@ def test_a_site_inside_a_module_that_is_one_step_is_found_by_a_hook():
     assert isinstance(propagation.engine, WholePasses)
 
 
-def test_an_activation_in_place_is_seen_by_later_readers_of_its_operand():
-    class Aliased(nn.Module):
-        def forward(self, x):
-            y = F.relu(x, inplace=True)
-            return x + y.mul_(0.5)
-
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(1, 3, 3), Aliased(), nn.Flatten(), nn.Linear(3 * 36, 5)).eval()
-    classifier, batch = classifier_of(network), batch_of(1, 1, 8, 8)
-    agreeing(classifier, Painted([[Box(2, 2, 4, 4)], [Box(0, 0, 8, 3)]]), batch)
-
-
 def test_batch_norm_that_cannot_be_folded_accurately_is_not_folded():
     network = small_network()
     network[0] = nn.Conv2d(1, 4, 5, padding=2)  # for which torch takes one kernel, however many images there are
@@ -231,13 +195,6 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
     monkeypatch.setattr(Incremental, "run", broken)
     with pytest.raises(RuntimeError, match="something else"):
         propagation(batch_of(1, 1, 16, 16))
-
-
-def test_an_unknown_site_names_the_nearest_ones():
-    network = nn.Sequential()
-    network.add_module("features", nn.Conv2d(1, 1, 1))
-    with pytest.raises(ValueError, match=r"no site 'featurs'. Did you mean features"):
-        Propagation(classifier_of(network), Painted(GRID, "featurs"))
 
 
 def test_a_site_that_runs_twice_is_refused():
@@ -300,28 +257,6 @@ def test_a_region_of_a_value_that_is_no_map_is_edited_in_full():
     propagation = Propagation(classifier, Painted([[Box(0, 1, 2, 3)], [Box(1, 0, 4, 8)]] * 3, "1"), chunk=2)
     assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
     assert isinstance(propagation.engine, Incremental)
-
-
-def test_reshaping_by_the_size_of_the_batch_follows_the_chunk():
-    class Reshaped(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.token = nn.Parameter(torch.ones(1, 1, 36))
-            self.body = nn.Conv2d(1, 3, 3)
-            self.head = nn.Linear(4 * 36, 5)
-
-        def forward(self, x):
-            n = x.size(0)
-            rows = self.body(x).reshape(n, 3, -1)
-            tokens = self.token.expand(x.shape[0], -1, -1)
-            return self.head(torch.cat([tokens, rows], dim=1).view(n, 4 * 36))
-
-    torch.manual_seed(0)
-    classifier, batch = classifier_of(Reshaped().eval()), batch_of(2, 1, 8, 8)
-    for site, regions in (("input", [[Box(2, 2, 4, 4)]] * 5), ("body", [[None]] * 5)):
-        propagation = Propagation(classifier, Painted(regions, site), chunk=3)
-        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-        assert isinstance(propagation.engine, Incremental)
 
 
 @pytest.mark.parametrize(

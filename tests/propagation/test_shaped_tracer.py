@@ -142,16 +142,10 @@ def test_what_is_local_stays_local(name, monkeypatch):
         assert isinstance(agreeing(classifier, Painted(GRID), batch).engine, Incremental)
 
 
+@pytest.mark.parametrize("layer", [Windowed, Selected])
 @pytest.mark.parametrize("images", [1, 2, 5])
-def test_windows_on_the_axis_of_the_images_are_traced_for_any_number_of_them(images):
-    classifier, batch = classifier_of(network_of(Windowed())), batch_of(images, 1, SIZE, SIZE)
-    for site, regions in (("input", GRID), ("0", [[None]] * 3)):
-        assert isinstance(agreeing(classifier, Painted(regions, site), batch).engine, Incremental)
-
-
-@pytest.mark.parametrize("images", [1, 3])
-def test_results_with_fields_are_traced(images):
-    classifier, batch = classifier_of(network_of(Selected())), batch_of(images, 1, SIZE, SIZE)
+def test_layers_are_traced_for_any_number_of_images(layer, images):
+    classifier, batch = classifier_of(network_of(layer())), batch_of(images, 1, SIZE, SIZE)
     for site, regions in (("input", GRID), ("0", [[None]] * 3), ("1", [[None]] * 3)):
         assert isinstance(agreeing(classifier, Painted(regions, site), batch).engine, Incremental)
 

@@ -36,20 +36,3 @@ def test_the_reached_outputs_are_those_that_change(kernel, stride, padding, dila
         assert reached.stop[0] > changed[-1]
         if stride * 2 > dilation * (kernel - 1) and dilation == 1:  # no gaps between the inputs that are read
             assert reached.size == changed[-1] - changed[0] + 1
-
-
-def test_spans_of_unequal_length_get_one_size_and_stay_inside():
-    span = Span.covering(np.array([0, 3, 7]), np.array([2, 7, 9]), 9)
-    assert span.size == 4
-    assert span.start.tolist() == [0, 3, 5]
-
-
-def test_the_inputs_of_an_output_start_in_the_padding():
-    assert Window(kernel=3, stride=2, padding=1, dilation=2).inputs(Span(np.array([0]), 2)) == (np.array([-1]), 7)
-
-
-def test_the_margin_completes_the_last_window_of_a_rounded_up_pooling():
-    assert Window(kernel=3, stride=2, padding=1, dilation=1).margin(inputs=6, outputs=4) == (1, 2)
-
-
-SIDE, CLASSES = 24, 3

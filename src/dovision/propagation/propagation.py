@@ -164,6 +164,7 @@ class Propagation:
         Its reference is the mean over `Intervention.references`, found once. `progress` counts forward passes, those of
         the references once.
         """
+        batch = batch._replace(sample=batch.sample.cpu())  # each do() reads the numbers, and would wait for a device
         if isinstance(engine, JointPasses) and self._second is not None:
             engine.held_context = self._second.context(engine.other, batch, progress)
         if self._reference_passes is None:
@@ -225,7 +226,6 @@ class Propagation:
 
     def _passes(self, engine: Incremental | WholePasses, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         """Passes over all units of each image."""
-        batch = batch._replace(sample=batch.sample.cpu())  # each do() reads the numbers, and would wait for a device
         clean: Any = engine.clean(batch.image)  # the engine's own
         progress(len(batch.image))
         shape = tuple(clean.site.shape[1:])
@@ -233,7 +233,7 @@ class Propagation:
         treated = clean.control.unsqueeze(1).repeat(1, len(units), 1)
         context = self.context(engine, batch, progress)
         edited = EditedPasses(engine, clean, self.intervention, context, self.allowance, progress)
-        streams = all_pairs(self.intervention, units, batch.sample.tolist(), shape)
+        streams = all_pairs(self.intervention, units, context.batch.sample.tolist(), shape)
         for stream in streams:
             for pairs, logits in edited.logits(stream):
                 treated[pairs.image, pairs.unit] = logits
