@@ -75,6 +75,19 @@ dovision-evaluate -m --config-dir paper/conf experiment=detection_benchmark name
   detection.attacks.carlini_wagner_10.settings.steps=25 detection.attacks.carlini_wagner_10.settings.binary_search_steps=2 detection.attacks.ead.settings.steps=20 detection.attacks.ead.settings.binary_search_steps=2 \
   "detection.adaptive.detectors=[effect_consistency,feature_squeezing_supervised]" detection.adaptive.images=100 detection.adaptive.steps=40 detection.adaptive.restarts=1 detection.adaptive.targets=1 "detection.adaptive.eps=[0.2]" "detection.adaptive.l2=[2.0]"
 
+# The same with four families of attacks that are unlike the others (mnist_families)
+PYTHONPATH=. dovision-evaluate -m --config-dir paper/conf experiment=detection_benchmark name=mnist_families seed=0,1,2 threads=1 intervention=pixel_grid evaluation.images=8 evaluation.batch_size=500 \
+  "detection.attacked_share={val:0.075,test:0.25}" detection.val_images=3000 detection.test_images=1000 "detection.adaptive.detectors=[]" \
+  "~detector.log_odds_effect" "~detector.effect_profile_latent" "~detector.effect_consistency_grid" "~detector.max_softmax_inverted" "~detector.max_softmax_two_sided" "~detector.log_odds_effect_bits" "~detector.ml_loo" \
+  "~attack@detection.attacks.apgd" "~detection.attacks.apgd" "~attack@detection.attacks.autoattack" "~detection.attacks.autoattack" "~attack@detection.attacks.ead_10" "~detection.attacks.ead_10" "~attack@detection.attacks.carlini_wagner" "~detection.attacks.carlini_wagner" \
+  "detection.families.iterated=[pgd,apgd_targeted,l2_pgd]" "~detection.families.nearest" "detection.families.sure=[carlini_wagner_10]" \
+  "detection.attacks.random_sign.eps=[0.2]" "detection.attacks.random_sign_l1.eps=[20.0]" "detection.attacks.fgsm.eps=[0.2]" detection.attacks.pgd.steps=10 detection.attacks.square.queries=200 \
+  detection.attacks.carlini_wagner_10.settings.steps=25 detection.attacks.carlini_wagner_10.settings.binary_search_steps=2 detection.attacks.ead.settings.steps=20 detection.attacks.ead.settings.binary_search_steps=2 \
+  "+detection.attacks.patch={_target_: paper.indirect_attacks.Patch, eps: [1.0], steps: 20, side: 7, seed: \${seed}}" \
+  "+detection.attacks.sparse={_target_: paper.indirect_attacks.Sparse, eps: [1.0], steps: 20, count: 16, seed: \${seed}}" \
+  "+detection.attacks.lighting={_target_: paper.indirect_attacks.Lighting, eps: [0.7], steps: 20, cells: 4, seed: \${seed}}" \
+  "+detection.attacks.low_frequency={_target_: paper.indirect_attacks.LowFrequency, eps: [0.4], steps: 20, cells: 5, seed: \${seed}}"
+
 # Detectors in every norm: digits (mnist_norms), CIFAR-10 (cifar10_norms; with the twin's checkpoint cifar10_twin)
 dovision-evaluate -m --config-dir paper/conf experiment=detection_benchmark seed=0,1,2 threads=1 training.autoencoder.epochs=1 evaluation.images=8 detection.controls=false \
   detection.val_images=400 detection.test_images=250
