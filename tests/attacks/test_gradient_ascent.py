@@ -141,12 +141,11 @@ FOOLBOX = {
 
 
 @pytest.mark.parametrize("momentum", [0.5, 1.0])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", NORMS)
 def test_it_equals_foolbox_with_the_sources_normalisation_of_gradients(norm, momentum, classifier, batch):
     eps = EPS[norm]
     theirs = FOOLBOX[norm](momentum=momentum, abs_stepsize=eps / 10, steps=10)
     theirs.normalize = lambda gradients, x, bounds: normalize_lp_norms(gradients, p=1)  # foolbox has sign and L2
-    model = foolbox.PyTorchModel(classifier, bounds=(0, 1))
-    expected = theirs.run(model, batch.image, foolbox.criteria.Misclassification(batch.label), epsilon=eps)
+    expected = by_foolbox(theirs, batch, classifier, eps)
     ours = BIM(eps, steps=10, step_size=eps / 10, momentum=momentum, norm=norm)
     torch.testing.assert_close(ours(batch, classifier, eps), expected, rtol=0, atol=1e-6)

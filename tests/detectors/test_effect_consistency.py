@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 import dovision as dv
 from dovision.detectors import _profile
-from dovision.detectors._estimators import fit_gaussians
 from dovision.detectors._profile import Profile, compressed, flatten_effects, summaries
 from dovision.detectors.effect_consistency import EffectConsistency, LogOddsEffect, log_odds_loss, probability_distance
 from dovision.interfaces import Classifier, Intervention
@@ -240,13 +239,6 @@ def test_effects_that_are_all_equal_have_a_gradient_too():
     effect = torch.zeros(1, 4, 1, requires_grad=True)
     summaries(effect).sum().backward()
     assert effect.grad.isfinite().all()
-
-
-def test_an_effect_that_never_varied_does_not_break_the_distance():
-    rows = np.random.default_rng(0).normal(size=(50, 3)) * [1, 0, 1] + [0, 7, 0]
-    gaussian = fit_gaussians(torch.from_numpy(rows), torch.zeros(50))
-    near, far = gaussian.squared_distance(torch.tensor([[0.0, 7.0, 0.0], [0.0, 9.0, 0.0]]))
-    assert near < far < torch.inf
 
 
 def test_the_logarithmic_scale_is_linear_below_the_resolution_and_keeps_the_sign():

@@ -1,8 +1,7 @@
-"""Effect maps on a linear model, against captum's occlusion, and of one classifier after another."""
+"""Effect maps on a linear model, and of one classifier after another."""
 
 import copy
 
-import captum.attr
 import pytest
 import torch
 from torch import Tensor, nn
@@ -51,14 +50,6 @@ def test_evidence_taken_away_is_positive_and_of_probability_by_default(linear, i
     logits = torch.tensor([[2.5, 2.5], [-0.5, 3.0]])  # of the image; without the left pixel, without the right one
     expected = logits[0].sigmoid() - logits[1].sigmoid()
     torch.testing.assert_close(maps[0, 0], expected)
-
-
-def test_cells_of_a_grid_are_the_windows_of_captums_occlusion(convolutional, images):
-    classifier, batch = convolutional(), images(5, 3, 12, 15)
-    peer = captum.attr.Occlusion(lambda image: classifier(image).softmax(-1))
-    expected = peer.attribute(batch.image, (3, 3, 3), strides=(3, 3, 3), target=TARGET, baselines=0.5)[:, 0]
-    maps = EffectMap(PixelGrid(4, 5, Constant(0.5)))(batch, TARGET, classifier)
-    torch.testing.assert_close(maps, expected, rtol=0, atol=1e-5)
 
 
 def test_the_mean_is_painted_where_regions_overlap_and_zero_where_there_is_none(linear, images):

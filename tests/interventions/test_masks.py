@@ -1,6 +1,5 @@
-"""Masks and their controls, against hand-written painting, captum's FeatureAblation and a search of all places."""
+"""Masks and their controls, against hand-written painting and a search of all places."""
 
-import captum.attr
 import numpy as np
 import torch
 
@@ -78,13 +77,3 @@ def test_a_mask_without_room_has_no_control(boxed):
     intervention = bound(torch.ones(4, 4, dtype=torch.bool), boxed([], shape))
     assert touched(intervention, shape, "brush").all()
     assert not touched(intervention, shape, "brush control 0").any()
-
-
-def test_effects_are_those_of_captums_feature_ablation(context):
-    classifier, image = context.classifier, context.batch.image
-    labels = torch.randint(3, image.shape[2:], generator=torch.Generator().manual_seed(0))
-    masks = {str(number): labels == number for number in range(3)}
-    peer = captum.attr.FeatureAblation(lambda image: classifier(image).softmax(-1))
-    expected = peer.attribute(image, 0.5, 1, feature_mask=labels[None, None])[:, 0]
-    found = dv.effect_map(classifier, image, Brush(masks, Constant(0.5)), target=1)
-    torch.testing.assert_close(found.map, expected, rtol=0, atol=1e-6)

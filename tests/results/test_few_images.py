@@ -8,11 +8,9 @@ from dovision.functional.estimates import FEW_IMAGES, MIN_IMAGES, of_images, wit
 from dovision.functional.intervals import withheld
 from dovision.results import map_summary
 from dovision.results.average_effect import average_effects
-from dovision.results.classifier_quality import classifier_quality
 from dovision.results.explanation_metrics import RANGES
 from dovision.results.schemas import METRICS
 from dovision.results.summary import summarise
-from dovision.types import Task
 
 ENOUGH = [pytest.param(MIN_IMAGES - 1, False, id="four"), pytest.param(MIN_IMAGES, True, id="five")]
 
@@ -29,14 +27,6 @@ def test_a_table_keeps_its_counts_and_loses_its_numbers():
     assert enough == {"unit": "b", "mean": 0.2, "reason": "", "p": 0.01, "images": 5, "clusters": 4}
     assert (few["images"], few["clusters"], few["reason"]) == (4, 4, FEW_IMAGES)
     assert np.isnan([few["mean"], few["p"]]).all()
-
-
-def quality(*of_class):
-    """The quality of a classifier that is right, on so many images of each class."""
-    label = np.repeat(np.arange(len(of_class)), of_class)
-    probability = np.eye(len(of_class))[label] * 0.9 + 0.05
-    names = tuple("abcdefghij"[: len(of_class)])
-    return classifier_quality(label, label, probability, np.arange(len(label)), Task("multiclass", names))
 
 
 @pytest.mark.slow

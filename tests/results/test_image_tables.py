@@ -1,13 +1,8 @@
 """The maps and boxes of a run come back as they were written."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dovision.results.image_tables import MAPS_FILE, MapGrid, maps_schema, masks_of, read_maps, read_masks, write_masks
 from dovision.results.tables import write_table
@@ -56,11 +51,3 @@ def test_masks_are_found_again_by_sample_and_unit(tmp_path):
     nothing, mask = masks_of(rows, found)
     assert nothing is None
     assert np.array_equal(mask, ~L_SHAPE)
-
-
-@given(st.integers(1, 9), st.integers(1, 20), st.integers(0, 2**16))
-def test_every_mask_is_the_same_once_it_was_written(height, width, seed):
-    mask = np.random.default_rng(seed).random((height, width)) < 0.5
-    with tempfile.TemporaryDirectory() as folder:
-        write_masks(Path(folder), [(0, "u", mask)])
-        assert np.array_equal(read_masks(Path(folder))[0, "u"], mask)

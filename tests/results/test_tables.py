@@ -86,7 +86,6 @@ def test_a_table_without_rows_is_refused(tmp_path):
         read_samples(tmp_path)
 
 
-TWO = Task("multiclass", ("cat", "dog"))
 LABELS = Task("multilabel", ("nodule", "mass"))
 
 
@@ -104,7 +103,7 @@ def batch(image, label):
     return Batch(image, label, sample, sample // 2)
 
 
-def one(task=TWO, label=(0, 1), control=None, treated=None):
+def one(task=TASK, label=(0, 1), control=None, treated=None):
     """Rows of two clean images and a unit that acts on both."""
     control = odds(0.75, 0.75) if control is None else control
     outcome = Outcome(("unit",), control, odds(0.5, 0.75).unsqueeze(1) if treated is None else treated)
@@ -151,14 +150,14 @@ def test_a_label_that_is_not_known_is_minus_one_and_cannot_be_said_wrongly():
 
 
 def test_entropy_of_certain_and_of_open_predictions():
-    assert task_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), TWO).tolist() == pytest.approx([0.0, math.log(2)])
+    assert task_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), TASK).tolist() == pytest.approx([0.0, math.log(2)])
     assert task_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), LABELS).tolist() == pytest.approx(
         [0.0, 2 * math.log(2)]
     )
 
 
 def test_margin_is_the_distance_from_another_answer():
-    assert probability_margin(torch.tensor([[0.2, 0.7, 0.1]]), TWO).tolist() == pytest.approx([0.5])
+    assert probability_margin(torch.tensor([[0.2, 0.7, 0.1]]), TASK).tolist() == pytest.approx([0.5])
     assert probability_margin(torch.tensor([[0.2, 0.55]]), LABELS).tolist() == pytest.approx([0.1])
 
 
@@ -171,7 +170,7 @@ def test_mean_abs_expected_effect_does_not_let_units_cancel():
     assert means == pytest.approx([0.0, 0.06], abs=1e-6)
 
 
-def effects(task=TWO, control=None, treated=None, regions=None, images=slice(None)):
+def effects(task=TASK, control=None, treated=None, regions=None, images=slice(None)):
     control = odds(0.75, 0.5) if control is None else control
     treated = torch.stack([odds(0.5, 0.5), odds(0.75, 0.25)], dim=1) if treated is None else treated
     outcome = Outcome(("u0", "u1"), control[images], treated[images])
