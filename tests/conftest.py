@@ -39,6 +39,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests of a second device to a process of its own (tests/test_second_device.py), and that to them alone."""
+    alone = "SECOND_DEVICE" in os.environ
+    items[:] = [item for item in items if ("a_second_device" in item.name) is alone]
+
+
 def pytest_collection_finish() -> None:
     """Spare each job, which collects garbage at its end, a walk over all that the tests have imported."""
     gc.enable()

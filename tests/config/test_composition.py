@@ -34,7 +34,7 @@ TEMPLATE = {
     "train data=mnist": "Did you mean dataset?",
     "train trainer.max_epochs=20": "Did you mean training.classifier.epochs or training.autoencoder.epochs?",
     "train scheduler=cosine": "Did you mean scheduler@training.autoencoder.scheduler or scheduler@training.",
-    "train callbacks=default": "It has: early_stopping, lr_monitor,",
+    "train callbacks=default": "It has: early_stopping, lr_monitor.",
     "train debug=default": WORKS,
     "train +training.classifier.optimizer.weight_decay=0.1 scheduler@training.classifier.scheduler=cosine": WORKS,
 }

@@ -71,7 +71,7 @@ def halves(count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
 @pytest.fixture(scope="session")
 def condition() -> Condition:
     random = torch.Generator().manual_seed(5)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([]):
         torch.manual_seed(3)
         classifier = Classifier(network(2), Task("multiclass", ("left", "right")), (0.5,), (0.25,))
         image, label = halves(256, random)
