@@ -14,7 +14,7 @@ from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.functional.norms import size
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch
-from second_device import COUNTS, check
+from made_second_device import COUNTS, check
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))

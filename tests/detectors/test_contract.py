@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import differentiable
-from second_device import check
+from made_second_device import check
 
 from .conftest import SHAPE, Condition, batch_of, images, made
 

@@ -17,7 +17,7 @@ import dovision as dv
 from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.types import Batch
-from second_device import check
+from made_second_device import check
 
 from .conftest import classifier_of, small_network, small_transformer
 

@@ -21,7 +21,7 @@ from dovision.propagation import Propagation
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import INPUT, TOKENS, Box
-from second_device import COUNTS, check
+from made_second_device import COUNTS, check
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
