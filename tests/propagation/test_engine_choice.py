@@ -30,6 +30,7 @@ from dovision.types import Task
 from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome
 
 GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
+ONE, TWO = [1], [2]
 
 
 def network_of():
@@ -167,14 +168,8 @@ def test_an_attribute_of_any_kind_leaves_the_stamp_as_it_is(value):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (-1, -2),
-        ([1, -1], [1, -2]),
-        (1, True),
-        (0.0, -0.0),
-        ((1,), [1]),
-        ({"a": 1}, {"a": 2}),
-        ("1", 1),
-        (1, np.int64(1)),
+        *((-1, -2), ([1, -1], [1, -2]), (1, True), (0.0, -0.0), ((1,), [1]), ({"a": 1}, {"a": 2}), ("1", 1)),
+        *((1, np.int64(1)), ([ONE, TWO, ONE], [ONE, TWO, TWO])),
     ],
 )
 def test_like_attributes_have_stamps_of_their_own(one, other):
@@ -236,7 +231,8 @@ def test_a_small_call_runs_the_network_itself(little, traces, traced, monkeypatc
     assert len(traced) == traces
 
 
-def test_a_batch_norm_over_tokens_is_folded_into_the_linear_layer_before_it():
+@pytest.mark.parametrize("between", [lambda tokens: tokens, F.relu])
+def test_a_batch_norm_over_tokens_is_folded_into_the_linear_layer_before_it(between):
     class LinearNorm(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -247,13 +243,13 @@ def test_a_batch_norm_over_tokens_is_folded_into_the_linear_layer_before_it():
 
         def forward(self, x):
             x = self.linear(self.stem(x).flatten(2).transpose(1, 2))
-            return self.head(nn.functional.hardswish(self.norm(x.flatten(0, 1)).reshape_as(x)).mean(1))
+            return self.head(nn.functional.hardswish(self.norm(between(x.flatten(0, 1))).reshape_as(x)).mean(1))
 
     torch.manual_seed(0)
     classifier = dv.wrap(LinearNorm(), 3).eval()
     image = torch.rand(2, 3, 16, 16)
     graph = fold_batch_norm(trace(classifier, None, image))
-    assert not any(isinstance(step.function, nn.BatchNorm1d) for step in graph.steps)
+    assert any(isinstance(step.function, nn.BatchNorm1d) for step in graph.steps) == (between is F.relu)
     with torch.no_grad():
         torch.testing.assert_close(Incremental(graph, False).clean(image).control, classifier(image))
 

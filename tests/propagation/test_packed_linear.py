@@ -62,16 +62,22 @@ def hooked(activation):
     return activation
 
 
+class Gated(nn.Module):
+    def forward(self, x):
+        return x * nn.functional.gelu(x)
+
+
 @pytest.mark.parametrize(
     ("activation", "joined"),
     [
         (nn.GELU(), True),
+        (Gated(), False),
         (nn.ReLU(inplace=True), False),
         (nn.GELU(approximate="tanh"), False),
         (hooked(nn.GELU()), False),
         (nn.Tanh(), False),
     ],
-    ids=["gelu", "relu", "tanh gelu", "hooked", "tanh"],
+    ids=["gelu", "read twice", "relu", "tanh gelu", "hooked", "tanh"],
 )
 def test_edits_are_as_in_whole_passes(activation, joined):
     torch.manual_seed(0)

@@ -135,11 +135,7 @@ CONVOLUTION = nn.Conv2d(3, 4, 3)
 @pytest.mark.parametrize(
     ("network", "site", "reason"),
     [
-        (
-            nn.Sequential(CONVOLUTION, nn.Flatten(), nn.Linear(4 * 36, 2)),
-            "1",
-            "axis 1 .* channels and positions in one",
-        ),
+        (nn.Sequential(CONVOLUTION, nn.Flatten(), nn.Linear(144, 2)), "1", "axis 1 .* channels and positions in one"),
         (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(36, 2)), "2", "positions in one"),
         (
             nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.Linear(36, 2), nn.Flatten(), nn.Linear(8, 2)),
@@ -162,11 +158,12 @@ def test_a_layout_that_nothing_shows_is_refused(network, site, reason):
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Linear(5, 2)), "2", "NC"),
         (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), "2", "NC"),
         (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)), "2", "NCHW"),
+        (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(1), ToLast(), nn.Flatten(), nn.Linear(4, 2)), "2", "NHWC"),
         (nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2)), "1", "NCT"),
         (Resized(CONVOLUTION, nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)), "layers.1", "NCHW"),
         (Resized(CONVOLUTION, ToLast(), nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)), "layers.2", "NHWC"),
     ],
-    ids=["small", "features of a fixed size", "pooled", "pooled to a map", "positions", "resized", "channels last"],
+    ids=["small", "fixed size", "pooled", "pooled to a map", "pooled, last", "positions", "resized", "channels last"],
 )
 def test_layouts_are_found_where_the_shape_shows_them(network, site, expected):
     assert layout(dv.wrap(network, 2), site, (3, 8, 8)) == expected
