@@ -264,6 +264,8 @@ def test_a_region_of_a_value_that_is_no_map_is_edited_in_full():
     [
         (lambda x: torch.add(x, other=x.sigmoid()), True),
         (lambda x: F.max_pool2d(input=x, kernel_size=2), True),
+        (lambda x: F.avg_pool2d(x, 3, 1, 1) + F.avg_pool2d(input=x, kernel_size=5, stride=1, padding=2), True),
+        (lambda x: x[:, :, 1:], True),
         (lambda x: torch.cat([x, x], axis=1)[:, 3:9], False),
         (lambda x: x.permute(dims=(0, 2, 3, 1)).permute(0, 3, 1, 2), False),
     ],
