@@ -230,7 +230,7 @@ DETECTOR = ("detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm")
         ),
         (["training.classifier.metrics.f1.average=mean"], "training.classifier: metrics.f1 cannot be made for a multi"),
         (
-            ["callbacks=[early_stopping,lr_monitor]", "callbacks.early_stopping.monitor=val_acuracy"],
+            ["callbacks=[lr_monitor,early_stopping]", "callbacks.early_stopping.monitor=val_acuracy"],
             "callbacks.early_stopping.monitor must name a metric that the fit logs, got 'val_acuracy'. Did you mean",
         ),
         (
