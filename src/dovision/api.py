@@ -190,7 +190,9 @@ def checked_logits(classifier: Classifier, image: Tensor) -> tuple[Tensor, Opera
     Raises:
         ValueError: the network fails on such an image, or returns something else.
     """
-    logit_checks.full_precision(classifier)
+    for weight in classifier.parameters():  # whatever the dtype of the logits
+        if weight.is_floating_point() and weight.dtype.itemsize < logit_checks.LEAST_BYTES:
+            logit_checks.refuse_16_bits("logits", f"weights of {weight.dtype}")
     with evaluating(classifier):
         try:
             with FullPrecision() as operations:

@@ -53,6 +53,10 @@ class WithLoss(Foreign):
         return {"loss": self(batch[0]).sum()}
 
 
+CENTRED = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), Sum())
+OF_BATCH = Classifier(CENTRED, Task("multiclass", ("dark", "bright")), [0.0], [1.0])
+
+
 class Collects(Evaluation):
     """Keeps logits and images, and logs their number."""
 
@@ -130,14 +134,12 @@ def test_numbers_reach_loggers_and_the_metrics_of_the_trainer(tmp_path, module, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"inference_mode": True},
-            r"Collects needs gradients, .* Set inference_mode=False: pl.Trainer\(inference_mode=F",
-        ),
+        ({"inference_mode": True}, r"Collects needs gradients, .* Set inference_mode=False: pl.Trainer\(infer"),
         ({"loaders": 2}, "Collects needs dataloaders: 1, got 2"),
         ({}, r"images must lie in \[0, 1\], got"),  # images are normalised, and it was not told how
         ({**NORMALISED, "task": "multilabel"}, "labels must be of shape \\(2, 2\\) for a multilabel task"),
         ({"classifier": Sum()}, "classifier must be a Classifier, as wrap makes one"),
+        ({**NORMALISED, "classifier": OF_BATCH}, "must not depend on the other images of its batch, but it does"),
     ],
 )
 def test_a_test_that_cannot_be_measured_is_refused_in_a_sentence(settings, message, tmp_path):

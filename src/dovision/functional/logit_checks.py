@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dovision import checks
 from dovision.functional import outputs
+from dovision.types import Task
 
 LEAST_BYTES = torch.float32.itemsize  # the least of a number by which effects can be measured
 
@@ -61,13 +62,6 @@ def measurable(values: Tensor, name: str) -> Tensor:
     return values
 
 
-def full_precision(network: nn.Module) -> None:
-    """Raise if a network has 16-bit weights, whatever the dtype of its logits."""
-    for weight in network.parameters():
-        if weight.is_floating_point() and weight.dtype.itemsize < LEAST_BYTES:
-            refuse_16_bits("logits", f"weights of {weight.dtype}")
-
-
 def refuse_16_bits(name: str, got: object) -> None:
     """Raise with what was computed in 16 bits, and how to change it."""
     raise ValueError(
@@ -83,3 +77,32 @@ def ending(values: Tensor) -> str:
         return ""
     total = values.float().sum(-1)
     return "softmax" if torch.allclose(total, torch.ones_like(total), rtol=0, atol=1e-3) else "sigmoid"
+
+
+def independent(beside: Tensor, alone: Tensor, task: Task, precision: float = 1e-4) -> None:
+    """Raise unless logits of images in a batch, shape (B, K), are those that they have `alone`; see `logits_agree`."""
+    if not logits_agree(beside, alone, task, precision=precision):
+        change = (beside - alone).abs().max().item()
+        raise ValueError(
+            "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
+            f"{change:.2g} in a logit. Look for normalisation or quantisation over the batch, dropout or other draws "
+            "that stay on in eval mode, a state that changes with each call, or weights that blow up rounding."
+        )
+
+
+def logits_agree(got: Tensor, expected: Tensor, task: Task, tolerance: float = 1.0, precision: float = 1e-4) -> bool:
+    """Return whether logits agree: to `precision` times the largest of them, and in probability to `tolerance`.
+
+    Logits of classes whose probability is 0, such as masked ones, are compared by the largest among themselves.
+    """
+    if got.shape != expected.shape:
+        return False
+    precision = max(precision, 32 * torch.finfo(expected.dtype).eps)
+    size = expected.nan_to_num().abs()
+    possible = task.probability(expected.float()) > 0
+    ours, others = (torch.where(group, size, 0).amax(1, keepdim=True) for group in (possible, ~possible))
+    close = (got - expected).abs() <= precision * torch.where(possible, ours, others).clamp_min(1e-3)
+    if not (close | (got == expected) | (got.isnan() & expected.isnan())).all():
+        return False
+    change = task.probability(got.float()) - task.probability(expected.float())
+    return not change.abs().max().item() > tolerance

@@ -65,13 +65,6 @@ class NetworkKey:
         return replace(self, path=path, surroundings=surroundings, weights=_weights(path, digest))
 
 
-def data_key(dataset: Component) -> str:
-    """Hash of everything that determines a dataset in this process except its files' content; links are resolved."""
-    content = to_dict(dataset)
-    real = {name: os.path.realpath(path) for name, path in paths_named(content).items()}
-    return content_hash({"settings": content, "real": real, "folder": os.getcwd()})
-
-
 def surroundings(settings: EvaluateSettings, images: Images, digest: Digest) -> dict[str, Any]:
     """Dependencies of a run besides data and weights: measurement, configuration, outside code, named files.
 
@@ -199,7 +192,9 @@ class Shared:
 
         Images without labels take their classes from the job's classifier, and are opened for each job.
         """
-        key, began = data_key(dataset), time.time()
+        content, began = to_dict(dataset), time.time()
+        real = {name: os.path.realpath(path) for name, path in paths_named(content).items()}  # links may have moved
+        key = content_hash({"settings": content, "real": real, "folder": os.getcwd()})
         before, self._opened = self._opened, None
         if before is not None and before[:2] == (key, stat_files(before[2].files or ()).digest):
             self._opened = before

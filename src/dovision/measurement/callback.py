@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.api import checked_logits, class_count, wrap
-from dovision.functional.logit_checks import measurable
+from dovision.functional.logit_checks import independent, measurable
 from dovision.interfaces import Classifier
 from dovision.io.progress import DISPLAY
 from dovision.measurement.condition import Condition
@@ -211,15 +211,16 @@ class Evaluation(Callback, ABC):
         images = batches.take(batch, self.classifier)
         images = images.detached() if images.image.is_inference() else images
         if first:
-            checked_logits(self.classifier, images.image[:1])
+            alone, _ = checked_logits(self.classifier, images.image[:1])
             self._begin(trainer, pl_module.device, images)
             self._started = True
         if len(images.image):
             task = self.classifier.task
             checks.image_batch(images.image)
             checks.labels(images.label, len(images.label), len(task.classes), task.multilabel, unknown=True)
-            logits = self.logits(images.image)
-            measurable(logits, "logits")
+            logits = measurable(self.logits(images.image), "logits")
+            if first:
+                independent(logits[:1], alone, task, 1e-4 if logits.is_cpu else 1e-2)  # GPUs may round to 10 bits
             if (finished := max(self.resumed - self.tested, 0)) < len(images.image):
                 rest = images.rows(slice(finished, None))
                 rows = self.rows(rest, logits[finished:], dataloader_idx)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dovision.functional import logit_checks
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.edits import Pairs, all_pairs, edit_of
 from dovision.propagation.graph import Graph
@@ -34,7 +35,7 @@ from dovision.propagation.sites import Site
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
-from dovision.types import INPUT, Batch, Shape, Task
+from dovision.types import INPUT, Batch, Shape
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +186,7 @@ def _try(
     with Operations() as engines.whole:
         expected = whole_passes.forward(image, edited[-1:])
     engines.reason = ""
+    check_company(whole_passes, edited[-1:], expected, image)
     try:
         for number, tolerance in enumerate(TOLERANCES):
             if number == len(engines.made):
@@ -195,7 +197,8 @@ def _try(
             background = engine.clean(image)
             with Operations() as counted:
                 treated = engine.treated(background, pairs, intervention, context)[1:]
-            if _agree(treated, expected.expand(len(treated), -1), classifier.task, tolerance):
+            if logit_checks.logits_agree(treated, expected.expand(len(treated), -1), classifier.task, tolerance):
+                whole_passes.layout = torch.contiguous_format  # in which runs are that measure by whole passes here
                 whole = max(1, LEAST_ROWS * engines.whole.number + edit.number)
                 saved = _faster(counted.convolutions, counted.packed, classifier, number)
                 is_worth_it = counted.number - saved <= WORTH_IT * whole
@@ -203,7 +206,6 @@ def _try(
         engines.reason = "the traced model gives other logits"
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
         engines.reason = f"{type(error).__name__}: {error}"
-    check_company(whole_passes, edited[-1:], expected, image)  # an engine that agrees, of other passes, has shown it
     return None, 0.0
 
 
@@ -221,21 +223,14 @@ def check_company(whole_passes: WholePasses, value: Tensor, alone: Tensor, image
     """
     if image.is_meta:  # of which logits have no values
         return
-    task, company = whole_passes.classifier.task, (image.repeat(2, 1, 1, 1), torch.cat([value, -value]))
+    task, company = whole_passes.classifier.task, (image.repeat(2, 1, 1, 1), torch.cat([value, -3 * value]))
     if image.is_cpu:
         whole_passes.layout = torch.channels_last
         with suppress(RuntimeError):  # of a view of a map, say, which has no such order
-            if _agree(whole_passes.forward(*company)[:1], alone, task):
+            if logit_checks.logits_agree(whole_passes.forward(*company)[:1], alone, task):
                 return
         whole_passes.layout = torch.contiguous_format
-    logits = whole_passes.forward(*company)[:1]
-    if not _agree(logits, alone, task):
-        change = (logits - alone).abs().max().item()
-        raise ValueError(
-            "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
-            f"{change:.2g} in a logit. Look for normalisation over the batch, dropout or other draws that stay on in "
-            "eval mode, a state that changes with each call, or weights that blow up rounding."
-        )
+    logit_checks.independent(whole_passes.forward(*company)[:1], alone, task)
 
 
 def _several(pairs: Pairs) -> Pairs:
@@ -289,21 +284,3 @@ def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental
     if on_processor:
         graph = lay_out_channels_last(graph)
     return Incremental(graph, on_processor)
-
-
-def _agree(got: Tensor, expected: Tensor, task: Task, tolerance: float = 1.0) -> bool:
-    """Return whether logits agree: to 1e-4 of the largest in single precision, and in probability to a tolerance.
-
-    Logits of classes whose probability is 0, such as masked ones, are compared by the largest among themselves.
-    """
-    if got.shape != expected.shape:
-        return False
-    precision = max(1e-4, 32 * torch.finfo(expected.dtype).eps)
-    size = expected.nan_to_num().abs()
-    possible = task.probability(expected.float()) > 0
-    ours, others = (torch.where(group, size, 0).amax(1, keepdim=True) for group in (possible, ~possible))
-    close = (got - expected).abs() <= precision * torch.where(possible, ours, others).clamp_min(1e-3)
-    if not (close | (got == expected) | (got.isnan() & expected.isnan())).all():
-        return False
-    change = task.probability(got.float()) - task.probability(expected.float())
-    return not change.abs().max().item() > tolerance
