@@ -57,6 +57,18 @@ def write_folders(root: Path) -> Settings:
     return {"root": str(root), "classes": ["cat", "dog"], "shape": [3, 20, 20]}
 
 
+def write_pictures(folder: Path, seed: int = 0) -> Path:
+    """Grey pictures of two classes in three splits, each file of the same size in bytes."""
+    random = np.random.default_rng(seed)
+    for split, count in (("train", 4), ("val", 2), ("test", 2)):
+        for label, level in (("dark", 60), ("light", 180)):
+            (folder / split / label).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                pixels = random.integers(level, level + 60, (16, 16), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / label / f"{number}.bmp")
+    return folder
+
+
 def images(count: int, size: int = 20, seed: int = 0) -> list[Image.Image]:
     random = np.random.default_rng(seed)
     return [Image.fromarray(random.integers(0, 256, (size, size + 4, 3), dtype=np.uint8)) for _ in range(count)]

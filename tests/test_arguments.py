@@ -7,12 +7,12 @@ import inspect
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 import dovision as dv
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.sources import configuration_folder
+from made_config import composed
 
 GROUPS = ("attack", "autoencoder", "detector", "explainer", "fill", "intervention", "transform", "value")
 PARTS = [f"{group}/{path.stem}" for group in GROUPS for path in sorted((configuration_folder() / group).glob("*.yaml"))]
@@ -29,8 +29,7 @@ SIGNED = ("transform/shift",)  # of which whole numbers may be below zero
 def arguments(part: str) -> tuple[type, dict[str, Any]]:
     """The class of a part, and the arguments that its yaml gives it."""
     group, _, name = part.partition("/")
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        node = compose(overrides=[f"+{group}@part={name}", "+seed=3", "+autoencoder.after=relu1"])["part"]
+    node = composed(f"+{group}@part={name}", "+seed=3", "+autoencoder.after=relu1", command=None)["part"]
     given = {str(key): "nowhere" if OmegaConf.is_missing(node, key) else node[key] for key in node if key != "_target_"}
     for key, value in given.items():
         if OmegaConf.is_config(value):

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.sources import configuration_folder
+from made_config import composed
 
 GROUPS = ("attack", "augmentation", "autoencoder", "detector", "explainer", "fill", "intervention", "loss", "model")
 PARTS = sorted(
@@ -43,8 +43,8 @@ def configured(part: str) -> tuple[dict[str, Any], list[tuple[tuple[str | int, .
     group, _, name = part.partition("/")
     facts = "+dataset={task: multiclass, classes: [a, b], shape: [1, 28, 28]}"
     own = [] if group == "dataset" else [facts]
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        whole = compose(overrides=[f"+{group}@part={name}", "+seed=3", "+autoencoder.after=relu1", "+epochs=3", *own])
+    words = (f"+{group}@part={name}", "+seed=3", "+autoencoder.after=relu1", "+epochs=3", *own)
+    whole = composed(*words, command=None)
     for key in OmegaConf.missing_keys(whole):
         OmegaConf.update(whole, key, WORDS.get(key.rpartition(".")[2], "nowhere"))
     own_numbers = list(numbers(OmegaConf.to_container(whole)["part"]))  # those that it takes from others are others'

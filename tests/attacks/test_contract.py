@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from dovision.config.sources import HYDRA_DEFAULTS
+import made_config
 from dovision.functional.norms import size
-from dovision.interfaces import Attack, Classifier
+from dovision.interfaces import Attack
 from dovision.types import Batch
+from made_batches import state_of
 from made_second_device import COUNTS, check
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -26,8 +26,7 @@ QUICK = {"steps": 5, "searches": 3, "queries": 20, "starts": 5, "binary_search_s
 
 @cache
 def configured(name: str, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        config = compose(overrides=[f"+attack={name}", "+seed=3", *overrides])
+    config = made_config.composed(f"+attack={name}", "+seed=3", *overrides, command=None)
     for settings in (config.attack, config.attack.get("settings") or {}):
         settings.update({key: value for key, value in QUICK.items() if key in settings})
     return config.attack
@@ -40,16 +39,6 @@ def composed(name: str, *overrides: str) -> Attack:
 @pytest.fixture(params=ATTACKS)
 def attack(request) -> Attack:
     return composed(request.param)
-
-
-def state(classifier: Classifier) -> tuple:
-    """All that an attack must leave as it was."""
-    return (
-        {name: tensor.clone() for name, tensor in classifier.state_dict().items()},
-        [module.training for module in classifier.modules()],
-        [parameter.requires_grad for parameter in classifier.parameters()],
-        [parameter.grad for parameter in classifier.parameters()],
-    )
 
 
 def test_attacked_images_stay_in_the_budget_and_in_the_range(attack, classifier, batch):
@@ -102,9 +91,9 @@ def test_the_classifier_is_left_as_it_was(attack, classifier, batch, training):
     classifier.network[1].eval()
     classifier.network[0].weight.requires_grad_(False)
     classifier.network[5].bias.grad = torch.ones(3)
-    before = copy.deepcopy(state(classifier))
+    before = copy.deepcopy(state_of(classifier))
     attack(batch, classifier, 0.1)
-    for now, then in zip(state(classifier), before, strict=True):
+    for now, then in zip(state_of(classifier), before, strict=True):
         torch.testing.assert_close(now, then, rtol=0, atol=0)
 
 

@@ -64,12 +64,8 @@ def test_images_are_brought_to_a_checkpoint_as_those_that_it_was_fitted_to(tmp_p
     classifier.preprocessing = Preprocessing(32, resize)
     save_checkpoint(tmp_path / "fitted.ckpt", classifier, model, None, {})
     assert dv.load(tmp_path / "fitted.ckpt").preprocessing == classifier.preprocessing
-    pictures = {
-        "_target_": "dovision.datasets.image_folder.ImageFolder",
-        "root": "x",
-        "shape": [3, None, None],
-        "resize": None,
-    }
+    pictures = {"_target_": "dovision.datasets.image_folder.ImageFolder", "root": "x"}
+    pictures |= {"shape": [3, None, None], "resize": None}
     found = inferred_settings(pictures, OmegaConf.create({**LITE0, "new_head": True}), str(tmp_path / "fitted.ckpt"))
     assert found == {"shape": [3, 32, 32], "resize": resize._asdict()}
 

@@ -82,13 +82,9 @@ def test_no_file_of_a_sweep_its_page_or_its_dashboard_holds_a_secret(
     """A number, a text inside another, and a size of the grid come from the environment."""
     monkeypatch.setenv("SECRET", "0.0314159265358")
     monkeypatch.setenv("ROWS", "3")
-    own = (
-        "detection.adaptive.eps='${oc.env:SECRET}'",
-        "note='of-${oc.env:SECRET}'",
-        "intervention.columns='${oc.decode:${oc.env:ROWS}}'",
-        "tags=['${oc.env:SECRET}','a-${ oc.env:SECRET }']",
-        "logger=[csv,wandb,tensorboard]",
-    )
+    own = ("detection.adaptive.eps='${oc.env:SECRET}'", "note='of-${oc.env:SECRET}'")
+    own += ("intervention.columns='${oc.decode:${oc.env:ROWS}}'", "tags=['${oc.env:SECRET}','a-${ oc.env:SECRET }']")
+    own += ("logger=[csv,wandb,tensorboard]",)
     assert dovision_evaluate("seed=0,1", *own, f"output_root={tmp_path}", "training.classifier.epochs=0", "-m") == 0
     assert run_command(report, f"sweep={tmp_path / 'evaluate'}") == 0
     records = sorted((tmp_path / "evaluate").glob("*/run.json"))

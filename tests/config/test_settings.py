@@ -3,17 +3,11 @@
 import re
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ValidationError
 
 from dovision.config import settings
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-
-
-def composed(*overrides: str, command: str = "evaluate"):
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        return compose(command, list(overrides))
+from made_config import composed
 
 
 def fields(kind: type[BaseModel], where: str = "") -> set[str]:
@@ -50,10 +44,7 @@ def test_the_yaml_files_declare_the_keys_that_the_settings_do(command):
         ("evaluation.batch_size=null", "evaluation.batch_size: Input should be a valid integer, got None."),
         ("evaluation.chunk=many", "evaluation.chunk: Input should be a valid integer, got 'many'."),
         ("detection.adaptive.eps=2", "detection.adaptive.eps: eps must be in [0, 1] pixel units, got 2."),
-        (
-            "detection.adaptive.detectors=entropy",
-            "detection.adaptive.detectors: Input should be a valid tuple, got 'entropy'",
-        ),
+        ("detection.adaptive.detectors=entropy", "detection.adaptive.detectors: Input should be a valid tuple, got"),
         ("detection.adaptive.eps=[]", "detection.adaptive.eps: eps must name at least one value, got []."),
         ("detection.adaptive.detectors=[a,a]", "detection.adaptive.detectors must name each once, got ['a', 'a']."),
         ("+detection.families.pgd=[a,a]", "detection.families.pgd must name each once, got ['a', 'a']."),
@@ -65,10 +56,7 @@ def test_the_yaml_files_declare_the_keys_that_the_settings_do(command):
         ("rerun=al", "rerun: Input should be 'failed', 'all', 'unfinished' or 'none', got 'al'. Did you mean all?"),
         ("dry_run=1", "dry_run: Input should be a valid boolean, got 1."),
         ("trainer.inference_mode=true", "trainer.inference_mode must be false, since attacks and gradient maps need"),
-        (
-            "trainer.precision=bf16-true",
-            "trainer.precision must be 32-true, 64-true or mixed to measure effects, got bf16",
-        ),
+        ("trainer.precision=bf16-true", "trainer.precision must be 32-true, 64-true or mixed to measure effects, got"),
         ("~model", "model must be there, got nothing."),
     ],
 )

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from dovision.config.sources import HYDRA_DEFAULTS
+import made_config
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import differentiable
+from made_batches import state_of
 from made_second_device import check
 
 from .conftest import SHAPE, Condition, batch_of, images, made
@@ -44,12 +44,10 @@ MOSTLY = ("multiclass", pytest.param("multilabel", marks=pytest.mark.long))  # o
 @cache
 def config() -> DictConfig:
     """All detectors at once, which takes as long as one."""
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        named = [word for name, (component, setting) in SETTINGS.items() for word in (
-            f"+detector@detector.{name}={component}", f"detector.{name}.{setting}"
-        )]  # fmt: skip
-        named.append("intervention@detector.effect_profile_latent.interventions.grid=activation")
-        return compose(overrides=[f"+detector=[{','.join(YAMLS)}]", "+seed=3", *named]).detector
+    named = ["intervention@detector.effect_profile_latent.interventions.grid=activation"]
+    for name, (component, setting) in SETTINGS.items():
+        named += [f"+detector@detector.{name}={component}", f"detector.{name}.{setting}"]
+    return made_config.composed(f"+detector=[{','.join(YAMLS)}]", "+seed=3", *sorted(named), command=None).detector
 
 
 def composed(name: str) -> Detector:
@@ -199,24 +197,15 @@ def test_the_classifier_is_left_as_it_was(detector):
     for classifier in classifiers:
         classifier.network.conv2.weight.requires_grad_(False)
         classifier.network.linear.bias.grad = torch.ones(3, dtype=torch.float64)
-    before = [copy.deepcopy(state(classifier)) for classifier in classifiers]
+    before = [copy.deepcopy(state_of(classifier)) for classifier in classifiers]
     hooks = [len(module._forward_hooks) for classifier in classifiers for module in classifier.modules()]
     read(detector, images(2).requires_grad_(), classifiers)
     with torch.no_grad():
         read(detector, images(2), classifiers)
     assert [len(module._forward_hooks) for classifier in classifiers for module in classifier.modules()] == hooks
     for classifier, then in zip(classifiers, before, strict=True):
-        for now, was in zip(state(classifier), then, strict=True):
+        for now, was in zip(state_of(classifier), then, strict=True):
             torch.testing.assert_close(now, was, rtol=0, atol=0)
-
-
-def state(classifier: Classifier) -> tuple:
-    return (
-        dict(classifier.state_dict()),
-        [module.training for module in classifier.modules()],
-        [parameter.requires_grad for parameter in classifier.parameters()],
-        [parameter.grad for parameter in classifier.parameters()],
-    )
 
 
 @pytest.mark.parametrize("name", [name for name in DETECTORS if name not in NOT_OF_CONFIDENCE])

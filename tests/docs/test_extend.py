@@ -73,13 +73,8 @@ def test_a_component_of_each_kind_works_in_one_command(folder, monkeypatch, tmp_
         monkeypatch.setattr("sys.argv", ["dovision", "--config-dir", str(folder / "conf"), *arguments])
         main()
 
-    fit = [
-        "dataset=bars",
-        "model=tiny",
-        "training=with_brier",
-        "training.classifier.epochs=2",
-        "logger=[csv,plain_csv]",
-    ]
+    fit = ["dataset=bars", "model=tiny", "training=with_brier", "training.classifier.epochs=2"]
+    fit += ["logger=[csv,plain_csv]"]
     fit += [f"output_root={tmp_path}"]
     components = ["intervention=stripes", "attack=darken", "explainer=[input_gradient]", "detector=[roughness]"]
     components += ["+attack@detection.attacks.darken=darken", "detection.val_images=20", "evaluation.images=12"]

@@ -6,14 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from dovision.config.errors import configuration_folder
-from dovision.config.sources import HYDRA_DEFAULTS
+from made_config import composed
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTER = ["README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md", "SECURITY.md"]
@@ -79,8 +77,7 @@ def test_every_command_composes(command):
     assert launchers <= {path.stem for path in (ROOT / "conf" / "hydra" / "launcher").glob("*.yaml")}
     asked = [first(item) for item in overrides if not item.key_or_group.startswith("hydra")]
     asked += [f"hydra.searchpath=[{ROOT}/paper/conf]"]
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        assert compose(name.removeprefix("dovision-"), asked)
+    assert composed(*asked, command=name.removeprefix("dovision-"))
 
 
 @pytest.mark.slow

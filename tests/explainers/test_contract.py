@@ -17,6 +17,7 @@ import dovision as dv
 from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.types import Batch
+from made_batches import state_of
 from made_second_device import check
 
 from .conftest import classifier_of, small_network, small_transformer
@@ -92,17 +93,6 @@ def seen(name, explainer, classifier, batch, target, explained) -> Seen:
     return explained[key]
 
 
-def state(classifier: Classifier) -> tuple:
-    """All that an explainer must leave as it was."""
-    return (
-        {name: tensor.clone() for name, tensor in classifier.state_dict().items()},
-        [module.training for module in classifier.modules()],
-        [parameter.requires_grad for parameter in classifier.parameters()],
-        [parameter.grad for parameter in classifier.parameters()],
-        [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in classifier.modules()],
-    )
-
-
 def test_a_list_of_explainers_composes_into_a_dictionary_and_their_keys_can_be_set(composed):
     assert sorted(composed.explainer) == EXPLAINERS
     assert all("_target_" in part for part in composed.explainer.values())
@@ -163,9 +153,9 @@ def test_the_classifier_is_left_as_it_was(explainer, classifier, batch, target, 
     classifier.network.stage1.eval()
     classifier.network.stem[0].weight.requires_grad_(False)
     classifier.network.linear.bias.grad = torch.ones(3)
-    before = copy.deepcopy(state(classifier))
+    before = copy.deepcopy(state_of(classifier))
     explainer(batch, target, classifier)
-    for now, then in zip(state(classifier), before, strict=True):
+    for now, then in zip(state_of(classifier), before, strict=True):
         torch.testing.assert_close(now, then, rtol=0, atol=0)
 
 

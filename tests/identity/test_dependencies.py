@@ -6,14 +6,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
-from PIL import Image
 
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
 from dovision.functional import sample_order
 from dovision.identity import code, dependencies
 from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER, Shared
@@ -21,7 +17,8 @@ from dovision.identity.relevance import IRRELEVANT_TO_RESULTS, WATCHING
 from dovision.io.files import sha256
 from dovision.jobs.job import Job
 from dovision.models import checkpoint
-from made_datasets import exchange
+from made_config import composed, read
+from made_datasets import exchange, write_pictures
 
 pytestmark = pytest.mark.slow
 COMMAND = ("dataset=image_folder", "dataset.root=data", "dataset.classes=[dark,light]", "dataset.shape=[1,16,16]")
@@ -44,21 +41,6 @@ class Grid(PixelGrid):
 """
 
 CACHES = (code.package_state, code._imports, code._uninstalled_files, code._parsed)
-
-
-def write_pictures(folder: Path, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    for split in ("train", "val", "test"):
-        for label in ("dark", "light"):
-            for number in range(3):
-                path = folder / split / label / f"{number}.bmp"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(random.integers(0, 256, (16, 16), dtype=np.uint8)).save(path)
-
-
-def composed(*overrides: str):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        return compose("evaluate", [*COMMAND, *overrides])
 
 
 def forget_code() -> None:
@@ -85,7 +67,7 @@ def original(tmp_path_factory):
     with pytest.MonkeyPatch.context() as context:
         context.chdir(root)
         context.setenv("FILL", "0.5")
-        job = settings.read("evaluate", composed())
+        job = read(*COMMAND)
         network = job.model.make()
         for number in (0, 1):
             checkpoint.save_checkpoint(root / f"given-{number}.ckpt", network, job.model.record(), None, {})
@@ -109,7 +91,7 @@ def condition(original, tmp_path, monkeypatch):
 
 
 def identified(*overrides: str) -> Job:
-    config = composed(*overrides)
+    config = composed(*COMMAND, *overrides)
     with open_dict(config):
         config.intervention.fill.value = "${oc.decode:${ oc.env :FILL}}"
     return Job(Path("run"), (), settings.read("evaluate", config)).identified()
@@ -272,8 +254,7 @@ RICH += ("logger=csv",)
 
 
 def test_each_setting_counts_but_for_those_that_are_declared_irrelevant(monkeypatch):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        job = settings.read("evaluate", compose("evaluate", list(RICH)))
+    job = read(*RICH)
     content = settings.to_dict(job)
 
     def origin(plain) -> dict[str, object]:
@@ -311,9 +292,7 @@ def test_each_setting_counts_but_for_those_that_are_declared_irrelevant(monkeypa
 
 
 def test_the_key_of_an_autoencoder_follows_from_the_weights_of_its_classifier(tmp_path):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        job = settings.read("evaluate", compose("evaluate", [*RICH, f"output_root={tmp_path}"]))
-    job = Job(tmp_path, (), job).identified()
+    job = Job(tmp_path, (), read(*RICH, f"output_root={tmp_path}")).identified()
     assert list(job.networks) == [CLASSIFIER, AUTOENCODER]
     jobs = [job, *(job.with_weights(CLASSIFIER, weights) for weights in ("a", "b"))]
     assert len({each.networks[AUTOENCODER].path for each in jobs}) == 3

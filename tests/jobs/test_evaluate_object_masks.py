@@ -17,6 +17,12 @@ SIDE = 32  # pixels
 NUMBERS = {"cat": 1, "dog": 2}
 
 
+def of_dog() -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[6:26, 6:11] = mask[21:26, 6:26] = True
+    return mask
+
+
 def write_pictures(root: Path) -> Path:
     """Noise with a bright L for a dog, and one upside down for a cat; label maps of them; boxes around them."""
     random = np.random.default_rng(0)
@@ -24,9 +30,7 @@ def write_pictures(root: Path) -> Path:
     rows = []
     for number in range(32):
         name = ("cat", "dog")[number % 2]
-        mask = np.zeros((SIDE, SIDE), bool)
-        mask[6:26, 6:11] = mask[21:26, 6:26] = True
-        mask = mask if name == "dog" else mask[::-1, ::-1]
+        mask = of_dog() if name == "dog" else of_dog()[::-1, ::-1]
         pixels = random.integers(0, 90, (SIDE, SIDE)) + 120 * mask
         Image.fromarray(pixels.astype(np.uint8)).save(root / f"{number}.png")
         Image.fromarray((NUMBERS[name] * mask).astype(np.uint8)).save(root / "masks" / f"{number}.png")
@@ -42,27 +46,11 @@ def run(tmp_path_factory, run_command):
     root = write_pictures(tmp_path_factory.mktemp("pictures"))
     masks = ("dataset.masks.folder=masks", "dataset.masks.units={cat: 1, dog: 2}", "dataset.masks.missing=skip")
     data = ("dataset=table", f"dataset.root={root}", "dataset.classes=[cat,dog]", "dataset.shape=[1,32,32]", *masks)
-    maps = (
-        "explainer=[grad_cam,center_map,brightness_map]",
-        "explanation.cells=16",
-        "explanation.steps=2",
-        "explanation.noise=0",
-    )
-    few = (
-        "training.classifier.epochs=0",
-        "intervention.rows=2",
-        "intervention.columns=2",
-        f"output_root={root / 'out'}",
-    )
-    assert run_command(main, *data, *maps, *few) == 0
+    maps = ("explainer=[grad_cam,center_map,brightness_map]", "explanation.cells=16", "explanation.steps=2")
+    few = ("explanation.noise=0", "training.classifier.epochs=0", "intervention.rows=2", "intervention.columns=2")
+    assert run_command(main, *data, *maps, *few, f"output_root={root / 'out'}") == 0
     (run,) = read_sweep(root / "out" / "evaluate")
     return run
-
-
-def of_dog() -> np.ndarray:
-    mask = np.zeros((SIDE, SIDE), bool)
-    mask[6:26, 6:11] = mask[21:26, 6:26] = True
-    return mask
 
 
 def test_the_table_has_the_mask_of_each_image(run):

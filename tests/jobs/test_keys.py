@@ -5,17 +5,18 @@ import re
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dovision.config import settings
-from dovision.config.composition import refusal
+from dovision.config.composition import hydra_outside, refusal
 from dovision.config.errors import error_text
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.sources import configuration_folder
 from dovision.identity.relevance import register_resolvers
 from dovision.jobs.command import Command
 from dovision.jobs.keys import _warn_of_unselected, check_target, drop_unselected
+from made_config import composed
 
 CONF = configuration_folder()
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml") if "  help:" in path.read_text())
@@ -99,8 +100,7 @@ def nodes(node, where=""):
 @pytest.fixture(scope="module")
 def known() -> dict[str, DictConfig]:
     """What each command declares."""
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        known = {command: compose(command, return_hydra_config=True) for command in COMMANDS}
+    known = {command: composed(command=command, hydra=True) for command in COMMANDS}
     known["report"].sweep = known["verify"].run = "outputs"  # which must be given
     return known
 
@@ -131,7 +131,7 @@ def test_a_key_that_nothing_reads_is_refused_in_every_node_of_every_command(comm
 
 def refusal_of(command: str, overrides: list[str]) -> str:
     """The sentence with which a command line of a single job is refused."""
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
+    with hydra_outside():
         try:
             config = compose(command, overrides, return_hydra_config=True)
         except Exception as error:
@@ -152,8 +152,8 @@ def test_a_job_has_nothing_of_the_components_that_are_not_chosen_and_says_so(exp
     _warn_of_unselected.cache_clear()
     overrides = [f"experiment={experiment}", f"{group}=[{chosen}]", "detection.adaptive.detectors=[]"]
     overrides += [f"detection.reference={chosen}"] if group == "detector" else []
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        config = compose("evaluate", overrides, return_hydra_config=True)
+    with hydra_outside():
+        config = composed(*overrides, hydra=True)
         job = Command("evaluate").job(config, config.hydra).settings
     assert len(config[group]) > 1
     components = [name for name, node in config[group].items() if "_target_" in node and name != chosen]
@@ -175,8 +175,8 @@ def test_a_job_has_nothing_of_the_components_that_are_not_chosen_and_says_so(exp
 )
 def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name, override):
     overrides = ["experiment=phantom_detection", override, "detector=[entropy]"]
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        config = compose("evaluate", overrides, return_hydra_config=True)
+    with hydra_outside():
+        config = composed(*overrides, hydra=True)
         assert drop_unselected("evaluate", config, overrides).detector[name] == config.detector[name]
 
 
@@ -200,18 +200,12 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
             "remove it: '~detector.feature_squeezing'",
         ),
         (["~model.shape"], "model.shape must be given, got nothing."),
-        (
-            ["evaluation.only_with_boxes=maybe"],
-            "evaluation.only_with_boxes: Input should be a valid boolean, got 'maybe'.",
-        ),
+        (["evaluation.only_with_boxes=maybe"], "evaluation.only_with_boxes: Input should be a valid boolean, got"),
         (["attack=[none,random_sign]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
         (["attack=[fgsm,pgd]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
         (["attack=fgsm", "loss@attack.loss=[margin,dlr]"], "loss@attack.loss takes one name, got a list."),
         (["attack=null"], "attack takes a name, got null. It has: apgd, "),
-        (
-            ["logger.wandb.project=mine"],
-            "logger.wandb is not chosen. Choose it by its group, beside others: logger=[...,",
-        ),
+        (["logger.wandb.project=mine"], "logger.wandb is not chosen. Choose it by its group, beside others: logger=[."),
         (["callbacks.early_stopping.patience=9"], "callbacks.early_stopping is not chosen. Choose it by its group,"),
         (["+logger.wandb.project=mine"], "so that nothing reads it. Choose it by its group (logger=[...,wandb])"),
         (["+seed=3"], "seed has a value already. Write seed=..., without +."),
@@ -282,8 +276,7 @@ def local(mine):
 
 def threads(folder: str, *words: str) -> int | None:
     """Of a composed job, whose files lie in a folder of the user's."""
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        return compose("evaluate", [f"hydra.searchpath=[{folder}]", *words]).threads
+    return composed(f"hydra.searchpath=[{folder}]", *words).threads
 
 
 @pytest.mark.slow

@@ -14,48 +14,28 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from dovision.config.errors import error_text
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.sources import configuration_folder
 from dovision.jobs import hydra_main as module
 from dovision.jobs.hydra_main import JobTask, this_process, watched
 from dovision.jobs.start import share_cores
 from dovision.results.run_record import read_sweep
+from made_config import composed
 
 FAULTS = Path(__file__).resolve().parent  # of the module faulty
-SMALL = (
-    "dataset=digits",
-    "training.classifier.epochs=1",
-    "training.autoencoder.epochs=1",
-    "evaluation.images=12",
-    "evaluation.num_thumbnails=2",
-    "threads=1",
-)
-SMALL += (
-    "intervention.columns=2",
-    "attack=fgsm",
-    "attack.eps=0.1",
-    "evaluation.batch_size=4",
-    "evaluation.checkpoint_every=4",
-)
-
-
+SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
+SMALL += ("evaluation.num_thumbnails=2", "threads=1", "intervention.columns=2", "attack=fgsm", "attack.eps=0.1")
+SMALL += ("evaluation.batch_size=4", "evaluation.checkpoint_every=4")
 missing = find_spec("hydra_plugins") is None or find_spec("hydra_plugins.hydra_submitit_launcher") is None
 
 
 def launched(root: Path, *overrides: str, fault: str = "") -> subprocess.CompletedProcess[str]:
     """dovision-evaluate in a process of its own, started in the folder `root`."""
     command = [sys.executable, "-c", "import faulty; faulty.main()", "output_root=.", *SMALL, *overrides, "-m"]
-    return subprocess.run(
-        command,
-        cwd=root,
-        env=environment(root, fault),
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell may have let ignore
-    )
+    reset = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 # which a shell may have let ignore
+    alone = {"cwd": root, "env": environment(root, fault), "start_new_session": True, "preexec_fn": reset}
+    return subprocess.run(command, capture_output=True, text=True, **alone)
 
 
 def environment(root: Path, fault: str) -> dict[str, str]:
@@ -129,8 +109,8 @@ def test_the_batch_script_of_slurm_says_what_the_configuration_says(tmp_path, do
         (tmp_path / name).write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/script\necho no cluster >&2\nexit 1\n')
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    slurm = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=90")
-    slurm += ("hydra.launcher.array_parallelism=2",)
+    slurm = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=90"]
+    slurm += ["hydra.launcher.array_parallelism=2"]
     assert dovision_evaluate(f"output_root={tmp_path / 'out'}", "seed=0,1,2", *slurm, "-m") == 1
     lines = (tmp_path / "script").read_text().splitlines()
     asked = {line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")}
@@ -165,8 +145,7 @@ def test_a_cluster_of_ray_by_address_does_a_job_again_whose_worker_is_killed(clu
 @pytest.mark.parametrize("path", sorted((configuration_folder() / "hydra" / "launcher").glob("*.yaml")))
 @pytest.mark.filterwarnings("ignore:.*ConfigStore schema")
 def test_each_launcher_composes(path):
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        config = compose("evaluate", [f"hydra/launcher={path.stem}"], return_hydra_config=True)
+    config = composed(f"hydra/launcher={path.stem}", hydra=True)
     assert config.hydra.launcher._target_.startswith("hydra_plugins.")
 
 
@@ -187,8 +166,7 @@ def test_processes_on_one_machine_share_its_cores(launcher, at_once, own, thread
         monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     overrides = [f"hydra/launcher={launcher}", f"hydra.sweeper.max_batch_size={at_once}"]
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        share_cores(compose("evaluate", overrides, return_hydra_config=True))
+    share_cores(composed(*overrides, hydra=True))
     assert os.environ.get("OMP_NUM_THREADS") == threads
 
 

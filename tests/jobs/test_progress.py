@@ -70,14 +70,8 @@ def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_fail
     ("bars", "shown"), [(True, ["a warning", "progress"]), (False, ["a word", "a warning", "progress"])]
 )
 def test_what_the_jobs_of_a_sweep_in_this_process_say_is_for_their_own_logs(jobs, bars, shown):
-    records = [
-        logging.LogRecord(name, level, "", 0, text, (), None)
-        for name, level, text in (
-            ("dovision.jobs.session", logging.INFO, "a word"),
-            ("dovision.jobs.session", logging.WARNING, "a warning"),
-            ("dovision.io.progress", logging.INFO, "progress"),
-        )
-    ]
+    facts = (("jobs.session", 20, "a word"), ("jobs.session", 30, "a warning"), ("io.progress", 20, "progress"))
+    records = [logging.LogRecord(f"dovision.{name}", level, "", 0, text, (), None) for name, level, text in facts]
     with Progress(jobs, [], bars=bars):
         assert [record.msg for record in filter(in_console, records)] == shown
     assert all(map(in_console, records))

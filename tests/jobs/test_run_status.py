@@ -1,19 +1,13 @@
 """A completed run stands for the one that is asked for only if its files, code, data and weights are those of now."""
 
-import functools
 import re
 import shutil
 import types
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
-from PIL import Image
 
-from dovision.config import settings
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import code as code_of
 from dovision.identity import digests
 from dovision.io import sealed
@@ -24,7 +18,8 @@ from dovision.jobs.train import main as train
 from dovision.models import checkpoint
 from dovision.results.run_record import DONE, Run, read_sweep
 from dovision.training.image_classifier import ImageClassifier
-from made_datasets import exchange, flip
+from made_config import read
+from made_datasets import exchange, flip, write_pictures
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
 
@@ -34,24 +29,12 @@ SMALL += ("evaluation.images=4", "evaluation.num_thumbnails=1")
 HERE = ("dataset.root=data", "checkpoint=given.ckpt", "output_root=outputs")
 
 
-def pictures(folder: Path, seed: int) -> Path:
-    """Pictures of two classes, each file of the same size in bytes."""
-    random = np.random.default_rng(seed)
-    for split, count in (("train", 8), ("val", 4), ("test", 4)):
-        for label, level in (("dark", 60), ("light", 180)):
-            for number in range(count // 2):
-                path = folder / split / label / f"{number}.bmp"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(random.integers(level, level + 60, (16, 16), dtype=np.uint8)).save(path)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory, run_command):
     """A folder with pictures, a checkpoint, and a run by it that is completed; the command is given there."""
     root = tmp_path_factory.mktemp("original")
-    pictures(root / "data", 0)
-    pictures(root / "other", 1)
+    write_pictures(root / "data", 0)
+    write_pictures(root / "other", 1)
     with pytest.MonkeyPatch.context() as context:
         context.chdir(root)
         fit = [each for each in SMALL if not each.startswith(("intervention", "evaluation"))]
@@ -61,12 +44,6 @@ def original(tmp_path_factory, run_command):
         shutil.rmtree(root / "fitted")
         assert run_command(main, *SMALL, *HERE) == 0
     return root
-
-
-@functools.cache
-def composed(*overrides: str) -> settings.EvaluateSettings:
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        return settings.read("evaluate", compose("evaluate", list(overrides)))
 
 
 @pytest.fixture
@@ -79,7 +56,7 @@ def condition(original, tmp_path, monkeypatch):
 
     def asked(*overrides: str) -> tuple[Run, str]:
         now = Run(run.folder)
-        return now, Job(run.folder, (), composed(*SMALL, *HERE, *overrides)).reason_to_skip(now)
+        return now, Job(run.folder, (), read(*SMALL, *HERE, *overrides)).reason_to_skip(now)
 
     def differs(*overrides: str) -> str:
         now, reason = asked(*overrides)
@@ -89,24 +66,12 @@ def condition(original, tmp_path, monkeypatch):
     return types.SimpleNamespace(root=root, folder=run.folder, differs=differs, asked=asked)
 
 
-def full_disk(folder: Path) -> None:
-    raise OSError("no space left")
-
-
-def weights(root: Path, context: pytest.MonkeyPatch) -> None:
+def change_weights(root: Path) -> None:
     """The same network with another number in it, saved as the other one was."""
     content = checkpoint.read_checkpoint(root / "given.ckpt")
     name = next(name for name, tensor in content["state"].items() if tensor.is_floating_point())
     content["state"][name] = content["state"][name] + 1
     sealed.write_sealed(root / "given.ckpt", content)
-
-
-def an_image(root: Path, context: pytest.MonkeyPatch) -> None:
-    exchange(root / "data" / "test" / "dark" / "0.bmp", (root / "other" / "test" / "dark" / "0.bmp").read_bytes())
-
-
-def measurement(root: Path, context: pytest.MonkeyPatch) -> None:
-    context.setattr(code_of, "MEASUREMENT", 99)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +86,7 @@ def measurement(root: Path, context: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_rerun_chooses_jobs_by_their_state(tmp_path, state, rerun, skip):
-    job = Job(tmp_path, (), composed(*SMALL, *HERE, f"rerun={rerun}"), shared=None)  # of which no plan is made
+    job = Job(tmp_path, (), read(*SMALL, *HERE, f"rerun={rerun}"), shared=None)  # of which no plan is made
     assert job.reason_to_skip(types.SimpleNamespace(look=lambda: Run(tmp_path, state=state))) == skip
 
 
@@ -137,7 +102,7 @@ def test_finished_rows_of_other_settings_are_not_taken_up(condition, run_command
     whole = (condition.folder / "effects.parquet").read_bytes()
     there = ("intervention.rows=4", "evaluation.checkpoint_every=1", f"hydra.run.dir={condition.folder}")
     with pytest.MonkeyPatch.context() as context:
-        context.setattr("dovision.jobs.evaluate.write_summary", full_disk)
+        context.setattr("dovision.jobs.evaluate.write_summary", lambda folder: 1 / 0)
         assert run_command(main, *SMALL, *HERE, *there) == 1
     assert list(condition.folder.glob("chunks/*"))
     assert run_command(main, *SMALL, *HERE) == 0
@@ -182,7 +147,7 @@ def test_a_component_by_a_short_name_has_the_libraries_of_its_module(target):
 
 
 def test_rerun_none_accepts_a_run_of_another_origin_and_says_what_differs(condition, monkeypatch):
-    measurement(condition.root, monkeypatch)
+    monkeypatch.setattr(code_of, "MEASUREMENT", 99)
     assert condition.asked("rerun=none")[1].startswith("accepted as it is, by rerun=none, with other measurement (")
     assert condition.asked()[0].state == "outdated"
 
@@ -200,7 +165,7 @@ def test_a_job_is_measured_again_if_a_table_differs_and_into_another_folder_with
     flip(condition.folder / "effects.parquet")
     assert "rerun: effects.parquet" in command()
     assert (condition.folder / "effects.parquet").read_bytes() == table
-    weights(condition.root, pytest.MonkeyPatch())
+    change_weights(condition.root)
     command()
     assert (condition.folder / "effects.parquet").read_bytes() == table
     (other,) = set(condition.folder.parent.glob("*/effects.parquet")) - {condition.folder / "effects.parquet"}
@@ -216,7 +181,7 @@ def test_jobs_of_one_run_directory_with_other_data_are_refused(condition, run_co
 def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(condition, run_command, monkeypatch):
     def changed(*arguments: object) -> None:
         written(*arguments)
-        an_image(condition.root, monkeypatch)
+        exchange(condition.root / "data/test/dark/0.bmp", (condition.root / "other/test/dark/0.bmp").read_bytes())
 
     monkeypatch.setattr(digests, "SETTLED", -60.0)
     written = evaluation_callbacks.write_objects
@@ -242,8 +207,8 @@ def test_packages_that_change_no_number_and_the_standard_library_are_no_origin()
 
 
 def test_a_fit_of_data_that_change_meanwhile_is_not_kept(tmp_path, run_command, monkeypatch, capsys):
-    pictures(tmp_path / "data", 0)
-    pictures(tmp_path / "other", 1)
+    write_pictures(tmp_path / "data", 0)
+    write_pictures(tmp_path / "other", 1)
     step = ImageClassifier.training_step
 
     def changing(self, *arguments):

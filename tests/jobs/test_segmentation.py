@@ -56,15 +56,8 @@ def folder(tmp_path, monkeypatch) -> Path:
 def evaluate(run_command, folder: Path, *more: str) -> int:
     data = (f"dataset.root={folder / 'photos'}", "dataset.shape=[1,16,16]")
     grid = ("intervention.rows=2", "intervention.columns=1")
-    return run_command(
-        main,
-        "dataset=image_folder",
-        *data,
-        f"checkpoint={folder / 'segmenter.ckpt'}",
-        f"output_root={folder}",
-        *grid,
-        *more,
-    )
+    there = (f"checkpoint={folder / 'segmenter.ckpt'}", f"output_root={folder}")
+    return run_command(main, "dataset=image_folder", *data, *there, *grid, *more)
 
 
 def test_an_effect_is_the_change_of_the_share_of_a_class_in_the_region(folder, run_command):

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
+import made_config
 from dovision.config import settings
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.sources import configuration_folder
 from dovision.jobs.train import main as train
 from dovision.training import model_cache
 
@@ -26,8 +26,7 @@ def names(group: str) -> list[str]:
 
 
 def composed(command: str, *overrides: str):
-    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        config = compose(command, list(overrides))
+    config = made_config.composed(*overrides, command=command)
     if OmegaConf.is_missing(config.dataset, "root"):
         config.dataset.root = "."
     return settings.read(command, config)

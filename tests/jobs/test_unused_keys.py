@@ -4,13 +4,12 @@ import functools
 import logging
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dovision.config import settings
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.composition import hydra_outside
 from dovision.identity.relevance import register_resolvers
 from dovision.jobs.command import Command, unused, warn_of_unused
+from made_config import composed, read
 
 CODE = ["intervention=activation"]
 READS_CODE = ["detector=effect_profile", "intervention@detector.effect_profile.interventions.grid=activation"]
@@ -33,14 +32,8 @@ register_resolvers()
 
 
 @functools.cache
-def composed(*overrides: str):
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        return compose("evaluate", list(overrides), return_hydra_config=True)
-
-
-@functools.cache
 def settings_of(*overrides: str):
-    return settings.read("evaluate", composed(*overrides, "+attack@detection.attacks.pgd=pgd"))  # which detectors need
+    return read(*overrides, "+attack@detection.attacks.pgd=pgd")  # which detectors need
 
 
 def unused_of(overrides, asked):
@@ -85,8 +78,8 @@ def test_a_sweep_names_what_none_of_its_jobs_uses(command, consumer, caplog):
     jobs = [["trust_checkpoint=true", "training.autoencoder.epochs=3", *more] for more in ([], [consumer])]
     for chosen, message in ((jobs, always), (jobs[1:], always), (jobs[:1], lacking)):
         caplog.clear()
-        with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-            configs = [compose(command, overrides, return_hydra_config=True) for overrides in chosen]
+        with hydra_outside():
+            configs = [composed(*overrides, command=command, hydra=True) for overrides in chosen]
             warn_of_unused([Command(command).job(config, config.hydra) for config in configs])
         (record,) = [record for record in caplog.records if record.name.startswith("dovision")]
         assert record.levelno == logging.WARNING

@@ -171,10 +171,8 @@ def test_two_tables_without_rows_agree(tmp_path, file):
             write_table(tmp_path / run / written, written.schema(), [])
     for remainder in (ALL, Remainder([1], [1], [2], [2])):
         found = agreement(tmp_path / "recorded", tmp_path / "recomputed", remainder)
-        assert ({row["table"]: row["rows"] for row in found.rows}, found.sentences) == (
-            {SAMPLES.path: 0, table.path: 0},
-            [],
-        )
+        assert {row["table"]: row["rows"] for row in found.rows} == {SAMPLES.path: 0, table.path: 0}
+        assert found.sentences == []
 
 
 @pytest.mark.parametrize(
@@ -223,34 +221,36 @@ def with_another_number(run):
     write_table(run / "detection.parquet", edited.schema, [edited])
 
 
-def with_a_key_more(run):
-    summary = read_json(run / "summary.json")
-    summary["conditions"]["eps=0.2"] = summary["conditions"]["clean"]
-    write_json(run / "summary.json", summary)
+def rewritten(name, change):
+    """A forger who changes what a JSON file of the run holds."""
+
+    def forge(run):
+        content = read_json(run / name)
+        change(content)
+        write_json(run / name, content)
+
+    return forge
 
 
-def with_a_key_less(run):
-    summary = read_json(run / "summary.json")
-    del summary["conditions"]["eps=0.1"]
-    write_json(run / "summary.json", summary)
-
-
-def with_another_sentence(run):
-    content = read_json(run / "findings.json")
-    content["findings"][0]["text"] = "It uses the heart."
-    write_json(run / "findings.json", content)
+FORGED = {"eps=0.2": {"accuracy": {"clusters": 12}}}
 
 
 @pytest.mark.parametrize(
     ("forge", "sentence"),
     [
-        (with_another_sentence, "findings.json: key findings.0.text: value It uses the heart., recomputed "),
+        (
+            rewritten("findings.json", lambda it: it["findings"][0].update(text="A heart.")),
+            "text: value A heart., recom",
+        ),
         (with_another_class, "samples.parquet: its metadata, such as the names of classes, differ"),
         (with_another_column, "samples.parquet: sample 0, condition clean: dose 1.0, recomputed None"),
         (with_a_row_twice, "class 4: not among the recomputed rows"),
         (with_another_number, "detection.parquet: key 0: auroc 0.99, recomputed"),
-        (with_a_key_more, "summary.json: key conditions.eps=0.2.accuracy.clusters: not among the recomputed rows"),
-        (with_a_key_less, "summary.json: key conditions.eps=0.1.accuracy.clusters: missing"),
+        (
+            rewritten("summary.json", lambda it: it["conditions"].update(FORGED)),
+            "conditions.eps=0.2.accuracy.clusters: not",
+        ),
+        (rewritten("summary.json", lambda it: it["conditions"].pop("eps=0.1")), "eps=0.1.accuracy.clusters: missing"),
     ],
 )
 def test_what_a_forger_adds_or_takes_away_is_named(copied, tmp_path, forge, sentence):

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from torchvision.transforms import v2
 
-from dovision.config.settings import read
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.sources import configuration_folder
 from dovision.datasets.digits import Digits
 from dovision.training.augmentation import Augmentation
 from dovision.training.data_module import ImageDataModule
+from made_config import read
 
 NAMES = sorted(path.stem for path in (configuration_folder() / "augmentation").glob("*.yaml"))
 SHAPES = [(1, 28, 28), (3, 40, 56)]
@@ -18,9 +17,7 @@ SIDE = 160
 
 def transform(name, shape=(1, SIDE, SIDE)):
     height_and_width = f"dataset.shape=[{shape[0]},{shape[1]},{shape[2]}]"
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        composed = compose("train", [f"augmentation={name}", height_and_width])
-        return read("train", composed).augmentation.make()
+    return read(f"augmentation={name}", height_and_width, command="train").augmentation.make()
 
 
 @pytest.mark.parametrize("name", NAMES)

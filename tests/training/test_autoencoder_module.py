@@ -36,15 +36,9 @@ IMAGES = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(2))
 def classifier():
     """With batch-norm and dropout, which a careless training would move."""
     torch.manual_seed(0)
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3),
-        torch.nn.BatchNorm2d(4),
-        torch.nn.ReLU(inplace=True),
-        torch.nn.Dropout(0.5),
-        torch.nn.ReLU(inplace=True),
-        torch.nn.Flatten(),
-        torch.nn.Linear(4 * 6 * 6, 3),
-    )
+    layers = [torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(inplace=True), torch.nn.Dropout(0.5)]
+    layers += [torch.nn.ReLU(inplace=True), torch.nn.Flatten(), torch.nn.Linear(4 * 6 * 6, 3)]
+    network = torch.nn.Sequential(*layers)
     classifier = Classifier(network, THREE, [0.5], [0.5])
     for _ in range(5):
         classifier(torch.rand(8, 1, 8, 8))  # gives the batch-norm statistics of its own

@@ -7,15 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchmetrics
-from hydra import compose, initialize_config_dir
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from dovision.config import settings
 from dovision.config.component import make_each
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.training.losses import ClassificationLoss
 from dovision.training.validation_metrics import ValidationMetrics
 from dovision.types import Task
+from made_config import read
 
 LOGITS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 CLASS = torch.tensor([0, 1, 2, 2, 1, 0])
@@ -47,8 +45,7 @@ MULTICLASS, MULTILABEL = Task("multiclass", ("a", "b", "c")), Task("multilabel",
 
 @pytest.fixture(scope="module")
 def configured():
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        return make_each(settings.read("train", compose("train")).training.classifier.metrics)
+    return make_each(read(command="train").training.classifier.metrics)
 
 
 def drawn(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,15 +80,13 @@ def test_those_of_classes_are_scikit_learns(configured):
     found = measured(ValidationMetrics(MULTICLASS, configured), probability, label)
     prediction, confidence = probability.argmax(1), probability.max(1).values
     right = (prediction == label).numpy()
-    assert found == pytest.approx(
-        {
-            "accuracy": accuracy_score(label, prediction),
-            "auroc": roc_auc_score(label, probability, multi_class="ovr", average="macro"),
-            "calibration_error": calibration_error(confidence.numpy(), right),
-            "f1": f1_score(label, prediction, average="macro"),
-        },
-        abs=1e-5,
-    )
+    expected = {
+        "accuracy": accuracy_score(label, prediction),
+        "auroc": roc_auc_score(label, probability, multi_class="ovr", average="macro"),
+        "calibration_error": calibration_error(confidence.numpy(), right),
+        "f1": f1_score(label, prediction, average="macro"),
+    }
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_those_of_labels_are_scikit_learns_over_the_known_ones(configured):
@@ -99,15 +94,13 @@ def test_those_of_labels_are_scikit_learns_over_the_known_ones(configured):
     found = measured(ValidationMetrics(MULTILABEL, configured), probability, label)
     columns = [(probability[label[:, k].isfinite(), k], label[label[:, k].isfinite(), k]) for k in range(3)]
     all_probability, all_label = (torch.cat(parts) for parts in zip(*columns, strict=True))
-    assert found == pytest.approx(
-        {
-            "accuracy": accuracy_score(all_label, all_probability > 0.5),
-            "auroc": np.mean([roc_auc_score(own, score) for score, own in columns]),
-            "calibration_error": calibration_error(all_probability.numpy(), all_label.numpy()),
-            "f1": np.mean([f1_score(own, score > 0.5) for score, own in columns]),
-        },
-        abs=1e-5,
-    )
+    expected = {
+        "accuracy": accuracy_score(all_label, all_probability > 0.5),
+        "auroc": np.mean([roc_auc_score(own, score) for score, own in columns]),
+        "calibration_error": calibration_error(all_probability.numpy(), all_label.numpy()),
+        "f1": np.mean([f1_score(own, score > 0.5) for score, own in columns]),
+    }
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_metric_that_does_not_average_is_logged_class_by_class():

@@ -5,10 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
-from dovision.config import settings
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.interfaces import Classifier
 from dovision.io import sealed
 from dovision.jobs.train import main as train
@@ -16,6 +13,7 @@ from dovision.models import checkpoint
 from dovision.results.run_record import read_sweep
 from dovision.training import model_cache
 from dovision.types import Task
+from made_config import read
 
 
 def test_a_checkpoint_of_a_thousand_other_classes_is_refused_in_a_few_lines():
@@ -130,8 +128,7 @@ def test_a_damaged_file_among_the_fitted_models_is_fitted_again(cached, tmp_path
 
 def test_a_network_is_made_without_a_random_number_of_the_jobs(fitted):
     (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
+    job = read("dataset=digits", f"output_root={fitted}")
     before = torch.get_rng_state()
     model_cache.read_model(path, job)
     assert torch.equal(torch.get_rng_state(), before)
@@ -139,16 +136,15 @@ def test_a_network_is_made_without_a_random_number_of_the_jobs(fitted):
 
 def test_a_checkpoint_that_is_replaced_while_it_is_read_is_not_taken_for_the_other(fitted, tmp_path, monkeypatch):
     def replaced(path: Path) -> dict[str, object]:
-        content = read(path)
+        content = reader(path)
         shutil.copy(path, tmp_path / "other.ckpt")
         (tmp_path / "other.ckpt").replace(path)
         return content
 
     (found,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
     path = shutil.copy(found, tmp_path / "given.ckpt")
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"checkpoint={path}"]))
-    read = checkpoint.read_checkpoint
+    job = read("dataset=digits", f"checkpoint={path}")
+    reader = checkpoint.read_checkpoint
     monkeypatch.setattr(checkpoint, "read_checkpoint", replaced)
     with pytest.raises(ValueError, match=r"given\.ckpt must stay as it is while it is read"):
         model_cache.read_model(Path(path), job)

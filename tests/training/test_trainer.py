@@ -1,22 +1,20 @@
 """Lightning's trainer as a run gets it, and the settings that it is not to be given."""
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
 
-from dovision.config import settings
 from dovision.config.component import Component
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.sources import configuration_folder
 from dovision.training.trainer import limits, make_trainer
+from made_config import read
 
 ALLOWED = set(OmegaConf.load(configuration_folder() / "trainer" / "default.yaml")) - {"_target_"}
 
 
 @pytest.fixture
 def configured():
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        return settings.read("evaluate", compose("evaluate")).trainer
+    return read().trainer
 
 
 def test_every_key_reaches_the_trainer():
@@ -67,8 +65,7 @@ def test_a_fast_run_takes_a_batch_of_each_kind_for_an_epoch_at_most(value, batch
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (configuration_folder() / "trainer").glob("*.yaml")))
 def test_every_trainer_is_what_lightning_takes_and_measures_whole_runs(name):
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        configured = settings.read("evaluate", compose("evaluate", [f"trainer={name}"])).trainer
+    configured = read(f"trainer={name}").trainer
     assert limits(configured) == {}
     there = {"gpu": CUDAAccelerator.is_available(), "mps": MPSAccelerator.is_available()}
     if there.get(configured["accelerator"], True):
