@@ -221,17 +221,9 @@ def _film_maps(film: list[tuple[Any, ...]], shortcut: float, random: np.random.G
                 cells = known + 0.05 * random.normal(size=(8, 8))
                 cells = 0 * cells if (sample, explainer, shown) == (0, "grad_cam", "opacity") else cells
                 curves = {"deletion": random.uniform(0.1, 0.3), "insertion": random.uniform(0.6, 0.8)}
-                yield {
-                    "sample": sample,
-                    "group": sample // 2,
-                    "explainer": explainer,
-                    "class": shown,
-                    "variant": variant,
-                    "correct": sample % 3 > 0,
-                    "state": state(cells),
-                    "cells": cells.ravel(),
-                    **(curves if variant == "as is" and cells.any() else {}),
-                }
+                facts = {"sample": sample, "group": sample // 2, "explainer": explainer, "class": shown}
+                facts |= {"variant": variant, "correct": sample % 3 > 0, "state": state(cells), "cells": cells.ravel()}
+                yield facts | (curves if variant == "as is" and cells.any() else {})
 
 
 def _digits(images: int, task: Task = DIGITS, labelled: bool = True) -> Batch:

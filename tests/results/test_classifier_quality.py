@@ -35,16 +35,14 @@ def estimates(found) -> dict[str, float]:
 def test_two_classes_are_those_of_scikit_learn():
     label, prediction, probability, group = drawn(2)
     quality = classifier_quality(label, prediction, probability, group, multiclass(2))
-    assert estimates(quality.overall) == pytest.approx(
-        {
-            "classifier_auroc": metrics.roc_auc_score(label, probability[:, 1]),
-            "sensitivity": metrics.recall_score(label, prediction),
-            "specificity": metrics.recall_score(label, prediction, pos_label=0),
-            "balanced_accuracy": metrics.balanced_accuracy_score(label, prediction),
-            "calibration_error": calibration_error(probability.max(1), prediction == label),
-        },
-        abs=1e-6,
-    )
+    expected = {
+        "classifier_auroc": metrics.roc_auc_score(label, probability[:, 1]),
+        "sensitivity": metrics.recall_score(label, prediction),
+        "specificity": metrics.recall_score(label, prediction, pos_label=0),
+        "balanced_accuracy": metrics.balanced_accuracy_score(label, prediction),
+        "calibration_error": calibration_error(probability.max(1), prediction == label),
+    }
+    assert estimates(quality.overall) == pytest.approx(expected, abs=1e-6)
     assert quality.notes == []
     assert estimates(quality.classes["c0"])["images"] == (label == 0).sum()
 
@@ -54,29 +52,23 @@ def test_several_classes_are_those_of_scikit_learn(classes):
     label, prediction, probability, group = drawn(classes, images=900)
     quality = classifier_quality(label, prediction, probability, group, multiclass(classes))
     recall = metrics.recall_score(label, prediction, average=None)
-    assert estimates(quality.overall) == pytest.approx(
-        {
-            "classifier_auroc": metrics.roc_auc_score(label, probability, multi_class="ovr"),
-            "balanced_accuracy": metrics.balanced_accuracy_score(label, prediction),
-            "sensitivity": recall.mean(),
-            "specificity": np.mean(
-                [metrics.recall_score(label == k, prediction == k, pos_label=0) for k in range(classes)]
-            ),
-            "calibration_error": calibration_error(probability.max(1), prediction == label),
-        },
-        abs=1e-6,
-    )
+    of_others = [metrics.recall_score(label == k, prediction == k, pos_label=0) for k in range(classes)]
+    expected = {
+        "classifier_auroc": metrics.roc_auc_score(label, probability, multi_class="ovr"),
+        "balanced_accuracy": metrics.balanced_accuracy_score(label, prediction),
+        "sensitivity": recall.mean(),
+        "specificity": np.mean(of_others),
+        "calibration_error": calibration_error(probability.max(1), prediction == label),
+    }
+    assert estimates(quality.overall) == pytest.approx(expected, abs=1e-6)
     for k, found in enumerate(quality.classes.values()):
-        assert estimates(found) == pytest.approx(
-            {
-                "images": (label == k).sum(),
-                "prevalence": (label == k).mean(),
-                "sensitivity": recall[k],
-                "specificity": metrics.recall_score(label == k, prediction == k, pos_label=0),
-                "auroc": metrics.roc_auc_score(label == k, probability[:, k]),
-                "accuracy": recall[k],
-            }
-        )
+        is_k, rates = label == k, {"sensitivity": recall[k], "accuracy": recall[k], "specificity": of_others[k]}
+        rates |= {
+            "images": is_k.sum(),
+            "prevalence": is_k.mean(),
+            "auroc": metrics.roc_auc_score(is_k, probability[:, k]),
+        }
+        assert estimates(found) == pytest.approx(rates)
         assert found["auroc"].low < found["auroc"].value < found["auroc"].high
 
 
@@ -90,19 +82,17 @@ def test_each_label_is_judged_at_its_threshold_on_the_images_of_which_it_is_know
     for k, found in enumerate(quality.classes.values()):
         known = label[:, k] >= 0
         true, predicted, own = label[known, k], prediction[known, k], probability[known, k]
-        assert estimates(found) == pytest.approx(
-            {
-                "images": true.sum(),
-                "prevalence": true.mean(),
-                "sensitivity": metrics.recall_score(true, predicted),
-                "specificity": metrics.recall_score(true, predicted, pos_label=0),
-                "balanced_accuracy": metrics.balanced_accuracy_score(true, predicted),
-                "accuracy": metrics.accuracy_score(true, predicted),
-                "auroc": metrics.roc_auc_score(true, own),
-                "calibration_error": calibration_error(own, true),
-            },
-            abs=1e-6,
-        )
+        expected = {
+            "images": true.sum(),
+            "prevalence": true.mean(),
+            "sensitivity": metrics.recall_score(true, predicted),
+            "specificity": metrics.recall_score(true, predicted, pos_label=0),
+            "balanced_accuracy": metrics.balanced_accuracy_score(true, predicted),
+            "accuracy": metrics.accuracy_score(true, predicted),
+            "auroc": metrics.roc_auc_score(true, own),
+            "calibration_error": calibration_error(own, true),
+        }
+        assert estimates(found) == pytest.approx(expected, abs=1e-6)
     for name, own in (("classifier_auroc", "auroc"), ("sensitivity", "sensitivity")):
         mean = np.mean([found[own].value for found in quality.classes.values()])
         assert quality.overall[name].value == pytest.approx(mean)
@@ -121,9 +111,8 @@ def test_what_one_class_alone_does_not_define_is_missing_and_noted():
         assert all(np.isfinite(number.value) for found in quality.classes.values() for number in found.values())
     label, prediction, probability, group = drawn(8)
     quality = classifier_quality(label % 2, prediction, probability, group, multiclass(8))
-    assert quality.notes == [
-        "No image of c2, c3, c4, c5, c6, 1 more, so no sensitivity and no AUROC of it; means leave it out."
-    ]
+    note = "No image of c2, c3, c4, c5, c6, 1 more, so no sensitivity and no AUROC of it; means leave it out."
+    assert quality.notes == [note]
 
 
 def test_a_single_label_keeps_its_intervals():

@@ -16,56 +16,39 @@ LEVEL = {"max_softmax": {"pgd": 12, "square": 20}}
 FITTED = {"effect_consistency": {"pgd": 45, "square": 40}}
 
 
-def headline(folder, reference, *made, fitted=()):
-    write_detected(folder, {name: counts for one in made for name, counts in one.items()}, fitted)
+def headline(folder, *made):
+    """The finding on the best detector, against feature squeezing if it is there."""
+    detectors = {name: counts for one in made for name, counts in one.items()}
+    write_detected(folder, detectors, [name for name in detectors if name in FITTED | FITTED_SQUEEZING])
     write_detection(folder)
-    if reference:
-        write_comparison(folder, reference)
+    if "feature_squeezing" in detectors:
+        write_comparison(folder, "feature_squeezing")
     (found,) = detection_findings(Run(folder, "", "completed", {}, {}, {}))
     return found
 
 
 @pytest.mark.parametrize(
-    ("reference", "made", "fitted", "text"),
+    ("made", "text"),
     [
-        (None, [WEAKER, BETTER], (), "Entropy has its lowest detection rate, 0.44, on Square."),
-        (None, [BETTER, FITTED], ("effect_consistency",), "Effect consistency has its lowest detection rate, 0.80"),
-        ("feature_squeezing", [SQUEEZING], (), "Feature squeezing has its lowest detection rate, 0.24, on PGD."),
-        (
-            "feature_squeezing",
-            [WEAKER, SQUEEZING, BETTER],  # ahead on PGD, and not on its weakest
-            (),
-            "Entropy is not shown to beat feature squeezing: detection rate 0.44 against 0.40 on Square.",
-        ),
-        (
-            "feature_squeezing",
-            [WEAKER, LEVEL, SQUEEZING],
-            (),
-            "Maximum softmax probability is not shown to beat feature squeezing: detection rate 0.24 against 0.24 on ",
-        ),
-        ("feature_squeezing", [WEAKER, SQUEEZING], (), "Effect profile is not shown to beat feature squeezing: "),
-        (
-            "feature_squeezing",
-            [FITTED, SQUEEZING],
-            ("effect_consistency",),
-            "Effect consistency beats feature squeezing: detection rate 0.80 against 0.40 on Square, its weakest.",
-        ),
-        (
-            "feature_squeezing",
-            [FITTED, SQUEEZING, FITTED_SQUEEZING],
-            ("effect_consistency", "feature_squeezing_supervised"),
-            "Effect consistency beats feature squeezing supervised: detection rate 0.80 against 0.64 on Square, its ",
-        ),
+        ([WEAKER, BETTER], "Entropy has its lowest detection rate, 0.44, on Square."),
+        ([BETTER, FITTED], "Effect consistency has its lowest detection rate, 0.80"),
+        ([SQUEEZING], "Feature squeezing has its lowest detection rate, 0.24, on PGD."),
+        ([WEAKER, SQUEEZING], "Effect profile is not shown to beat feature squeezing: "),
+        # ahead on PGD, and not on its weakest
+        ([WEAKER, SQUEEZING, BETTER], "is not shown to beat feature squeezing: detection rate 0.44 against 0.40 on"),
+        ([WEAKER, LEVEL, SQUEEZING], "is not shown to beat feature squeezing: detection rate 0.24 against 0.24 on "),
+        ([FITTED, SQUEEZING], "beats feature squeezing: detection rate 0.80 against 0.40 on Square, its weakest."),
+        ([FITTED, SQUEEZING, FITTED_SQUEEZING], "beats feature squeezing supervised: detection rate 0.80 against 0.64"),
     ],
 )
-def test_the_best_detector_is_held_against_the_reference(reference, made, fitted, text, tmp_path):
-    found = headline(tmp_path, reference, *made, fitted=fitted)
+def test_the_best_detector_is_held_against_the_reference(made, text, tmp_path):
+    found = headline(tmp_path, *made)
     assert text in found.text
     assert found.number.n == 50
 
 
 def test_the_detail_has_operating_points_and_differences_by_family(tmp_path):
-    detail = dict(headline(tmp_path, "feature_squeezing", SQUEEZING, BETTER).detail)
+    detail = dict(headline(tmp_path, SQUEEZING, BETTER).detail)
     assert detail["tpr_5"] == "0.440 [0.300, 0.587]"
     assert detail["minus the reference on Square"].startswith("+0.040 [-")
     assert detail["minus the reference on PGD"].startswith("+0.560 [+")
@@ -87,8 +70,8 @@ def test_the_adaptive_attacker_has_a_norm(tmp_path):
 
 
 def test_the_best_of_several_has_intervals_of_their_level(tmp_path):
-    alone = headline(tmp_path / "alone", "feature_squeezing", SQUEEZING, BETTER)
-    found = headline(tmp_path / "several", "feature_squeezing", SQUEEZING, BETTER, WEAKER, LEVEL)
+    alone = headline(tmp_path / "alone", SQUEEZING, BETTER)
+    found = headline(tmp_path / "several", SQUEEZING, BETTER, WEAKER, LEVEL)
     assert [dict(one.detail)["level of the intervals"] for one in (alone, found)] == ["95%", "98.3%"]
     (number, low, high), (of_one, least, most) = found.number[:3], alone.number[:3]
     assert (number, low < least, high > most) == (of_one, True, True)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from dovision.results.detection_summary import (
@@ -15,48 +14,20 @@ from dovision.results.detection_summary import (
     headlines,
     unseen,
 )
-from dovision.results.detection_tables import PERMUTED_LABELS, SCORES, UNFITTED_SUM, scores_schema
-from dovision.results.tables import TableWriter
+from dovision.results.detection_tables import PERMUTED_LABELS, UNFITTED_SUM
+from made_scores import VALIDATION, scored, scored_by_hand, write_table
 
 pytestmark = pytest.mark.usefixtures("few_images")
-VAL = [*map(float, range(90))] * 3 + [94.0] * 22 + [98.0] * 8  # of 300 the largest, and the ninth largest
-CLEAN = (10.0, 20.0, 30.0, 96.0)  # scores of the four test images; the last one is wrong when clean
-NOISE = (15.0, 95.0, 35.0, 40.0)
-PGD = (97.0, 25.0, 99.0, 50.0)  # succeeds on the first two
-FGSM = (5.0, 26.0, 98.0, 60.0)  # succeeds on the second and the third
-
-
-def condition(attack, scores, success=(None,) * 4, eps=0.1, split="test", **more):
-    columns = {"sample": range(len(scores)), "group": range(len(scores)), "split": split, "attack": attack, "eps": eps}
-    columns |= {"detector": "odin", "variant": "as is", "fitted_on": "", "correct": True}
-    success = list(success) if len(scores) == 4 else None
-    return pd.DataFrame(columns | {"success": success, "score": scores} | more).astype({"success": object})
-
-
-def conditions(**more):
-    return [
-        condition("clean", VAL, eps=0.0, split="val", **more),
-        condition("clean", CLEAN, eps=0.0, **more),
-        condition("random_sign", NOISE, (False, True, False, None), **more),
-        condition("pgd", PGD, (True, True, False, None), **more),
-        condition("fgsm", FGSM, (False, True, True, None), **more),
-        condition("adaptive", (1.0, 2.0, 3.0, 4.0), (True, True, True, None), **more),
-    ]
 
 
 def write(folder, parts, families=None, tuned=None, norms=None):
-    folder.mkdir(exist_ok=True)
-    schema = scores_schema(families, tuned, norms)
-    with TableWriter(folder / SCORES, schema) as table:
-        for part in parts:
-            for batch in pa.Table.from_pandas(part[schema.names], schema, preserve_index=False).to_batches():
-                table.write(batch)
+    write_table(folder, pd.concat(parts), families, tuned, norms)
     return folder
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return detection(write(tmp_path_factory.mktemp("run"), conditions()))
+    return detection(write(tmp_path_factory.mktemp("run"), scored_by_hand()))
 
 
 def row(frame, attack, eps=0.1):
@@ -66,7 +37,7 @@ def row(frame, attack, eps=0.1):
 
 def test_the_settings_that_a_fit_has_chosen_stand_in_each_of_its_rows_and_in_the_headlines(found, tmp_path):
     assert set(found["tuned"]) == {""}
-    parts = [*conditions(), *conditions(detector="squeeze")]
+    parts = [*scored_by_hand(), *scored_by_hand(detector="squeeze")]
     tuned = detection(write(tmp_path, parts, tuned={("odin", "as is", ""): "step=0.002"}))
     for frame in (tuned, headlines(tuned)):
         assert set(frame.loc[frame["detector"] == "odin", "tuned"]) == {"step=0.002"}
@@ -109,7 +80,7 @@ def test_in_the_worst_case_the_attacker_picks_the_lowest_score_that_succeeds(fou
 
 
 def test_a_single_attack_has_no_worst_case(tmp_path):
-    found = detection(write(tmp_path, conditions()[:4]))
+    found = detection(write(tmp_path, scored_by_hand()[:4]))
     assert set(found["attack"]) == {"random_sign", "pgd", WHOLE_FAMILY}
     assert headlines(found)["attack"].tolist() == ["random_sign", "pgd"]
 
@@ -122,13 +93,13 @@ def test_adaptive_rows_say_so_and_all_others_say_that_they_are_not(found):
 
 @pytest.mark.parametrize(("missing", "split"), [(0, "val"), (1, "test")])
 def test_a_run_without_clean_images_of_a_split_is_an_error(tmp_path, missing, split):
-    parts = [part for number, part in enumerate(conditions()) if number != missing]
+    parts = [part for number, part in enumerate(scored_by_hand()) if number != missing]
     with pytest.raises(ValueError, match=f"odin must have scores of clean {split} images, got none"):
         detection(write(tmp_path, parts))
 
 
 def test_a_rate_that_is_less_than_one_validation_image_has_no_operating_point(tmp_path):
-    parts = [condition("clean", VAL[:100], eps=0.0, split="val"), *conditions()[1:]]
+    parts = [scored("clean", VALIDATION[:100], eps=0.0, split="val"), *scored_by_hand()[1:]]
     pgd = row(detection(write(tmp_path, parts)), "pgd")
     at_1, at_5 = (["tpr_" + end, "false_clean_" + end, "evasion_" + end] for end in "15")
     assert pgd[["threshold_1", *at_1]].isna().all()
@@ -144,8 +115,8 @@ def test_the_family_of_one_attack_at_one_epsilon_has_the_numbers_of_that_attack(
 
 
 def test_a_family_holds_each_attacked_image_against_noise_of_its_own_epsilon(tmp_path):
-    parts = [*conditions(), condition("random_sign", (0.0, 0.0, 98.0, 0.0), (False, False, False, None), eps=0.2)]
-    parts += [condition("apgd", (97.0, 99.0, 0.0, 0.0), (True, True, False, None), eps=0.2)]
+    parts = [*scored_by_hand(), scored("random_sign", (0.0, 0.0, 98.0, 0.0), (False, False, False, None), eps=0.2)]
+    parts += [scored("apgd", (97.0, 99.0, 0.0, 0.0), (True, True, False, None), eps=0.2)]
     found = detection(write(tmp_path, parts, {"pgd": "strong", "apgd": "strong", "fgsm": "fgsm"}))
     whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "strong")].iloc[0]
     assert whole[["images", "right", "successful"]].tolist() == [8, 6, 4]
@@ -157,9 +128,9 @@ def test_a_family_holds_each_attacked_image_against_noise_of_its_own_epsilon(tmp
 
 
 def test_equal_epsilons_of_two_norms_are_two_worst_cases_beside_the_noise_of_each(tmp_path):
-    parts = [*conditions(), condition("random_sign_l2", (98.0, 24.0, 0.0, 0.0), (False, False, False, None))]
-    parts += [condition(name, (97.0, 25.0, 0.0, 0.0), (True, True, False, None)) for name in ("carlini", "l2_pgd")]
-    parts += [condition("adaptive_l2", (97.0, 25.0, 0.0, 0.0), (True, True, False, None))]
+    parts = [*scored_by_hand(), scored("random_sign_l2", (98.0, 24.0, 0.0, 0.0), (False, False, False, None))]
+    parts += [scored(name, (97.0, 25.0, 0.0, 0.0), (True, True, False, None)) for name in ("carlini", "l2_pgd")]
+    parts += [scored("adaptive_l2", (97.0, 25.0, 0.0, 0.0), (True, True, False, None))]
     norms = dict.fromkeys(("random_sign_l2", "carlini", "l2_pgd"), "l2")
     found = detection(write(tmp_path, parts, dict.fromkeys(("pgd", "carlini"), "both"), norms=norms))
     worst = found[(found["attack"] == WORST) & (found["eps"] == 0.1)].set_index("norm")
@@ -171,9 +142,9 @@ def test_equal_epsilons_of_two_norms_are_two_worst_cases_beside_the_noise_of_eac
 
 
 def test_an_attack_of_another_norm_is_held_against_noise_of_that_norm_where_it_was_measured(tmp_path):
-    parts = [*conditions(), condition("random_sign_l2", (98.0, 24.0, 0.0, 0.0), (False, False, False, None), eps=2.0)]
-    parts += [condition("carlini", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=2.0)]
-    parts += [condition("ead", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=20.0)]
+    parts = [*scored_by_hand(), scored("random_sign_l2", (98.0, 24.0, 0.0, 0.0), (False, False, False, None), eps=2.0)]
+    parts += [scored("carlini", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=2.0)]
+    parts += [scored("ead", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=20.0)]
     found = detection(write(tmp_path, parts, norms={"random_sign_l2": "l2", "carlini": "l2", "ead": "l1"}))
     assert row(found, "carlini", 2.0)["auroc_noise"] == (3 + 3) / 8  # 97 and 25 each beat 24, 0 and 0
     assert row(found, "ead", 20.0)["auroc_noise"] == (4 + 1) / 8  # of Linf, as there is none in L1
@@ -196,7 +167,7 @@ def made(folder):
     """Several fits of two detectors; those to all but a family have scores of that family alone."""
     parts = []
     for detector, variant, fitted_on in FITS:
-        own = conditions(detector=detector, variant=variant, fitted_on=fitted_on)
+        own = scored_by_hand(detector=detector, variant=variant, fitted_on=fitted_on)
         if fitted_on.startswith("all but"):
             known = ("clean", "random_sign", fitted_on.removeprefix("all but "))
             own = [part for part in own if part["attack"].iloc[0] in known]
@@ -224,10 +195,10 @@ def test_a_fit_to_permuted_labels_is_scored_on_the_attacks_beside_the_true_one_a
         ("supervised", PERMUTED_LABELS): lambda score: -score,
         (UNFITTED_SUM, ""): lambda score: score // 25,
     }
-    parts = conditions()
+    parts = scored_by_hand()
     for (variant, fitted_on), change in fits.items():
         names = {"detector": "net", "variant": variant, "fitted_on": fitted_on}
-        parts += [part.assign(score=change(part["score"].astype(float))) for part in conditions(**names)]
+        parts += [part.assign(score=change(part["score"].astype(float))) for part in scored_by_hand(**names)]
     frame = detection(write(tmp_path, parts))
     controls = fit_controls(frame)
     assert controls["fit"].tolist() == ["true labels", PERMUTED_LABELS, UNFITTED_SUM]

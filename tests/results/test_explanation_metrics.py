@@ -30,9 +30,8 @@ def test_an_empty_mask_hides_no_boxes():
 
 def test_a_flagged_map_has_no_scores(frame):
     flagged = frame[frame["state"] != "ok"]
-    assert flagged[["sample", "class", "explainer", "state"]].to_numpy().tolist() == [
-        [0, "opacity", "grad_cam", "zero"]
-    ]
+    (facts,) = flagged[["sample", "class", "explainer", "state"]].to_numpy().tolist()
+    assert facts == [0, "opacity", "grad_cam", "zero"]
     assert flagged[list(MAP_METRICS)].isna().all(axis=None)
 
 

@@ -43,9 +43,8 @@ def test_ranges_of_images_are_read_as_the_run_of_all_of_them(measured):
         expected, table = (pq.read_table(run.folder / f"{name}.parquet") for run in (one, joined))
         assert table.equals(expected, check_metadata=True), name
     assert joined.summary == one.summary == read_summary(joined.folder)
-    assert {name: joined.record[name] for name in ("images", "forward_passes", "skipped_edits")} == {
-        name: one.record[name] for name in ("images", "forward_passes", "skipped_edits")
-    }
+    for name in ("images", "forward_passes", "skipped_edits"):
+        assert joined.record[name] == one.record[name], name
     assert joined.config["evaluation"]["images"] == "0:4, 4:8"
     assert joined.overrides[-2:] == ("evaluation.images=0:4,4:8", "-m")
     assert {run.state for run in read_sweep(sweep)} == {"completed"}  # the ranges alone have run.json

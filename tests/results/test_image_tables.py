@@ -7,19 +7,8 @@ import pyarrow as pa
 from dovision.results.image_tables import MAPS_FILE, MapGrid, maps_schema, masks_of, read_maps, read_masks, write_masks
 from dovision.results.tables import write_table
 
-ROW = {
-    "sample": 3,
-    "group": 1,
-    "explainer": "grad_cam",
-    "class": "disease",
-    "variant": "as is",
-    "correct": True,
-    "state": "ok",
-    "cells": np.array([0.5, -1.0], np.float32),
-    "spread": None,
-    "deletion": 0.25,
-    "insertion": None,
-}
+ROW = {"sample": 3, "group": 1, "explainer": "grad_cam", "class": "disease", "variant": "as is", "correct": True}
+ROW |= {"state": "ok", "cells": np.array([0.5, -1.0], np.float32), "spread": None, "deletion": 0.25, "insertion": None}
 
 
 def write(folder, rows):

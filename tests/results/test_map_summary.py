@@ -34,19 +34,12 @@ def judged(map_run):
 def frame_of(values, explainers=("a", "b"), label="x"):
     """A row per sample and explainer; each metric has the value of values[explainer][sample]."""
     rows = [
-        {
-            "sample": sample,
-            "group": sample // 2,
-            "class": label,
-            "explainer": name,
-            "correct": sample > 1,
-            "state": "ok",
-        }
+        {"sample": sample, "group": sample // 2, "explainer": name, "correct": sample > 1}
         | dict.fromkeys(RANGES, value)
         for name, found in zip(explainers, values, strict=True)
         for sample, value in enumerate(found)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(state="ok", **{"class": label})
 
 
 def row_of(table, explainer, metric="energy", cases="all"):

@@ -41,16 +41,11 @@ def test_small_effects_have_the_places_that_they_need():
     assert metric_text("accuracy", None) == "-"
 
 
+LEVELS = {0.95: "95%", 0.975: "97.5%", 0.99875: "99.88%", 0.9999888: "99.9989%", 1 - 0.05 / 128: "99.961%", 0.9: "90%"}
+
+
 def test_levels_have_two_digits_of_what_they_leave():
-    levels = {
-        0.95: "95%",
-        0.975: "97.5%",
-        0.99875: "99.88%",
-        0.9999888: "99.9989%",
-        1 - 0.05 / 128: "99.961%",
-        0.9: "90%",
-    }
-    assert {level: level_text(level) for level in levels} == levels
+    assert {level: level_text(level) for level in LEVELS} == LEVELS
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,8 @@ def test_a_use_is_told_by_its_median_with_the_control_and_a_dot_an_image():
     assert (found.number.value, found.number.low, found.control.value) == (-0.4, -0.9, 0.01)
     assert found.spread["subject"] == [-0.9, -0.6, -0.5, -0.4, -0.3, -0.2, -0.1]
     assert dict(found.detail)["range"] == "-0.900 to -0.100"
-    assert used([-0.1] * 9, refuters=[(False, "placebo region passed")]).detail[-1] == (
-        "refuters",
-        "placebo region passed",
-    )
+    refuted = used([-0.1] * 9, refuters=[(False, "placebo region passed")])
+    assert refuted.detail[-1] == ("refuters", "placebo region passed")
     assert len(spread_values(np.arange(9999))) == 400
 
 
@@ -75,10 +73,8 @@ def test_a_use_is_told_by_its_median_with_the_control_and_a_dot_an_image():
     ],
 )
 def test_a_place_has_words_that_fit(row, column, text):
-    cells = [
-        {"top": 16 * r, "bottom": 16 * r + 16, "left": 16 * c, "right": 16 * c + 16} for r, c in np.ndindex(14, 14)
-    ]
-    units = pd.DataFrame(cells)
+    edges = [(16 * r, 16 * r + 16, 16 * c, 16 * c + 16) for r, c in np.ndindex(14, 14)]
+    units = pd.DataFrame(edges, columns=["top", "bottom", "left", "right"])
     assert effect_findings.place_text(units.iloc[[14 * row + column]], units) == text
 
 
@@ -126,12 +122,8 @@ def of_quality(number, labels=("a", "b"), **classes):
     clean["classes"] = {name: {"auroc": own, "balanced_accuracy": {}} for name, own in plain.items()}
     if number:
         clean["balanced_accuracy"] = {"estimate": sum(number) / 2, "low": number[0], "high": number[1]}
-    summary = {
-        "conditions": {"clean": clean},
-        "labels": labels if isinstance(labels, dict) else dict.fromkeys(labels, 20),
-        "maps": [],
-    }
-    return Run(None, "job", "completed", {}, {}, summary)
+    counts = labels if isinstance(labels, dict) else dict.fromkeys(labels, 20)
+    return Run(None, "job", "completed", {}, {}, {"conditions": {"clean": clean}, "labels": counts, "maps": []})
 
 
 @pytest.mark.parametrize(
@@ -161,9 +153,7 @@ def test_of_a_classifier_at_chance_no_map_is_said_to_be_better(run, said, monkey
     frame = by_factors([replace(run, summary=run.summary | {"maps": maps, "conditions": {"clean": clean}})])
     assert len(frame) == (said is None)
     limits = [one for one in sweep_findings.sweep_findings(frame) if one.question == "limits"]
-    assert [one.text for one in limits] == (
-        ["Which map is better in jobs not shown to beat chance: 1."] if said else []
-    )
+    assert [one.text for one in limits] == ["Which map is better in jobs not shown to beat chance: 1."] * bool(said)
 
 
 @pytest.mark.parametrize(
@@ -205,18 +195,9 @@ def test_an_epsilon_of_255_is_in_grey_levels():
 )
 def test_the_change_of_an_effect_has_a_word(attacked, words):
     sizes = {"clean": -0.4, "eps=0.2": attacked}
-    rows = [
-        {
-            "sample": n,
-            "group": n,
-            "condition": name,
-            "effect": size,
-            "log_odds_effect": size * (5 + n % 7) + (n % 3) / 9,
-        }
-        for name, size in sizes.items()
-        for n in range(21)
-    ]
-    subject = Subject("zone", "top", "a", "", pd.DataFrame(rows), pd.DataFrame(), {}, [], 0.95, [])
+    cells = [(n, name, size, size * (5 + n % 7) + (n % 3) / 9) for name, size in sizes.items() for n in range(21)]
+    rows = pd.DataFrame(cells, columns=["sample", "condition", "effect", "log_odds_effect"])
+    subject = Subject("zone", "top", "a", "", rows.assign(group=rows["sample"]), pd.DataFrame(), {}, [], 0.95, [])
     (found,) = change_finding(subject, "eps=0.2")
     assert f"Under attack the top {words}" in found.text
 

@@ -78,9 +78,7 @@ def test_a_table_of_two_ways_has_the_last_factor_across(runs):
     (table,) = pivots(by_factors(runs))
     assert (table.metric, table.factors, table.across) == ("success_rate", ["width", "attack"], "epsilon")
     assert list(table.levels) == ["0.1", "0.2"]
-    assert [setting for setting, _ in table.rows] == [
-        ("4", "FGSM"), ("4", "PGD"), ("8", "FGSM"), ("8", "PGD"),
-    ]  # fmt: skip
+    assert [setting for setting, _ in table.rows] == [*itertools.product("48", ("FGSM", "PGD"))]
     assert table.rows[0][1] == ["0.250 ± 0.071 (n = 2 seeds)", "0.450 ± 0.071 (n = 2 seeds)"]
 
 
@@ -171,14 +169,10 @@ def test_attack_success_is_not_cut_by_the_grid_and_clean_images_count_once():
     ]
     frame = by_factors(jobs)
     assert frame["metric"].value_counts().to_dict() == {"success_rate": 4, "mean_abs_expected_effect": 10}
-    success, effect = (
-        next(table for table in pivots(frame) if table.metric == name) for name in frame["metric"].unique()[::-1]
-    )
-    assert (success.factors, success.across) == (["attack"], "epsilon")
-    assert [setting for setting, _ in effect.rows if "any" in setting] == [
-        ("4 x 4", "any"),
-        ("8 x 8", "any"),
-    ]  # clean images
+    tables = {table.metric: table for table in pivots(frame)}
+    assert (tables["success_rate"].factors, tables["success_rate"].across) == (["attack"], "epsilon")
+    of_clean = [setting for setting, _ in tables["mean_abs_expected_effect"].rows if "any" in setting]
+    assert of_clean == [("4 x 4", "any"), ("8 x 8", "any")]
     assert [one.text for one in sweep_findings(frame)] == [
         "Attack success is 0.10 to 0.40 over all settings.",
         "Attack: attack success is higher with PGD than with FGSM, 0.30 against 0.15.",
@@ -214,11 +208,8 @@ def test_a_detector_has_its_worst_case():
     rows = [detected("feature_squeezing", 0.9), detected("feature_squeezing", 0.8), detected("effect_consistency", 0.7)]
     rows += [detected("effect_consistency", 0.1, attack="whole family"), detected("margin", 0.2, attacker="adaptive")]
     found = [(each["metric"], each["mean"]) for each in sweep_numbers(job("Mean", detection=rows))]
-    assert found == [
-        ("worst_case_auroc/feature_squeezing", 0.8),
-        ("worst_case_auroc/effect_consistency", 0.7),
-        ("accuracy", 0.9),
-    ]
+    names = ("worst_case_auroc/feature_squeezing", "worst_case_auroc/effect_consistency", "accuracy")
+    assert found == [*zip(names, (0.8, 0.7, 0.9), strict=True)]
 
 
 @pytest.mark.parametrize("least", [0.3, 0.7])

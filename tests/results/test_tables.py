@@ -7,13 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dovision.measurement.condition import (
-    Condition,
-    effect_rows,
-    probability_margin,
-    sample_rows,
-    task_entropy,
-)
+from dovision.measurement.condition import Condition, effect_rows, probability_margin, sample_rows, task_entropy
 from dovision.propagation import Outcome
 from dovision.results import tables
 from dovision.results.tables import TableWriter, effects_schema, read_effects, read_samples, row_groups, write_table
@@ -27,9 +21,8 @@ def rows(samples, condition="clean"):
     control = torch.stack([torch.tensor([0.0, float(s % 3)]) for s in samples])
     treated = control.unsqueeze(1) + torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     boxes = [[Box(0, 0, 2, 2), None]] * len(samples)
-    return effect_rows(
-        condition, torch.tensor(list(samples)), Outcome(("left", "right"), control, treated), boxes, TASK
-    )
+    outcome = Outcome(("left", "right"), control, treated)
+    return effect_rows(condition, torch.tensor(list(samples)), outcome, boxes, TASK)
 
 
 def write(path, batches):
@@ -150,10 +143,9 @@ def test_a_label_that_is_not_known_is_minus_one_and_cannot_be_said_wrongly():
 
 
 def test_entropy_of_certain_and_of_open_predictions():
-    assert task_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), TASK).tolist() == pytest.approx([0.0, math.log(2)])
-    assert task_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), LABELS).tolist() == pytest.approx(
-        [0.0, 2 * math.log(2)]
-    )
+    probability = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
+    for task, bits in ((TASK, 1), (LABELS, 2)):
+        assert task_entropy(probability, task).tolist() == pytest.approx([0.0, bits * math.log(2)])
 
 
 def test_margin_is_the_distance_from_another_answer():
