@@ -65,10 +65,7 @@ REFUSED = [
     (lambda: checks.epsilons([0.1, 8], "linf"), rf"{RANGE} 8\."),
     (lambda: checks.epsilons("-1/255", "l2"), "eps must be at least 0, in pixel units, got -0.00392157"),
     (lambda: checks.epsilons([0.5, "1/2"], "linf"), r"eps must name each value once, got \[0\.5, '1/2'\]"),
-    (
-        lambda: checks.epsilons([], "linf"),
-        r"at least one value, got \[\]\. To measure clean images alone, leave the at",
-    ),
+    (lambda: checks.epsilons([], "linf"), r"at least one value, got \[\]\. To measure clean images alone, leave the"),
     (lambda: checks.epsilons(True, "linf"), "eps must be a number .* got True"),
     (lambda: checks.epsilons(["a"], "linf"), "eps must be a number .* got 'a'"),
     (lambda: checks.choice("norm", "l_inf", NORMS), r"norm must be one of linf, l2, got 'l_inf'\. Did you mean linf\?"),
@@ -78,10 +75,7 @@ REFUSED = [
     (lambda: checks.image_batch(math.nan * IMAGE), r"in \[0, 1\], got \[nan, nan\]"),
     (lambda: checks.image_batch(IMAGE[0]), r"float of shape \(B, C, H, W\), got torch.float32 of shape \(1, 1, 2\)"),
     (lambda: checks.image_batch(IMAGE.byte()), "float of shape .* got torch.uint8"),
-    (
-        lambda: checks.plain_value("h", {"layers": [1, IMAGE]}),
-        r"h\.layers\[1\] must be made of plain types, got Tensor",
-    ),
+    (lambda: checks.plain_value("h", {"layers": [1, IMAGE]}), r"h\.layers\[1\] must be made of plain types, got"),
 ]
 
 

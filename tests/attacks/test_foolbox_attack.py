@@ -13,6 +13,7 @@ from dovision.functional.norms import size
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Task
+from made_batches import batch_of
 
 PEERS = foolbox.attacks
 GREY = torch.full((5, 1, 4, 4), 0.5)
@@ -30,10 +31,6 @@ def ead(eps=FAR, target=None, **settings):
 def boundary(eps=FAR, target=None, seed=0, **settings):
     steps = {"spherical_step": 0.1, "source_step": 0.01}
     return FoolboxAttack("BoundaryAttack", eps, steps | settings, target=target, seed=seed)
-
-
-def batch_of(image: torch.Tensor, label: torch.Tensor) -> Batch:
-    return Batch(image, label, torch.arange(len(image)), torch.arange(len(image)))
 
 
 def direct(peer: PEERS.base.MinimizationAttack, batch: Batch, classifier: Classifier, eps: float) -> torch.Tensor:

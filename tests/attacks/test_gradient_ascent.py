@@ -16,13 +16,10 @@ from dovision.attacks.losses import margin
 from dovision.attacks.lp_ball import Ball
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Task
+from made_batches import batch_of
 
 NORMS = ["linf", "l2"]
 EPS = {"linf": 0.05, "l2": 0.5}
-
-
-def batch_of(image: torch.Tensor, label: torch.Tensor) -> Batch:
-    return Batch(image, label, torch.arange(len(image)), torch.arange(len(image)))
 
 
 def linear_classifier(weight: torch.Tensor, mean: float = 0.3, std: float = 0.5) -> Classifier:

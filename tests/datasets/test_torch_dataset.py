@@ -56,14 +56,8 @@ def test_mnist_is_what_torchvision_reads(mnist_root):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            lambda raw: (raw / "train-images-idx3-ubyte").unlink(),
-            "root must hold train-images-idx3-ubyte, gzipped or not",
-        ),
-        (
-            lambda raw: (raw / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03"),
-            "must be a whole IDX file of bytes",
-        ),
+        (lambda raw: (raw / "train-images-idx3-ubyte").unlink(), "root must hold train-images-idx3-ubyte, gzipped or"),
+        (lambda raw: (raw / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03"), "must be a whole IDX file of"),
         (
             lambda raw: (raw / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(3, np.uint8))),
             "must have a label for each image, got 3 for 12",
@@ -137,11 +131,7 @@ def test_films_of_a_users_class_have_their_range_their_labels_and_their_patients
     ("target", "settings", "message"),
     [
         (f"{__name__}.Films", {"group": "csv.patient"}, "group must be an attribute of the dataset, got 'csv.patient'"),
-        (
-            f"{__name__}.Films",
-            {"splits": {"train": {"size": 3}}},
-            "source must make a dataset with a length, got TypeError",
-        ),
+        (f"{__name__}.Films", {"splits": {"train": {"size": 3}}}, "source must make a dataset with a length, got"),
         (f"{__name__}.Films", {"classes": ["a", "b", "c", "d"]}, r"labels must be of shape \(N, 4\) for multilabel"),
         ("builtins.dict", {}, "labels must be of shape"),
     ],

@@ -29,16 +29,9 @@ def batch_of(image: Tensor, label: Tensor | None = None) -> Batch:
 
 
 def network(outputs: int) -> nn.Module:
-    layers = {
-        "conv1": nn.Conv2d(1, 6, 3),
-        "norm1": nn.BatchNorm2d(6),
-        "relu1": nn.ReLU(inplace=True),
-        "conv2": nn.Conv2d(6, 8, 3, stride=2),
-        "relu2": nn.ReLU(),
-        "dropout": nn.Dropout(),
-        "flatten": nn.Flatten(),
-        "linear": nn.Linear(8 * 5 * 5, outputs),
-    }
+    layers = {"conv1": nn.Conv2d(1, 6, 3), "norm1": nn.BatchNorm2d(6), "relu1": nn.ReLU(inplace=True)}
+    layers |= {"conv2": nn.Conv2d(6, 8, 3, stride=2), "relu2": nn.ReLU(), "dropout": nn.Dropout()}
+    layers |= {"flatten": nn.Flatten(), "linear": nn.Linear(8 * 5 * 5, outputs)}
     return nn.Sequential(OrderedDict(layers))
 
 

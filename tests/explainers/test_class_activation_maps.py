@@ -12,6 +12,7 @@ from captum.attr import LayerGradCam
 from torch import nn
 from torchvision.models import DenseNet, SwinTransformer, VisionTransformer
 
+import made_batches
 from dovision.explainers import _layers
 from dovision.explainers.class_activation_maps import CAM, GradCAM
 from dovision.interfaces import Classifier, Explainer
@@ -142,8 +143,7 @@ def test_smoothed_maps_are_those_of_a_call_in_the_package(stride):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 5, 3, stride, padding=1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)).eval()
     network(torch.zeros(1, 3, 8, 8))
-    classifier, number = classifier_of(network, 3), torch.arange(3)
-    batch = Batch(torch.rand(3, 3, 8, 8), number, number, number)
+    classifier, batch = classifier_of(network, 3), made_batches.batch_of(torch.rand(3, 3, 8, 8))
     smoothing = {"aug_smooth": True, "eigen_smooth": True}
     with package.LayerCAM(network, [network[1]]) as cam:
         own = cam((batch.image - 0.5) / 0.25, [ClassifierOutputTarget(wanted) for wanted in TARGET], **smoothing)
@@ -245,8 +245,7 @@ TASK = Task("multiclass", ("a", "b", "c"))
 
 
 def batch_of(size: int) -> Batch:
-    number = torch.arange(2)
-    return Batch(torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(4)), number, number, number)
+    return made_batches.batch_of(torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(4)))
 
 
 def vision_transformer() -> Classifier:

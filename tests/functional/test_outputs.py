@@ -188,11 +188,7 @@ REFUSED = {
     "box": (Maps(), dv.MeanLogit(region=dv.Box(0, 0, 13, 3)), "region must lie in the network's maps, 12 x 12, got"),
     "no detections": (layers(), dv.BoxScore([BOX], [1]), "BoxScore needs a network that returns boxes, labels and"),
     "unnamed maps": (Maps(), "out", r"shape \(1, 3, 12, 12\) for 1 images. Read them from its maps: output=MeanLogit"),
-    "unnamed boxes": (
-        Bright(),
-        None,
-        "must return one tensor of logits, .* Take the best scores of labels: output=Box",
-    ),
+    "unnamed boxes": (Bright(), None, "must return one tensor of logits, .* Take the best scores of labels:"),
     "training": (nn.Linear(12, 2), dv.ClassShare(output="aux"), "'aux' is looked for in a tensor"),
 }
 
@@ -296,11 +292,7 @@ def test_probabilities_keep_their_log_odds_where_they_saturate():
     [
         (lambda y: y + 9, "probability", r"must lie in \[0, 1\] and sum to 1 with output='probability', got "),
         (torch.sigmoid, "probability", r"sum to 1 with .*, got 0\..* to 0\..*, or set task='multilabel'"),
-        (
-            lambda y: y.repeat(1, 9),
-            None,
-            r"got 27: .* features of a backbone, .* add its head, such as nn.Linear\(27, 3\)",
-        ),
+        (lambda y: y.repeat(1, 9), None, r"got 27: .* features of a backbone, .* add its head, such as nn.Linear\(27"),
     ],
 )
 def test_outputs_of_another_kind_are_refused(change, output, message):

@@ -11,14 +11,14 @@ from dovision.interfaces import Context
 from dovision.interventions._objects import NO_REGION
 from dovision.interventions.edge_control import Elsewhere, Repaint, Version
 from dovision.propagation import Propagation
+from made_batches import batch_of
 
 GREY = torch.full((1, 1, 8, 8), 0.5)
 CELL = dv.PixelGrid(2, 2)
 
 
 def context(image: torch.Tensor = GREY) -> Context:
-    number = torch.arange(len(image))
-    return Context(dv.Batch(image, number, number, number), None)
+    return Context(batch_of(image), None)
 
 
 def applied(intervention: dv.Intervention, unit: str, image: torch.Tensor = GREY) -> torch.Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dovision
 from dovision.datasets.image_folder import ImageFolder
 from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Constant
@@ -29,23 +30,8 @@ def pictures(tmp_path: Path) -> ImageFolder:
             folder.mkdir(parents=True)
             for number in range(2):
                 Image.fromarray(image).save(folder / f"{name}{number}.png")
-    return ImageFolder(
-        str(tmp_path / "images"),
-        "multiclass",
-        CLASSES,
-        (1, 8, 8),
-        split_folders={"train": "train", "val": "val", "test": "test"},
-        group=None,
-        boxes=None,
-        masks={},
-        white_level=None,
-        val_fraction=0.15,
-        test_fraction=0.15,
-        seed=0,
-        on_bad_file="error",
-        copies="warn",
-        leaking="refuse",
-    )
+    facts = {"root": str(tmp_path / "images"), "classes": CLASSES, "shape": (1, 8, 8), "copies": "warn"}
+    return dovision.component("dataset", "image_folder", facts)
 
 
 def right_half(height: int, width: int, value: int = 255) -> Image.Image:

@@ -8,12 +8,11 @@ from dovision.interfaces import Context
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.interventions.sliding_window import SlidingWindow
-from dovision.types import Batch
+from made_batches import batch_of
 
 
 def condition(image: torch.Tensor) -> Context:
-    index = torch.arange(len(image))
-    return Context(Batch(image, index, index, index), None)
+    return Context(batch_of(image), None)
 
 
 def test_a_cell_is_painted_on_all_channels_and_black_by_default():

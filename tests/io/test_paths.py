@@ -13,22 +13,8 @@ from dovision.report.loggers import CSVLogger
 from dovision.report.report_figure import ReportFigure, save_report_figure
 
 OUTSIDE = [
-    "../x",
-    "../../x",
-    "/x",
-    "a/../../x",
-    "..",
-    ".",
-    "",
-    "a//b",
-    "a/",
-    "a\\..\\x",
-    "a\0b",
-    "a\nb",
-    "C:x",
-    " ",
-    "a ",
-]
+    "../x", "../../x", "/x", "a/../../x", "..", ".", "", "a//b", "a/", "a\\..\\x", "a\0b", "a\nb", "C:x", " ", "a ",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", OUTSIDE)

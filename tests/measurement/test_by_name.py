@@ -187,10 +187,7 @@ WRONG = {  # what is no component of a group, and what it was taken for
         (brighter, "eps must be given with brighter, got none. Write eps='8/255', for one."),
         (Brighter, "eps must be given with Brighter, got none."),
         (foolbox.attacks.FGSM, "eps must be given with LinfFastGradientAttack, got none."),
-        (
-            Stepwise,
-            "attack must be an object of Stepwise, got the class: missing a required argument: 'steps'. Call it.",
-        ),
+        (Stepwise, "attack must be an object of Stepwise, got the class: missing a required argument: 'steps'. Call"),
     ),
     "detector": ((dv.GradCAM(), "got an explainer, GradCAM."), ("entrop", "Did you mean entropy")),
     "intervention": (({}, "intervention must be an intervention, or the name of one"), ("entropy", "is a detector.")),

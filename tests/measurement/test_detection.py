@@ -99,12 +99,9 @@ def rows(batch: Batch) -> list[Batch]:
 
 
 def split(greys: list[float], first_group: int) -> list[Batch]:
-    return [
-        Batch(
-            torch.full((1, 2, 2), grey), torch.tensor(int(grey > 0.5)), torch.tensor(n), torch.tensor(first_group + n)
-        )
-        for n, grey in enumerate(greys)
-    ]
+    image, number = torch.tensor(greys).view(-1, 1, 1, 1).expand(-1, 1, 2, 2), torch.arange(len(greys))
+    label = (torch.tensor(greys) > 0.5).long()
+    return [Batch(*fields) for fields in zip(image, label, number, first_group + number, strict=True)]
 
 
 VAL, TEST = [0.1, 0.1, 0.1, 0.4, 0.6, 0.1, 0.9], [0.2, 0.45, 0.55, 0.8]

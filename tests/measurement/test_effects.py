@@ -56,13 +56,9 @@ def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, a
     choice = PictureChoice(1, dict.fromkeys(range(3), 0))
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
     resume = Resume(1, options.pop("origin", {}))
-    evaluation = EffectEvaluation(
-        cells(2, 2, Constant(0.0)),
-        folder,
-        attack or Darken(list(eps)),
-        classifier,
-        options=EffectOptions(**{"pictures": choice, "chunk": chunk, "resume": resume, **options}),
-    )
+    settings = EffectOptions(**{"pictures": choice, "chunk": chunk, "resume": resume, **options})
+    attacked = attack or Darken(list(eps))
+    evaluation = EffectEvaluation(cells(2, 2, Constant(0.0)), folder, attacked, classifier, options=settings)
     trainer = quiet_trainer(evaluation)
     module = ClassifierUnderTest(classifier)
     trainer.test(module, DataLoader(Rows(), batch_size=batch_size), verbose=False)

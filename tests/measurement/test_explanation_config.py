@@ -7,6 +7,7 @@ from dovision.interfaces import Classifier
 from dovision.interventions.fills import Mean
 from dovision.measurement.explanation_config import MapSettings
 from dovision.types import Batch, Task
+from made_batches import batch_of
 
 ANIMALS = Task("multiclass", ("cat", "dog", "hen"))
 FINDINGS = Task("multilabel", ("mass", "edema", "nodule"))
@@ -18,8 +19,7 @@ def settings(of: str = "label", **changed) -> MapSettings:
 
 
 def batch(label: torch.Tensor) -> Batch:
-    number = torch.arange(len(label))
-    return Batch(torch.rand(len(label), 1, 8, 8), label, number, number)
+    return batch_of(torch.rand(len(label), 1, 8, 8), label)
 
 
 @pytest.mark.parametrize(("of", "expected"), [("label", [2, 0]), ("prediction", [1, 0]), ("dog", [1, 1])])

@@ -146,11 +146,7 @@ def test_effects_are_those_of_the_network_in_the_log_dir_of_the_trainer(tmp_path
         (Nested, {"network": "backbone"}, "network must be one of , model, model.backbone"),
         (Usual, {"network": "loss"}, "Name the one that does: network='net'."),
         (Features, {}, "Name the one that does: network='net' or 'head'."),
-        (
-            Features,
-            {"task": dv.Task("multiclass", ("a", "b", "c"))},
-            "Name the one that does: network='net' or 'head'.",
-        ),
+        (Features, {"task": dv.Task("multiclass", ("a", "b", "c"))}, "Name the one that does: network='net' or 'head'"),
     ],
 )
 def test_a_network_that_is_not_found_is_asked_for(tmp_path, module, named, message):

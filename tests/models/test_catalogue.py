@@ -19,14 +19,8 @@ CONF = Path(__file__).parents[2] / "conf"
 NAMED = {yaml.safe_load(file.read_text())["_target_"] for file in CONF.glob("model/*.yaml")} | {
     yaml.safe_load(file.read_text())["_target_"] for file in CONF.glob("autoencoder/*.yaml")
 }
-MODEL = {
-    "_target_": "dovision.models.small_cnn.small_cnn",
-    "shape": [1, 28, 28],
-    "task": "multiclass",
-    "classes": ["zero", "one"],
-    "mean": [0.5],
-    "std": [0.5],
-}
+MODEL = {"_target_": "dovision.models.small_cnn.small_cnn", "shape": [1, 28, 28], "task": "multiclass"}
+MODEL |= {"classes": ["zero", "one"], "mean": [0.5], "std": [0.5]}
 
 
 def test_the_catalogue_is_what_the_configuration_offers():

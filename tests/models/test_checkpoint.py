@@ -11,21 +11,10 @@ from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.small_cnn import small_cnn
 from dovision.types import CODE, Task
 
-MODEL = {
-    "_target_": "dovision.models.small_cnn.small_cnn",
-    "shape": [1, 28, 28],
-    "task": "multiclass",
-    "classes": ["zero", "one", "two"],
-    "mean": [0.5],
-    "std": [0.5],
-}
-AUTOENCODER = {
-    "_target_": "dovision.models.conv_autoencoder.ConvAutoencoder",
-    "after": "relu1",
-    "channels": [32, 16, 64, 32],
-    "code": 1,
-    "kernel_size": 1,
-}
+MODEL = {"_target_": "dovision.models.small_cnn.small_cnn", "shape": [1, 28, 28], "task": "multiclass"}
+MODEL |= {"classes": ["zero", "one", "two"], "mean": [0.5], "std": [0.5]}
+AUTOENCODER = {"_target_": "dovision.models.conv_autoencoder.ConvAutoencoder", "after": "relu1"}
+AUTOENCODER |= {"channels": [32, 16, 64, 32], "code": 1, "kernel_size": 1}
 
 
 def arguments(settings):

@@ -95,12 +95,8 @@ def test_what_is_not_known_is_said_once_by_its_keys(caplog):
     dv.wrap(network, 2, mean=[0.5])
     dv.wrap(network.forward, 2)
     dv.wrap(network, 2, mean=[0.0], std=[1.0])
-    names = [
-        "mean= and std= of ViTFor",
-        "mean= and std= of Sequential",
-        "std= of Sequential",
-        "mean= and std= of BlackBox",
-    ]
+    names = [f"mean= and std= of {network}" for network in ("ViTFor", "Sequential", "BlackBox")]
+    names.insert(2, "std= of Sequential")
     assert [record.message[: len(name)] for record, name in zip(caplog.records, names, strict=True)] == names
 
 

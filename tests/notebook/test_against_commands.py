@@ -28,11 +28,8 @@ def command(fitted, tmp_path_factory, dovision_evaluate) -> Run:
     shutil.copytree(fitted / "checkpoints", root / "checkpoints")
     attacked = ["attack=pgd", "attack.steps=3", "attack.eps=[0.1,16/255]"]
     explained = [f"explainer=[{','.join(EXPLAINERS)}]", "explanation.cells=8", "explanation.reference=random_map"]
-    detected = [
-        "detector=[max_softmax,entropy]",
-        "+attack@detection.attacks.fgsm=fgsm",
-        "detection.attacks.fgsm.eps=0.1",
-    ]
+    detected = ["detector=[max_softmax,entropy]", "+attack@detection.attacks.fgsm=fgsm"]
+    detected += ["detection.attacks.fgsm.eps=0.1"]
     detected += ["detection.val_images=40", "detection.test_images=20", "detection.reference=entropy"]
     own = [f"output_root={root}"]
     assert (

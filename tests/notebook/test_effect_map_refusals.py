@@ -42,10 +42,7 @@ WRAPPED = {
     "classes: fraction": ({"classes": 3.0}, "classes must be a list of names, got 3.0"),
     "classes: one text": ({"classes": "abc"}, "classes must be a list of names, got 'abc'"),
     "classes: twice": ({"classes": ["a", "b", "a"]}, "class names must differ, got 'a' more than once"),
-    "mean: 8 bits": (
-        {"mean": [123.7, 116.3, 103.5]},
-        "mean must be in [0, 1], one number or one a channel, got [123.7",
-    ),
+    "mean: 8 bits": ({"mean": [123.7, 116.3, 103.5]}, "mean must be in [0, 1], one number or one a channel, got"),
     "std: 8 bits": ({"std": [58.4]}, "White is 1: divide what is meant for 8-bit pixels by 255"),
     "std: zero": ({"std": [0.0]}, "std must be above 0"),
     "std: channels": ({"mean": [0.5] * 3, "std": [0.2] * 2}, "must be of the same channels, got 3 and 2 numbers"),
@@ -61,46 +58,25 @@ def test_wrap_refuses(arguments, message):
 
 
 MEASURED = {
-    "classifier: network": (
-        {"classifier": network()},
-        "as wrap(network, classes) makes one, got an object of class Seq",
-    ),
+    "classifier: network": ({"classifier": network()}, "as wrap(network, classes) makes one, got an object of class"),
     "image: to 255": ({"image": IMAGE * 255}, "images must lie in [0, 1], got [0.32, 254.95]. Bring 8-bit numbers"),
     "image: nan": ({"image": IMAGE * torch.nan}, "got [nan, nan]. Some of its pixels are no numbers"),
-    "image: empty": (
-        {"image": IMAGE[:0]},
-        "images must hold at least one image of at least one pixel, got shape (0, 3",
-    ),
-    "image: sparse": (
-        {"image": IMAGE.to_sparse()},
-        "images must be a dense tensor, got torch.sparse_coo. Convert it: to_dense().",
-    ),
+    "image: empty": ({"image": IMAGE[:0]}, "images must hold at least one image of at least one pixel, got shape (0"),
+    "image: sparse": ({"image": IMAGE.to_sparse()}, "images must be a dense tensor, got torch.sparse_coo. Convert it:"),
     "image: nested": (
         {"image": torch.nested.nested_tensor(list(IMAGE), layout=torch.strided)},
         "images must be a dense tensor, got a nested one. Stack tensors of one shape: torch.stack(tensors).",
     ),
-    "image: double": (
-        {"image": IMAGE.double()},
-        "image must have the network's type, torch.float32, got torch.float64",
-    ),
+    "image: double": ({"image": IMAGE.double()}, "image must have the network's type, torch.float32, got"),
     "image: size": ({"image": IMAGE[..., :6]}, "the network must take images of shape (3, 8, 6), but: "),
-    "intervention: attack": (
-        {"intervention": dv.FGSM(0.1)},
-        "intervention must be an intervention, or the name of one, such as 'pixel_grid'",
-    ),
+    "intervention: attack": ({"intervention": dv.FGSM(0.1)}, "intervention must be an intervention, or the name of"),
     "target: beyond": ({"target": 99}, "target must be the name of a class or its number, 0 to 2, got 99"),
     "target: name": ({"target": "3"}, "target must be one of 0, 1, 2, got '3'"),
     "target: list": ({"target": [0, 1, 2]}, "target must be one class, or one for each of 2 images, got 3"),
     "scale": ({"scale": "logit"}, "scale must be one of probability, log_odds, got 'logit'"),
     "target: floats": ({"target": torch.zeros(2)}, "target must be the name of a class or its number, 0 to 2, got 0.0"),
-    "label: beyond": (
-        {"label": torch.tensor([0, 3])},
-        "labels must be the number of a class, 0 to 2, or -1 where it is not known, got 3",
-    ),
-    "label: shape": (
-        {"label": torch.zeros(2, 3)},
-        "labels must be int64 of shape (2,), got torch.float32 of shape (2, 3)",
-    ),
+    "label: beyond": ({"label": torch.tensor([0, 3])}, "labels must be the number of a class, 0 to 2, or -1 where it"),
+    "label: shape": ({"label": torch.zeros(2, 3)}, "labels must be int64 of shape (2,), got torch.float32 of shape"),
     "chunk": ({"chunk": 0}, "chunk must be a whole number of at least 1, got 0"),
 }
 
@@ -114,11 +90,7 @@ def test_effect_map_refuses(arguments, message):
 RETURNED = {
     "dict": (lambda y: {"out": y, "aux": y}, "a dict with the keys 'out', 'aux'", "output='out'"),
     "tuple": (lambda y: (y, y), "a tuple of 2", "output='[0]'"),
-    "sparse": (
-        lambda y: y.to_sparse(),
-        "the network's output must be a dense tensor, got torch.sparse_coo",
-        "to_dense()",
-    ),
+    "sparse": (lambda y: y.to_sparse(), "output must be a dense tensor, got torch.sparse_coo", "to_dense()"),
     "nothing": (lambda y: None, "a NoneType", "logits"),
     "map": (lambda y: y[:, :, None, None], "torch.float32 of shape (1, 3, 1, 1) for 1 images", "MeanLogit(...)"),
     "classes": (lambda y: y.argmax(1), "torch.int64 of shape (1,)", "returns that"),
@@ -150,10 +122,7 @@ def test_effects_are_not_measured_in_16_bits(bits):
         lambda: dv.explain(classifier, IMAGE, "rise"),
     )
     for each in measured:
-        with (
-            torch.autocast("cpu", bits),
-            pytest.raises(ValueError, match="computed in float32 or float64, got torch.aut"),
-        ):
+        with torch.autocast("cpu", bits), pytest.raises(ValueError, match="in float32 or float64, got torch.aut"):
             each()
     body = dv.wrap(Returning(lambda y: y.float()).to(bits), 3)
     for each in (dv.effect_map, dv.effects):
@@ -187,15 +156,8 @@ class Reciprocal(nn.Module):
         return 1 / x
 
 
-@pytest.mark.parametrize(
-    ("task", "last", "word"),
-    [
-        ("multiclass", nn.Softmax(1), "softmax"),
-        ("multiclass", nn.Sigmoid(), "sigmoid"),
-        ("multilabel", nn.Sigmoid(), "sigmoid"),
-        ("multilabel", nn.Softmax(1), "softmax"),
-    ],
-)
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+@pytest.mark.parametrize(("last", "word"), [(nn.Softmax(1), "softmax"), (nn.Sigmoid(), "sigmoid")])
 def test_outputs_that_are_probabilities_are_warned_of(task, last, word):
     with pytest.warns(UserWarning, match=f"as if it ended in a {word}.* Set output='probability'") as caught:
         dv.effect_map(dv.wrap(network(3, last), 3, task=task), IMAGE, GRID)
@@ -265,8 +227,7 @@ def test_images_that_require_a_gradient_or_come_from_inference_mode_are_measured
 def test_a_network_of_another_type_takes_images_of_its_own():
     classifier = dv.wrap(network().double(), 3, mean=[0.5], std=[0.25])
     found = dv.effect_map(classifier, IMAGE.double(), GRID)
-    torch.testing.assert_close(
-        found.effect.float(), dv.effect_map(dv.wrap(network(), 3, 0.5, 0.25), IMAGE, GRID).effect
-    )
+    single = dv.effect_map(dv.wrap(network(), 3, 0.5, 0.25), IMAGE, GRID)
+    torch.testing.assert_close(found.effect.float(), single.effect)
     with pytest.raises(ValueError, match="type, torch.float64, got torch.float32"):
         dv.effect_map(classifier, IMAGE, GRID)

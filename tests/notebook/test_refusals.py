@@ -50,23 +50,14 @@ DATA = {
     "empty": (tempfile.mkdtemp(), "images must be a folder with pictures, got "),
     "nothing": (None, "images must be tensors, NumPy arrays, PIL images or paths, got None."),
     "numbers": ([1, 2, 3], "images must be tensors, NumPy arrays, PIL images or paths, got 1."),
-    "objects": (
-        [object()],
-        "images must be tensors, NumPy arrays, PIL images or paths, got an object of class object.",
-    ),
+    "objects": ([object()], "images must be tensors, NumPy arrays, PIL images or paths, got an object of class object"),
     "none": ([], "images must be at least one, got none."),
     "to 255": (IMAGES * 255, "Bring 8-bit numbers to [0, 1]: image / 255."),
-    "grey arrays": (
-        IMAGES[:, 0].numpy(),
-        "images must have one axis of channels, of 1, 3, 4, got shape (6, 8, 8). Grey",
-    ),
+    "grey arrays": (IMAGES[:, 0].numpy(), "images must have one axis of channels, of 1, 3, 4, got shape (6, 8, 8)."),
     "square": (np.zeros((3, 3, 3)), "images must have one axis of channels, of 1, 3, 4, got shape (3, 3, 3)."),
     "sizes": ([Image.new("L", (8, 8)), Image.new("L", (8, 9))], "Give the size that they are brought to"),
     "mode": (Image.new("F", (8, 8)), "an image must have pixels of a known range, but is of mode F"),
-    "keys": (
-        {"pixels": IMAGES},
-        "a mapping must have its images under one of pixel_values, image, images, img, got pi",
-    ),
+    "keys": ({"pixels": IMAGES}, "a mapping must have its images under one of pixel_values, image, images, img, got"),
     "both": ({"image": IMAGES, "img": IMAGES}, "a mapping must have one value of images, got image and img."),
     "coarse": ({"img": IMAGES, "fine_label": LABELS}, "a mapping must have its labels under one of label, labels, "),
     "not processed": ({"pixel_values": IMAGES}, "pixel_values must be normalised by the classifier's mean and std, bu"),
@@ -75,10 +66,7 @@ DATA = {
     "splits": ({"train": PAIRS, "dev": PAIRS}, "split must be one of train, dev, got 'test'"),
     "normalised": (IMAGES * 4 - 2, "images must lie in [0, 1]"),
     "endless": (Endless(), "images must have a length, got an iterable dataset. Give a DataLoader of it."),
-    "labels": (
-        (IMAGES, LABELS + 1),
-        "labels must be the number of a class, 0 to 2, or -1 where it is not known, got 3",
-    ),
+    "labels": ((IMAGES, LABELS + 1), "labels must be the number of a class, 0 to 2, or -1 where it is not known, got"),
     "size": (torch.rand(2, 1, 9, 9), "the network must take images of shape (1, 9, 9), but: "),
 }
 
@@ -117,11 +105,7 @@ def test_a_plain_network_and_a_folder_with_files_are_refused(function, occupied)
 REFUSED = {
     "effects, intervention": (dv.effects, {"intervention": "grid"}, "intervention must be one of activation, "),
     "effects, attack": (dv.effects, {"attack": "pdg"}, "got 'pdg'. Did you mean pgd?"),
-    "effects, eps alone": (
-        dv.effects,
-        {"eps": 0.1},
-        "eps must be given once, with the name of an attack, got 0.1 with",
-    ),
+    "effects, eps alone": (dv.effects, {"eps": 0.1}, "eps must be given once, with the name of an attack, got 0.1"),
     "effects, eps twice": (dv.effects, {"attack": dv.FGSM(0.1), "eps": 0.1}, "got 0.1 beside one that has its own."),
     "effects, eps": (dv.effects, {"attack": "fgsm", "eps": 8}, "eps must be in [0, 1] pixel units, got 8."),
     "effects, target": (dv.effects, {"target": "d"}, "target must be one of a, b, c, got 'd'"),
@@ -134,11 +118,7 @@ REFUSED = {
     "explain, cells": (dv.explain, {"settings": dv.MapSettings(cells=9)}, "cells must be at most the image's 8 pixels"),
     "attack, none": (dv.attack, {"attack": "none"}, "attack must have an epsilon, got none."),
     "attack, several": (dv.attack, {"attack": ["pgd", "fgsm"]}, "attack must be one, got 2."),
-    "attack, nothing": (
-        dv.attack,
-        {"attack": None},
-        "attack must be an attack, or the name of one, such as 'pgd', got",
-    ),
+    "attack, nothing": (dv.attack, {"attack": None}, "attack must be an attack, or the name of one, such as 'pgd'"),
     "attack, eps": (dv.attack, {"eps": "8/2555/3"}, 'eps must be a number or a fraction such as "8/255"'),
     "detect, data": (dv.detect, {"data": IMAGES}, "data must be a dataset of dovision, or a pair of"),
     "detect, detector": (dv.detect, {"detectors": "softmax"}, "Did you mean max_softmax"),
@@ -157,10 +137,7 @@ def test_arguments_are_refused(function, arguments, message):
 HELD = {
     "labels": ({"images": PAIRS, "labels": LABELS}, "labels must come with images alone; TensorDataset has its own"),
     "split": ({"images": dv.component("dataset", "digits"), "split": "all"}, "split must be one of train, val, test, "),
-    "mean": (
-        {"images": IMAGES, "mean": [124, 117, 104]},
-        "mean and std must be in [0, 1], one number or one a channel",
-    ),
+    "mean": ({"images": IMAGES, "mean": [124, 117, 104]}, "mean and std must be in [0, 1], one number or one a"),
     "size": ({"images": IMAGES, "size": "8"}, "shape must be three whole numbers (channels, height, width)"),
     "most": ({"images": IMAGES, "most": 0}, "most must be a whole number of at least 1, got 0"),
     "most of a loader": ({"images": DataLoader(PAIRS), "most": 3}, "most must be None for a DataLoader"),

@@ -18,12 +18,8 @@ def runs(map_sweep):
 def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
     (report_figure,) = SHORTCUT.of_sweep(runs)
     data = report_figure.data
-    assert list(dict.fromkeys(data["panel"])) == [
-        "true effect",
-        "box minus control",
-        "energy on the tag",
-        "energy on the rib",
-    ]
+    panels = ["true effect", "box minus control", "energy on the tag", "energy on the rib"]
+    assert list(dict.fromkeys(data["panel"])) == panels
     tag = data[(data["panel"] == "true effect") & (data["series"] == "tag") & (data["class"] == "nodule")]
     assert tag["x"].tolist() == [0.0, 0.5, 1.0]
     assert (np.diff(tag["mean"]) < 0).all()

@@ -73,12 +73,8 @@ def test_in_parallel_coordinates_a_line_runs_over_the_levels_of_each_factor_to_i
 
 
 def test_long_names_that_differ_behind_their_beginning_are_told_apart():
-    names = [
-        "consolidation of the left lobe",
-        "consolidation of the right lobe",
-        "effusion",
-        "cardiomegaly of the heart",
-    ]
+    names = ["consolidation of the left lobe", "consolidation of the right lobe", "effusion"]
+    names += ["cardiomegaly of the heart"]
     assert shortened_apart(names, 16) == ["…left lobe", "…right lobe", "effusion", "cardiomegaly of…"]
     assert shortened_apart(["a long name of one class"] * 2, 12) == ["a long name…"] * 2
 

@@ -27,14 +27,8 @@ TARGETS: dict[str, dict[str, Any]] = {  # with arguments by which a folder or a 
     "hydra.utils.instantiate": {"config": MADE},
     "dovision.models._catalogue.build": {"settings": MADE, "trusted": True},
 }
-SMALL = {
-    "_target_": "dovision.models.small_cnn.small_cnn",
-    "shape": [1, 28, 28],
-    "task": "multiclass",
-    "classes": ["a", "b"],
-    "mean": [0.5],
-    "std": [0.5],
-}
+SMALL = {"_target_": "dovision.models.small_cnn.small_cnn", "shape": [1, 28, 28], "task": "multiclass"}
+SMALL |= {"classes": ["a", "b"], "mean": [0.5], "std": [0.5]}
 
 
 @pytest.fixture(scope="module")

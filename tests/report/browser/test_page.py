@@ -44,22 +44,8 @@ def test_it_opens_from_a_file_and_asks_for_nothing_else(open_page, page_of_sweep
 
 def test_numbers_are_written_as_in_the_texts_of_python(open_page, page_of_sweep):
     values = [
-        0,
-        -0.0,
-        1,
-        0.9996,
-        0.12345,
-        -0.0201,
-        0.0016,
-        0.0015,
-        0.0011,
-        -0.0004,
-        1.234e-5,
-        -6e-6,
-        9.4e-7,
-        1.5e-10,
-        21.5,
-    ]
+        0, -0.0, 1, 0.9996, 0.12345, -0.0201, 0.0016, 0.0015, 0.0011, -0.0004, 1.234e-5, -6e-6, 9.4e-7, 1.5e-10, 21.5,
+    ]  # fmt: skip
     found = open_page(page_of_sweep).evaluate(
         "values => values.map((value) => [numberText(value), signedText(value)])", values
     )
@@ -158,12 +144,8 @@ def test_the_smallest_region_under_the_pointer_is_read_and_known_objects_are_out
     page.locator("#pick-class label").first.click()
     for place in ("left", "right"):
         drawn = page.locator(f"#{place} .object")
-        assert [drawn.nth(number).get_attribute("class") for number in range(4)] == [
-            "object below",
-            "object for",
-            "object below",
-            "object other",
-        ]
+        classes = [drawn.nth(number).get_attribute("class") for number in range(4)]
+        assert classes == ["object below", "object for", "object below", "object other"]
         assert drawn.nth(1).get_attribute("d").count("M") == 24  # sides of pixels around the cross
         assert drawn.nth(3).get_attribute("d") == "M20 0h10v4h-10z"
     page.locator("#pick-class label").nth(1).click()

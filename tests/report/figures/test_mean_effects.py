@@ -32,13 +32,8 @@ def grids(write_run, tmp_path_factory):
 def test_there_is_a_point_for_each_grid_fill_and_condition(grids):
     (report_figure,) = Grid(0).of_sweep(read_sweep(grids))
     rows = report_figure.data.set_index(["fill", "cells", "condition"])
-    assert sorted(rows.index) == sorted(
-        [
-            (fill, cells, condition)
-            for fill, cells in (("black", 4), ("black", 16), ("mean", 16))
-            for condition in ("clean", "eps=0.2")
-        ]
-    )
+    levels, conditions = (("black", 4), ("black", 16), ("mean", 16)), ("clean", "eps=0.2")
+    assert sorted(rows.index) == sorted((*level, condition) for level in levels for condition in conditions)
     summary = json.loads((grids / "b" / "summary.json").read_text())["conditions"]["clean"]["mean_abs_expected_effect"]
     assert rows.loc[("black", 16, "clean"), "mean"] == summary["estimate"]
 
