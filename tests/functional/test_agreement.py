@@ -138,6 +138,8 @@ def test_removed_cells_are_painted_over_in_pixels():
     image, filled = torch.ones(2, 3, 4), torch.zeros(2, 3, 4)
     removed = np.array([[[False, False]], [[True, False]]])
     shown = agreement.painted(image, filled, removed)
+    with pytest.raises(ValueError, match=r"image .*same shape"):
+        agreement.painted(image, filled[:1], removed)
     assert torch.equal(shown[0], image)
     assert shown[1, 0].tolist() == [[0, 0, 1, 1]] * 3
 
