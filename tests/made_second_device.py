@@ -9,7 +9,10 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.accelerators import AcceleratorRegistry, CPUAccelerator
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -100,6 +103,19 @@ class SecondDevice(TorchDispatchMode):
         return run(func, args, kwargs or {}) if sim or on_sim(args and args[0]) else func(*args, **(kwargs or {}))
 
 
+class SimAccelerator(CPUAccelerator):
+    def setup_device(self, device): ...
+
+    @staticmethod
+    def get_parallel_devices(devices):
+        return [torch.device("sim", 0)]
+
+
+def sim_trainer(accelerator: str, trainer=pl.Trainer, **options) -> pl.Trainer:
+    strategy = {"strategy": SingleDeviceStrategy(torch.device("sim", 0))} if accelerator == "sim" else {}
+    return trainer(accelerator=accelerator, **strategy, **options)
+
+
 @cache
 def set_up() -> list[torch.library.Library]:
     if not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"):
@@ -110,6 +126,7 @@ def set_up() -> list[torch.library.Library]:
     copied = lambda source, onto, *_: run(torch.ops.aten.copy_.default, (onto, source), {})  # noqa: E731
     library.impl("empty_strided", empty, "PrivateUse1")
     library.impl("_copy_from", copied, "PrivateUse1")
+    AcceleratorRegistry.register("sim", SimAccelerator)
     return [library]
 
 
@@ -122,4 +139,5 @@ def check(call: Callable[..., Tensor], component: object, *given: object) -> Non
                  for item in map(copy.deepcopy, given)]  # fmt: skip
         COUNTS.clear()
         result = call(copy.deepcopy(component), *moved)
+    assert on_sim(result)
     torch.testing.assert_close(held(result), expected, rtol=0, atol=1e-5)

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.models.small_cnn import small_cnn
 from dovision.propagation import Propagation, edits, engine_choice
 from dovision.types import Batch
 from tests.propagation.test_networks import NETWORKS, SIDES
@@ -74,18 +73,3 @@ def test_the_chunk_changes_no_bit(name, worth_it, monkeypatch):
         outcome = Propagation(classifier, PixelGrid(5, 5), chunk)(batch)
         assert torch.equal(outcome.control, expected.control)
         assert torch.equal(outcome.treated, expected.treated)
-
-
-@pytest.mark.slow
-def test_batches_change_no_bit_of_what_is_treated():
-    torch.manual_seed(0)
-    classifier = small_cnn((1, 28, 28), "multiclass", list("0123456789"), (0.1307,), (0.3081,)).eval()
-    batch = numbered(half_black(21, 1, 28, 28))
-    whole = Propagation(classifier, PixelGrid(5, 5))(batch)
-    for size in (3, 7):
-        parts = [
-            Propagation(classifier, PixelGrid(5, 5))(batch.rows(slice(at, at + size))) for at in range(0, 21, size)
-        ]
-        treated = torch.cat([part.treated for part in parts])
-        made = (whole.treated != whole.control.unsqueeze(1)).any(-1)
-        assert torch.equal(treated[made], whole.treated[made])

@@ -16,14 +16,10 @@ UNITS = (0, 88, 255)  # a corner, near the middle, the opposite corner
 
 # The least factor by which the operations for each edit must shrink, of a small cell on a small image.
 LOCAL = {
-    "vgg11_bn": 2.5,
     "resnet18": 1.4,
-    "resnet50": 1.4,
     "mobilenet_v2": 1.4,
     "mobilenet_v3_large": 1.1,
     "efficientnet_b0": 1.01,
-    "mnasnet0_5": 1.4,
-    "regnet_x_400mf": 1.4,
     "regnet_y_400mf": 1.01,
     "googlenet": 1.5,
     "inception_v3": 1.5,
@@ -34,13 +30,11 @@ TIMM = {
     "resnet18d": 1.8,  # averages before its shortcuts, with windows cut at the border
     "convnext_atto": 1.1,
     "mobilenetv3_small_050": 1.01,
-    "repvgg_a0": 1.4,
     "dla34": 1.3,
     "cspresnet50": 1.5,  # splits channels
     "dpn48b": 1.6,  # slices of channels
     "hrnet_w18_small": 1.2,  # adds maps that were enlarged
     "tf_efficientnet_lite0": 1.4,  # pads by the size of each map
-    "tf_mobilenetv3_small_minimal_100": 1.4,
     "resnetblur50": 1.4,  # blurs behind a mirrored border
 }
 
@@ -53,7 +47,7 @@ def built(name):
     torch.manual_seed(0)
     if name in TIMM:
         return pytest.importorskip("timm").create_model(name, num_classes=5).eval()
-    extra = {"init_weights": False} if name in ("googlenet", "inception_v3", "vgg11_bn") else {}
+    extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     return torchvision.models.get_model(name, weights=None, num_classes=5, **extra).eval()
 
 

@@ -68,61 +68,26 @@ class Gated(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("activation", "joined"),
+    ("block", "activation", "settings", "joined"),
     [
-        (nn.GELU(), True),
-        (Gated(), False),
-        (nn.ReLU(inplace=True), False),
-        (nn.GELU(approximate="tanh"), False),
-        (hooked(nn.GELU()), False),
-        (nn.Tanh(), False),
+        (Block, nn.GELU(), {}, [True, False, False]),
+        *((Block, other, {}, 3 * [False]) for other in (Gated(), nn.ReLU(True), hooked(nn.GELU()), nn.GELU("tanh"))),
+        (inverted, nn.SiLU(inplace=True), {}, [True, False]),
+        (inverted, nn.Hardswish(), {"padding": "same"}, [True, False]),
+        (inverted, nn.GELU(), {"padding": "valid"}, [True, False]),
+        (inverted, nn.ReLU(inplace=True), {}, [False, False]),
+        *((inverted, nn.SiLU(), setting, [False]) for setting in ({"stride": 2}, {"padding": 1}, {"groups": 2})),
     ],
-    ids=["gelu", "read twice", "relu", "tanh gelu", "hooked", "tanh"],
 )
-def test_edits_are_as_in_whole_passes(activation, joined):
+def test_edits_are_as_in_whole_passes(block, activation, settings, joined):
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 16, 4, stride=4), Block(activation), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)
-    )
-    classifier, batch = classifier_of(network), batch_of(2, 3, 56, 56)
+    layers = nn.Conv2d(3, 16, 4, stride=4), block(activation, **settings), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    classifier, batch = classifier_of(nn.Sequential(*layers, nn.Linear(16, 5))), batch_of(2, 3, 56, 56)
     propagation = Propagation(classifier, PixelGrid(4, 4))
     outcome = propagation(batch)
     assert_equal(outcome, expected_outcome(classifier, PixelGrid(4, 4), batch))
-    packed = [step.function for step in propagation.engine.graph.steps if isinstance(step.function, PackedLinear)]
-    assert [kernel.joins for kernel in packed] == [joined, False, False]
-    for chunk in (3, 17):
-        assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
-
-
-@pytest.mark.parametrize(
-    ("activation", "settings", "joined"),
-    [
-        (nn.SiLU(inplace=True), {}, [True, False]),
-        (nn.Hardswish(), {"padding": "same"}, [True, False]),
-        (nn.GELU(), {"padding": "valid"}, [True, False]),
-        (nn.ReLU(inplace=True), {}, [False, False]),
-        (nn.SiLU(), {"stride": 2}, [False]),
-        (nn.SiLU(), {"padding": 1}, [False]),
-        (nn.SiLU(), {"groups": 2}, [False]),
-    ],
-    ids=["silu", "hardswish, same", "gelu, valid", "relu", "stride", "padding", "groups"],
-)
-def test_pointwise_convolutions_are_linear_layers(activation, settings, joined):
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 16, 4, stride=4),
-        inverted(activation, **settings),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(16, 5),
-    )
-    classifier, batch = classifier_of(network), batch_of(2, 3, 56, 56)
-    propagation = Propagation(classifier, PixelGrid(4, 4))
-    outcome = propagation(batch)
-    assert_equal(outcome, expected_outcome(classifier, PixelGrid(4, 4), batch))
-    steps = [step.function for step in propagation.engine.graph.steps]
-    packed = [kernel for kernel in steps if isinstance(kernel, PackedConvolution)]
-    assert [kernel.joins for kernel in packed] == joined
+    kernel, steps = PackedLinear if block is Block else PackedConvolution, propagation.engine.graph.steps
+    assert [step.function.joins for step in steps if isinstance(step.function, kernel)] == joined
     for chunk in (3, 17):
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
 

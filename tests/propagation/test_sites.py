@@ -177,21 +177,9 @@ def test_a_given_layout_is_taken_only_if_it_is_that_of_the_value(site, own, give
         assert said.endswith(f"got {given.value}. Leave it out, or choose another layer.")
 
 
-@pytest.mark.parametrize("unit", ["head", "token"])
-def test_the_image_has_neither_heads_nor_tokens(unit):
-    with pytest.raises(ValueError, match=rf"the units of site 'input', of layout NCHW, must be .*, got {unit}"):
-        presented_site(dv.wrap(nn.Sequential(CONVOLUTION), 2), Silenced("input", unit), (3, 8, 8))
-
-
 def test_a_measurement_refuses_before_it_edits_what_is_not_known():
     network = nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.Linear(36, 2), nn.Flatten(), nn.Linear(8, 2)).train()
     with pytest.raises(ValueError, match=r"site '2' must be known, .* of shape \(1, 4, 2\), .*layout=NTC"):
         dv.effect_map(dv.wrap(network, 2), torch.rand(2, 3, 8, 8), Activation(site="2"))
     assert network.training
     assert not any(module._forward_hooks for module in network.modules())
-
-
-def test_other_interventions_are_asked_for_nothing_but_an_existing_site():
-    classifier = dv.wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), 2)
-    presented_site(classifier, dv.PixelGrid(2, 2), (3, 8, 8))
-    assert "has no site 'conv'" in layout(classifier, "conv", (3, 8, 8))

@@ -297,8 +297,8 @@ class EffectEvaluation(Evaluation):
         self.progress.advance(outcome.skipped)
         self.progress.update(total=self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units)))
         if self.options.reference == WITHOUT_AUTOENCODER:
-            return outcome._replace(control=condition.logits)
-        return outcome
+            outcome = outcome._replace(control=condition.logits)
+        return outcome._replace(control=outcome.control.cpu(), treated=outcome.treated.cpu())
 
     def _regions(self, condition: Condition, units: int) -> Regions:
         """Box of each unit in each image; None where it has none."""

@@ -23,13 +23,13 @@ def cascade(classifier: Classifier, seed: int) -> dict[str, Classifier]:
 
 
 def _randomised(classifier: Classifier, depth: int, seed: int) -> Classifier:
-    forgetful = copy.deepcopy(classifier)
+    forgetful = copy.deepcopy(classifier).cpu()  # of which the draws are those on any device
     layers = [module for module in forgetful.network.modules() if list(module.parameters(recurse=False))]
     with isolate_rng(), torch.no_grad():
         torch.manual_seed(seed)
         for layer in layers[::-1][: math.ceil(len(layers) * depth / DEPTHS)]:
             _randomise(layer)
-    return forgetful.eval()
+    return forgetful.to(classifier.mean.device).eval()
 
 
 def _randomise(layer: nn.Module) -> None:
