@@ -236,7 +236,7 @@ class Propagation:
         streams = all_pairs(self.intervention, units, context.batch.sample.tolist(), shape)
         for stream in streams:
             for pairs, logits in edited.logits(stream):
-                treated[pairs.image, pairs.unit] = logits
+                treated.view(-1, logits.shape[1])[pairs.image * len(units) + pairs.unit] = logits  # of one upload
         return Outcome(units, clean.control, treated, sum(map(len, streams)) - edited.made)
 
 
