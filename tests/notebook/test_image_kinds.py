@@ -148,3 +148,8 @@ def test_images_drawn_more_than_once_or_in_another_order_than_their_targets_are_
 def test_detectors_scored_on_the_images_that_set_them_are_warned_of():
     with pytest.warns(UserWarning, match="test images are the validation images"):
         dv.detect(classifier(), ((IMAGES, LABELS), (IMAGES, LABELS)), "max_softmax", "fgsm", eps=0.1)
+
+
+def test_integers_of_black_and_white_are_warned_of(caplog):
+    dv.effects(classifier(), (BYTES > 127).to(torch.uint8), intervention=GRID, target=LABELS)
+    assert "none here is above 1" in caplog.text
