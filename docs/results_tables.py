@@ -366,14 +366,14 @@ def detectors_contest(question: str, data: str, record: Detectors, family: str, 
 
 def contests(found: Mapping[str, Any]) -> list[Contest]:
     """The table of README, from the records, the worst news first."""
-    digits, further = found["mnist_thousand"], found["mnist_families"]
+    digits, further, photographs = (found[name] for name in ("mnist_thousand", "mnist_families", "cifar10_thousand"))
     attacked = f"{digits.origin['images']} attacked digits"
-    films, birds, swaps = (found[name] for name in ("phantom_maps", "funnybirds_maps", "photo_swaps"))
+    of_cifar = f"{photographs.origin['images']} attacked photographs of CIFAR-10"
+    birds, swaps = found["funnybirds_maps"], found["photo_swaps"]
     knowing, tried = (
         found["cifar10_adaptive"]("effect_consistency_natural", ALL_ATTACKS, "adaptive", f"{metric} at 0.0313725")
         for metric in ("evasion", "images")
     )
-    follows = "Does a map follow what counts? (rank correlation with true effects)"
     rows = [
         Contest(
             "An attacker who knows the detector: share of images that evade it",
@@ -395,7 +395,10 @@ def contests(found: Mapping[str, Any]) -> list[Contest]:
             WORST,
             "tpr_5",
         ),
-        detectors_contest("Attacks that make the classifier sure, which no fit saw: AUROC", attacked, digits, "sure"),
+        detectors_contest("Square, an attack by queries, which no fit saw: AUROC", of_cifar, photographs, "square"),
+        detectors_contest(
+            "PGD and APGD, attacks by gradients, which no fit saw: AUROC", of_cifar, photographs, "iterated"
+        ),
         maps_contest(
             "Does a map name the patch whose content counts? (rank correlation with swaps of it)",
             f"{swaps.origin['images']} photographs, one network",
@@ -403,8 +406,13 @@ def contests(found: Mapping[str, Any]) -> list[Contest]:
             "effect_map_fills",
             "single_deletion_content",
         ),
-        maps_contest(follows, f"{birds.origin['images']} rendered birds", birds, "effect_map_combined", "true_effects"),
-        maps_contest(follows, f"{films.origin['images']} drawn films", films, "effect_map_combined", "true_effects"),
+        maps_contest(
+            "Does a map follow what counts? (rank correlation with true effects)",
+            f"{birds.origin['images']} rendered birds",
+            birds,
+            "effect_map_combined",
+            "true_effects",
+        ),
     ]
     return sorted(rows, key=lambda contest: list(map(contest.verdict.startswith, VERDICTS)).index(True))
 
@@ -594,6 +602,10 @@ def summary_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str,
                 yield {"of": condition, "metric": metric, **_interval([interval[end] for end in ESTIMATE])}
     for row in map_summary.whole_scores(summary).to_dict("records"):
         yield {"of": row["explainer"], "metric": row["metric"], **_interval([row["mean"], row["low"], row["high"]])}
+    for row in summary.get("mask_contrasts", []):
+        for metric in ("minus_moved", "minus_moved_log_odds", "minus_outside", "minus_outside_log_odds"):
+            numbers = [row[f"{metric}{end}"] for end in ("", "_low", "_high")]
+            yield {"of": row["mask"], "metric": metric, **_interval(numbers)}
     for row in summary.get("detection", []):
         if row["attack"] == WHOLE_FAMILY and row["auroc"] is not None:
             yield {"of": row["detector"], "metric": f"auroc {row['family']}", **_interval(_numbers(row, "auroc"))}

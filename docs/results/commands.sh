@@ -88,6 +88,21 @@ PYTHONPATH=. dovision-evaluate -m --config-dir paper/conf experiment=detection_b
   "+detection.attacks.lighting={_target_: paper.indirect_attacks.Lighting, eps: [0.7], steps: 20, cells: 4, seed: \${seed}}" \
   "+detection.attacks.low_frequency={_target_: paper.indirect_attacks.LowFrequency, eps: [0.4], steps: 20, cells: 5, seed: \${seed}}"
 
+# The eleven families on CIFAR-10, many clean images behind each threshold (cifar10_thousand), after the fit of three classifiers
+dovision-train -m --config-dir paper/conf experiment=cifar10_classifier dataset.root=FOLDER trainer.accelerator=cpu trainer.precision=bf16-mixed seed=0,1,2 training.classifier.epochs=4 training.classifier.warmup_steps=150
+PYTHONPATH=. dovision-evaluate -m --config-dir paper/conf experiment=cifar10_detection name=cifar10_thousand seed=0,1,2 dataset.root=FOLDER 'checkpoint=FOLDER/seed${seed}.ckpt' threads=1 evaluation.images=8 evaluation.batch_size=250 \
+  "detection.attacked_share={val:0.075,test:0.25}" detection.val_images=3000 detection.test_images=1000 "detection.adaptive.detectors=[]" \
+  "~detector.log_odds_effect" "~detector.effect_consistency_full" "~detector.effect_consistency_grid" "~detector.max_softmax_inverted" "~detector.max_softmax_two_sided" "~detector.log_odds_effect_bits" \
+  "~attack@detection.attacks.apgd" "~detection.attacks.apgd" "~attack@detection.attacks.autoattack" "~detection.attacks.autoattack" "~attack@detection.attacks.ead_10" "~detection.attacks.ead_10" "~attack@detection.attacks.carlini_wagner" "~detection.attacks.carlini_wagner" \
+  "detection.families.iterated=[pgd,apgd_targeted,l2_pgd]" "~detection.families.nearest" "detection.families.sure=[carlini_wagner_10]" \
+  "detection.attacks.random_sign.eps=[8/255]" "detection.attacks.random_sign_l1.eps=[12.0]" "detection.attacks.fgsm.eps=[8/255]" "detection.attacks.pgd.eps=[8/255]" detection.attacks.pgd.steps=10 detection.attacks.square.queries=200 \
+  detection.attacks.apgd_targeted.steps=10 detection.attacks.fab.steps=10 detection.attacks.l2_pgd.steps=10 \
+  detection.attacks.carlini_wagner_10.settings.steps=25 detection.attacks.carlini_wagner_10.settings.binary_search_steps=2 detection.attacks.ead.settings.steps=20 detection.attacks.ead.settings.binary_search_steps=2 \
+  "+detection.attacks.patch={_target_: paper.indirect_attacks.Patch, eps: [1.0], steps: 20, side: 8, seed: \${seed}}" \
+  "+detection.attacks.sparse={_target_: paper.indirect_attacks.Sparse, eps: [1.0], steps: 20, count: 10, seed: \${seed}}" \
+  "+detection.attacks.lighting={_target_: paper.indirect_attacks.Lighting, eps: [0.7], steps: 20, cells: 4, seed: \${seed}}" \
+  "+detection.attacks.low_frequency={_target_: paper.indirect_attacks.LowFrequency, eps: [0.1], steps: 20, cells: 5, seed: \${seed}}"
+
 # Detectors in every norm: digits (mnist_norms), CIFAR-10 (cifar10_norms; with the twin's checkpoint cifar10_twin)
 dovision-evaluate -m --config-dir paper/conf experiment=detection_benchmark seed=0,1,2 threads=1 training.autoencoder.epochs=1 evaluation.images=8 detection.controls=false \
   detection.val_images=400 detection.test_images=250
@@ -160,3 +175,10 @@ dovision-evaluate -m experiment=few_films seed=0,1,2 threads=1 dataset.root=FOLD
   'dataset.classes=[normal,pneumonia]'
 dovision-evaluate -m experiment=few_films seed=0,1,2 threads=1 dataset=chest_xray14 dataset.root=FOLDER dataset.split=patients \
   dataset.val_fraction=0.15 dataset.test_fraction=0.6 dataset.seed=2 'dataset.shape=[1,64,64]'
+
+# Films of COVID-19 whose lungs are boxed (covid_films), after `python -m paper.covid_films FOLDER`
+dovision-evaluate -m name=covid_films seed=0,1,2 threads=1 dataset=table dataset.root=FOLDER dataset.manifest=films.csv dataset.boxes=boxes.csv dataset.task=multilabel 'dataset.classes=[covid]' 'dataset.ignored_labels=[other]' 'dataset.shape=[3,160,160]' dataset.resize=stretch \
+  dataset.val_fraction=0.2 dataset.test_fraction=0.35 dataset.masks.folder=masks 'dataset.masks.units={right lung: 1, left lung: 2}' \
+  model=efficientnet_lite0 model.new_head=true training=fine_tune training.classifier.loss.label_smoothing=0 callbacks.early_stopping.monitor=val_auroc callbacks.early_stopping.mode=max augmentation=affine_jitter \
+  intervention=mask_files intervention.root=null 'intervention.units={right lung: 1, left lung: 2}' intervention.outside=true intervention.wrap=true fill@intervention.fill=blur attack=none evaluation.images=null \
+  "explainer=[effect_map,grad_cam,random_map,center_map]" explanation.steps=1 explanation.noise=0.0 explainer.effect_map.intervention.rows=8 explainer.effect_map.intervention.columns=8 explanation.num_sanity_images=0
