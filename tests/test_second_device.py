@@ -43,12 +43,12 @@ def detect(classifier, image, label, device):
 
 
 CALLS = {  # with the synchronisations of a call
-    "effects": (lambda *given: effects(*given, attack=dv.FAB("8/255", steps=5)), 125),
-    "refuters": (lambda *given: effects(*given, refute=True).refuters, 140),
-    "attack": (attack, 170),
-    "explain": (explain, 168),
-    "detect": (detect, 140),
-    "compare": (lambda *given: dv.compare(detect(*given)), 140),
+    "effects": (lambda *given: effects(*given, attack=dv.FAB("8/255", steps=5)), 130),
+    "refuters": (lambda *given: effects(*given, refute=True).refuters, 150),
+    "attack": (attack, 175),
+    "explain": (explain, 175),
+    "detect": (detect, 145),
+    "compare": (lambda *given: dv.compare(detect(*given)), 145),
 }
 
 
