@@ -395,9 +395,11 @@ def contests(found: Mapping[str, Any]) -> list[Contest]:
             WORST,
             "tpr_5",
         ),
-        detectors_contest("Square, an attack by queries, which no fit saw: AUROC", of_cifar, photographs, "square"),
         detectors_contest(
-            "PGD and APGD, attacks by gradients, which no fit saw: AUROC", of_cifar, photographs, "iterated"
+            "Square (Linf 8/255), an attack by queries, which no fit saw: AUROC", of_cifar, photographs, "square"
+        ),
+        detectors_contest(
+            "PGD and APGD-T (Linf 8/255, L2 .5), which no fit saw: AUROC", of_cifar, photographs, "iterated"
         ),
         maps_contest(
             "Does a map name the patch whose content counts? (rank correlation with swaps of it)",

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 
 def write_tables(folder: Path) -> None:
-    """Write films.csv, boxes.csv and a label map of both lungs (1 right, 2 left) for each film below masks/.
+    """Write films.csv, boxes.csv, and below masks/ a mask of both lungs' boxes for each film, of 0 and 1.
 
     Args:
         folder: of images/ and annotations/annotations.json.
@@ -39,8 +39,7 @@ def write_tables(folder: Path) -> None:
         for note in (note for note in notes["annotations"] if note["image_id"] == image["id"]):
             x, y, width, height = note["bbox"]
             boxes.append({"path": path, "label": label, "x": x, "y": y, "width": width, "height": height})
-            corners = [x, y, x + width - 1, y + height - 1]
-            ImageDraw.Draw(lungs).rectangle(corners, fill=note.get("category_id", 3))  # one box names no lung
+            ImageDraw.Draw(lungs).rectangle([x, y, x + width - 1, y + height - 1], fill=1)
         lungs.save(folder / "masks" / f"{path.stem}.png")
     pd.DataFrame(films).to_csv(folder / "films.csv", index=False)
     pd.DataFrame(boxes).to_csv(folder / "boxes.csv", index=False)
@@ -55,4 +54,6 @@ def _readable(path: Path) -> bool:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     write_tables(Path(sys.argv[1]))

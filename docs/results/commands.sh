@@ -177,8 +177,7 @@ dovision-evaluate -m experiment=few_films seed=0,1,2 threads=1 dataset=chest_xra
   dataset.val_fraction=0.15 dataset.test_fraction=0.6 dataset.seed=2 'dataset.shape=[1,64,64]'
 
 # Films of COVID-19 whose lungs are boxed (covid_films), after `python -m paper.covid_films FOLDER`
-dovision-evaluate -m name=covid_films seed=0,1,2 threads=1 dataset=table dataset.root=FOLDER dataset.manifest=films.csv dataset.boxes=boxes.csv dataset.task=multilabel 'dataset.classes=[covid]' 'dataset.ignored_labels=[other]' 'dataset.shape=[3,160,160]' dataset.resize=stretch \
-  dataset.val_fraction=0.2 dataset.test_fraction=0.35 dataset.masks.folder=masks 'dataset.masks.units={right lung: 1, left lung: 2}' \
-  model=efficientnet_lite0 model.new_head=true training=fine_tune training.classifier.loss.label_smoothing=0 callbacks.early_stopping.monitor=val_auroc callbacks.early_stopping.mode=max augmentation=affine_jitter \
-  intervention=mask_files intervention.root=null 'intervention.units={right lung: 1, left lung: 2}' intervention.outside=true intervention.wrap=true fill@intervention.fill=blur attack=none evaluation.images=null \
+dovision-evaluate -m experiment=lung_masks seed=0,1,2 threads=1 dataset.root=FOLDER dataset.manifest=films.csv dataset.folder=null 'dataset.columns={path: path, label: label, patient: patient}' dataset.where=null dataset.boxes=boxes.csv \
+  dataset.task=multilabel 'dataset.classes=[covid]' 'dataset.ignored_labels=[other]' 'dataset.shape=[3,160,160]' dataset.resize=stretch dataset.val_fraction=0.2 dataset.test_fraction=0.35 \
+  model=efficientnet_lite0 model.new_head=true training=fine_tune training.classifier.loss.label_smoothing=0 callbacks.early_stopping.monitor=val_auroc callbacks.early_stopping.mode=max augmentation=affine_jitter evaluation.images=null \
   "explainer=[effect_map,grad_cam,random_map,center_map]" explanation.steps=1 explanation.noise=0.0 explainer.effect_map.intervention.rows=8 explainer.effect_map.intervention.columns=8 explanation.num_sanity_images=0

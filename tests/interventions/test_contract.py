@@ -29,9 +29,7 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-NEEDED = {
-    "add": ["intervention.value.direction=[1,0,2,0,-1]"],
-}
+NEEDED = {"add": ["intervention.value.direction=[1,0,2,0,-1]"]}
 SETS = ["intervention.sets=pairs", "intervention.controls=1"]
 POSITIONS = ["intervention.unit=position", "intervention.choose=[r0c0,r2c3,r29c29]"]
 CHOICES = [

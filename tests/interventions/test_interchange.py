@@ -5,11 +5,7 @@ import torch
 from dovision.datasets.phantom import Phantom
 from dovision.interventions.activation import Activation
 from dovision.interventions.counterfactual import Counterfactual
-from dovision.interventions.interchange import (
-    ClassInterchange,
-    CounterfactualInterchange,
-    Interchange,
-)
+from dovision.interventions.interchange import ClassInterchange, CounterfactualInterchange, Interchange
 from dovision.interventions.values import ReferenceMean
 from dovision.propagation import Propagation
 from dovision.types import INPUT, Batch, Box

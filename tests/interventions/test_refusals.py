@@ -12,11 +12,7 @@ from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.counterfactual import Counterfactual
 from dovision.interventions.fills import Constant, Inpaint
-from dovision.interventions.interchange import (
-    ClassInterchange,
-    CounterfactualInterchange,
-    Interchange,
-)
+from dovision.interventions.interchange import ClassInterchange, CounterfactualInterchange, Interchange
 from dovision.interventions.joint import Joint
 from dovision.interventions.mask_files import MaskFiles
 from dovision.interventions.perturbation import Perturbation
@@ -84,10 +80,7 @@ def mask_files(**changed: object) -> MaskFiles:
         (lambda: Brush(torch.ones(4, 4)), r"masks must be bool of shape .*, got torch.float32 .* mask > 0.5"),
         (lambda: Brush(WHITE), r"masks must be bool of shape .* got torch.bool of shape \(1, 1, 4"),
         (lambda: Brush({}), "masks must be at least one, got none"),
-        (
-            lambda: Brush(WHITE[0].expand(3, 4, 4)).for_images(PAIR),
-            "masks must be one for all .* each of the 2",
-        ),
+        (lambda: Brush(WHITE[0].expand(3, 4, 4)).for_images(PAIR), "masks must be one for all .* each of the 2"),
         (lambda: Inpaint()(SOURCE, Box(0, 0, 14, 17), None), "must have pixels around it, got all 14 x 17 .* smaller"),
         (lambda: Transform({}), r"transforms must be at least one, got none"),
         (lambda: Transform({"median": MedianFilter}), "got the class MedianFilter itself. Call it: MedianFilter"),

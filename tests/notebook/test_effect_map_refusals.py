@@ -116,14 +116,9 @@ def test_logits_that_an_intervention_makes_infinite_are_refused():
 @pytest.mark.parametrize("bits", [torch.bfloat16, torch.float16])
 def test_effects_are_not_measured_in_16_bits(bits):
     classifier = dv.wrap(Returning(lambda y: y), 3)
-    measured = (
-        lambda: dv.effect_map(classifier, IMAGE, GRID),
-        lambda: dv.effects(classifier, IMAGE, GRID),
-        lambda: dv.explain(classifier, IMAGE, "rise"),
-    )
-    for each in measured:
+    for measure, given in ((dv.effect_map, GRID), (dv.effects, GRID), (dv.explain, "rise")):
         with torch.autocast("cpu", bits), pytest.raises(ValueError, match="in float32 or float64, got torch.aut"):
-            each()
+            measure(classifier, IMAGE, given)
     body = dv.wrap(Returning(lambda y: y.float()).to(bits), 3)
     for each in (dv.effect_map, dv.effects):
         with pytest.raises(ValueError, match=f"got weights of {bits}.*network.float"):
@@ -133,22 +128,15 @@ def test_effects_are_not_measured_in_16_bits(bits):
         dv.effect_map(half, IMAGE, GRID)
 
 
-class Mixed(nn.Module):
-    """A network whose own forward computes in 16 bits, and returns float32 again."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(3, 3)
-
-    def forward(self, x):
-        with torch.autocast("cpu", torch.bfloat16):
-            return self.linear(x.mean((2, 3))).float()
+@torch.autocast("cpu", torch.bfloat16)
+def mixed(x):
+    return nn.functional.linear(x.mean((2, 3)), torch.eye(3)).float()
 
 
 @pytest.mark.parametrize("measure", [dv.effect_map, dv.effects])
 def test_16_bits_inside_a_forward_are_refused_by_the_operators_name(measure):
     with pytest.raises(ValueError, match=r"got torch.bfloat16 from aten\.\S+ inside its forward.*leave torch.autocast"):
-        measure(dv.wrap(Mixed(), 3), IMAGE, GRID)
+        measure(dv.wrap(mixed, 3), IMAGE, GRID)
 
 
 class Reciprocal(nn.Module):
@@ -165,14 +153,10 @@ def test_outputs_that_are_probabilities_are_warned_of(task, last, word):
 
 
 def test_logits_that_sum_to_1_for_an_image_by_chance_are_not_warned_of():
-    class Sum(nn.Module):
-        def forward(self, image):
-            total = image.sum((1, 2, 3))
-            return torch.stack([torch.zeros_like(total), total], 1)
-
+    total = dv.wrap(lambda image: image.sum((2, 3)) * torch.tensor([0, 1]), 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        dv.effect_map(dv.wrap(Sum(), 2), torch.full((1, 1, 2, 2), 0.25), GRID)
+        dv.effect_map(total, torch.full((1, 1, 2, 2), 0.25), GRID)
 
 
 TARGETS = [["eel", "dog"], [2, "dog"], torch.tensor([2, 1], dtype=torch.int32), np.array([2, 1])]

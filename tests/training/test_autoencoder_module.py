@@ -17,11 +17,7 @@ from dovision.models.topk_sae import TopkSae
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import read_effects
 from dovision.training.autoencoder_loss import AutoencoderLoss
-from dovision.training.autoencoder_module import (
-    CausalAutoencoder,
-    ReconstructionQuality,
-    SparseAutoencoder,
-)
+from dovision.training.autoencoder_module import CausalAutoencoder, ReconstructionQuality, SparseAutoencoder
 from dovision.types import Batch, Task
 from paper.loss_as_coded import AutoencoderLossAsCoded
 

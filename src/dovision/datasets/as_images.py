@@ -367,7 +367,7 @@ def _float_image(image: Any, undo: tuple[Tensor, Tensor] | None, channels: int, 
         image = unit if (raw - unit).abs().max() <= _ROUNDING else raw
     if image.dtype == torch.uint8:
         if image.max() == 1:
-            log.warning("images of integers count from 0 to 255, none here is above 1: give black and white as floats")
+            warnings.warn("no integer of an image is above 1, of 255. Give black and white as floats.", stacklevel=2)
         image = image.float() / 255
     checks.image_batch(image.unsqueeze(0) if image.ndim == 3 else image, "images", _REMEDY)
     return image

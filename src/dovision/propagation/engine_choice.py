@@ -198,7 +198,7 @@ def _try(
             with Operations() as counted:
                 treated = engine.treated(background, pairs, intervention, context)[1:]
             if logit_checks.logits_agree(treated, expected.expand(len(treated), -1), classifier.task, tolerance):
-                whole_passes.layout = torch.contiguous_format  # in which runs are that measure by whole passes here
+                whole_passes.layout = torch.contiguous_format  # an engine that agrees leaves whole passes as they were
                 whole = max(1, LEAST_ROWS * engines.whole.number + edit.number)
                 saved = _faster(counted.convolutions, counted.packed, classifier, number)
                 is_worth_it = counted.number - saved <= WORTH_IT * whole
@@ -214,7 +214,7 @@ def check_company(whole_passes: WholePasses, value: Tensor, alone: Tensor, image
 
     Args:
         whole_passes: get channels_last on a processor if the network gives the same logits with it.
-        value: of the site, shape (1, ...).
+        value: of the site, shape (1, ...). Its company is -3 times it, which moves the mean and the range of a batch.
         alone: its logits, shape (1, K).
         image: shape (1, C, H, W).
 
