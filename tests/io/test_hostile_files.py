@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dovision.datasets import _image_io, torch_dataset
+from dovision.datasets import _image_io
 from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import read_manifest
 from dovision.io import files, images, mask_files, sealed, text_files
@@ -28,7 +28,6 @@ from made_medical import write_dicom, write_nifti
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 20), dtype=np.uint8)
 STATE = {"fc.weight": torch.arange(600.0).reshape(20, 30), "fc.bias": torch.zeros(20)}
-IDX = struct.pack(">IIII", 0x803, 2, 24, 20) + GREY.tobytes() * 2
 ROWS = "path,label\n" + "".join(f"{number}.png,cat\n" for number in range(40))
 
 
@@ -66,10 +65,6 @@ def safetensors(path: Path) -> None:
     pytest.importorskip("safetensors.torch").save_file(STATE, path)
 
 
-def idx(path: Path) -> Any:
-    return torch_dataset._idx(path.parent, "train-images-idx3-ubyte", 3)
-
-
 READERS = [
     *(Reader(f"a.{kind}", picture(), pixels, checked=kind == "png") for kind in ("png", "jpg", "tiff", "bmp", "gif")),
     Reader("a.webp", picture(lossless=True), pixels),
@@ -83,8 +78,6 @@ READERS = [
         lambda path: mask_files.read_mask_file(path, {"m": -1})["m"],
         checked=True,
     ),
-    Reader("train-images-idx3-ubyte", lambda path: path.write_bytes(IDX), idx),
-    Reader("train-images-idx3-ubyte.gz", lambda path: path.write_bytes(gzip.compress(IDX)), idx, checked=True),
     Reader("a.csv", lambda path: path.write_text(ROWS), table, text=True),
     Reader("a.csv.gz", lambda path: path.write_bytes(gzip.compress(ROWS.encode())), table, checked=True),
     Reader("a.parquet", lambda path: pq.write_table(pa.table({"path": ["0.png"] * 40}), path), table),
