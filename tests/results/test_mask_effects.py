@@ -11,12 +11,12 @@ import pytest
 
 from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval
 from dovision.report.figures.objects import Objects
-from dovision.results import mask_effects
 from dovision.results.effect_findings import subjects, use_findings
 from dovision.results.mask_effects import mask_contrasts, mask_sizes
 from dovision.results.run_record import Run, read_sweep
+from dovision.results.tables import EFFECTS, effects_schema, write_table
 
-EFFECTS = {"lung": -0.6, "lung control 0": 0.1, "lung control 1": -0.3, "outside": 0.25}
+UNITS = {"lung": -0.6, "lung control 0": 0.1, "lung control 1": -0.3, "outside": 0.25}
 
 
 def rows(samples: int = 24) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def rows(samples: int = 24) -> pd.DataFrame:
     found = []
     for sample in range(samples):
         sign, more = (-1) ** sample, 0.01 * (sample % 5)
-        for unit, effect in EFFECTS.items():
+        for unit, effect in UNITS.items():
             if (sample, " control " in unit) != (samples - 1, True):
                 found.append((sample, "clean", "opacity", unit, sign * (effect - more * (unit == "lung"))))
     frame = pd.DataFrame(found, columns=["sample", "condition", "class", "unit", "effect"])
@@ -32,11 +32,13 @@ def rows(samples: int = 24) -> pd.DataFrame:
 
 
 @pytest.fixture
-def of_masks(painted_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def of_masks(painted_run: Path, tmp_path: Path) -> Run:
     """A run whose rows of effects are those of `rows`; two samples a patient."""
     shutil.copytree(painted_run, tmp_path / "run", ignore=shutil.ignore_patterns("maps"))
-    monkeypatch.setattr(mask_effects, "_rows", lambda folder: rows())
-    return read_sweep(tmp_path / "run")[0]
+    (run,) = read_sweep(tmp_path / "run")
+    frame = rows().reindex(columns=effects_schema().names, fill_value=0)
+    write_table(run.folder / EFFECTS, effects_schema(), [EFFECTS.from_frame(frame)])
+    return run
 
 
 def test_sizes_are_paired_within_the_image_whatever_the_sign(of_masks):
@@ -53,7 +55,7 @@ def test_the_interval_of_a_difference_is_over_patients(of_masks):
     row = mask_contrasts(of_masks.folder).iloc[0]
     own = np.array([0.41 + 0.01 * (sample % 5 - 1) for sample in range(23)])
     interval = mean_interval(own, np.arange(23) // 2, bounds=EFFECT_BOUNDS)
-    assert tuple(row[["minus_moved", "minus_moved_low", "minus_moved_high"]]) == pytest.approx(interval[:3])
+    assert tuple(row[["minus_moved", "minus_moved_low", "minus_moved_high"]]) == pytest.approx(interval[:3], abs=1e-8)
     log_odds = mean_interval(5 * own, np.arange(23) // 2)
     names = [f"minus_moved_log_odds{end}" for end in ("", "_low", "_high")]
     assert tuple(row[names]) == pytest.approx(log_odds[:3])

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from dovision.measurement.condition import by_sample
 from dovision.results.resumable_writer import ResumableWriter, Resume
@@ -42,18 +43,19 @@ def test_what_was_finished_is_found_again_and_the_table_is_the_same_to_the_byte(
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_chunks_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("file", "text", "code"), [("1.json", None, "1"), ("origin.json", "{", "1"), ("origin.json", None, "2")]
+)
+def test_a_chunk_is_used_if_it_was_finished_by_the_same_code_data_and_weights(tmp_path, caplog, file, text, code):
     opened(tmp_path, every=1).add(1, rows(0), {})
+    path = tmp_path / "chunks" / "effects" / "0-of-1" / file
+    if text is not None:
+        path.write_text(text)
+    elif code == "1":
+        path.unlink()
     with caplog.at_level("INFO"):
-        again = opened(tmp_path, origin=(("code", "2"),))
-    assert again.done == 0
-    assert "all images are rerun, since these differ: code" in caplog.text
-
-
-def test_a_chunk_without_its_last_file_is_not_finished(tmp_path):
-    opened(tmp_path, every=1).add(1, rows(0), {})
-    (tmp_path / "chunks" / "effects" / "0-of-1" / "1.json").unlink()
-    assert opened(tmp_path).done == 0
+        assert opened(tmp_path, origin=(("code", code),)).done == 0
+    assert ("all images are rerun, since these differ: code" in caplog.text) == (code == "2")
 
 
 def test_tables_may_lie_in_a_folder_of_the_run(tmp_path):
@@ -90,12 +92,6 @@ def test_the_chunks_of_several_devices_are_joined_in_their_order(tmp_path):
     first.add(2, rows(0, 1), {})
     first.join()
     assert pq.read_table(tmp_path / "t.parquet")["sample"].to_pylist() == [0, 1, 2, 3]
-
-
-def test_a_damaged_origin_is_no_origin(tmp_path):
-    opened(tmp_path, every=1).add(1, rows(0), {})
-    (tmp_path / "chunks" / "effects" / "0-of-1" / "origin.json").write_text("{")
-    assert opened(tmp_path).done == 0
 
 
 def test_pending_rows_are_finished_at_the_end_and_measured_again_after_an_exception(tmp_path):

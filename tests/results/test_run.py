@@ -19,15 +19,6 @@ def test_a_start_that_fails_leaves_the_directory_to_the_next_one(tmp_path):
     assert second.look().state == "running"
 
 
-def test_a_completed_run_is_not_overwritten(tmp_path):
-    run = Run(tmp_path)
-    run.start({}, [], {})
-    run.complete({})
-    with pytest.raises(FileExistsError, match="must not hold a completed run.*output_root"):
-        Run(tmp_path).start({}, [], {})
-    assert run.look().state == "completed"
-
-
 def test_a_directory_in_which_another_process_is_at_work_is_refused(tmp_path):
     at_work = Run(tmp_path)
     at_work.start({}, [], {})

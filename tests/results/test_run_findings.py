@@ -32,7 +32,11 @@ def used(effect, beyond=(-2.0, -1.0), refuters=(), elsewhere=0.0):
     number = {"beyond": Number(sum(beyond) / 2, *beyond, len(effects), "t", "")}
     units = rows.iloc[:0]
     subject = Subject("object", "tag", "disease", "black over it", rows, units, number, [], 0.95, refuters)
-    return effect_findings._use(Run(Path("nowhere"), "", "completed", {}, {}, {}), subject)
+    summary = {"conditions": {"clean": {"images": len(effects)}}, "labels": {"disease": len(effects)}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(effect_findings, "has_rows", lambda folder: True)
+        (found,) = effect_findings.use_findings(Run(Path("nowhere"), "", "completed", {}, {}, summary), [subject])
+    return found
 
 
 @pytest.mark.parametrize(

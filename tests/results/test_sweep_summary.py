@@ -21,35 +21,22 @@ def job(number, state="completed", seed=0, rows=2, **metrics):
     return Run(Path(f"/runs/{number}"), str(number), state, record, {}, summary, problem)
 
 
-@pytest.fixture
-def no_tables(monkeypatch):
-    monkeypatch.setattr(sweep_summary, "by_factors", lambda jobs: pd.DataFrame())
-
-
-@pytest.mark.usefixtures("no_tables")
-def test_each_job_has_a_row_and_failed_ones_are_not_dropped(tmp_path):
-    jobs = [job(0, accuracy=0.5), job(1, "failed", rows=3)]
-    sweep_summary.write_sweep_summary(tmp_path, jobs)
-    table = pd.read_csv(tmp_path / "sweep_summary.csv")
-    assert table["state"].tolist() == ["completed", "failed"]
-    assert " ".join(table) == "job overrides state seconds reason images clean/accuracy dir"
-    assert not (tmp_path / "sweep_seeds.csv").exists()
-
-
-def test_mean_deviation_and_number_are_over_seeds_of_a_setting(tmp_path, write_run):
+def test_each_job_has_a_row_and_mean_deviation_and_number_are_over_seeds_of_a_setting(tmp_path, write_run):
     jobs = []
     for grid, seed in ((2, 0), (2, 1), (4, 0)):
         folder = tmp_path / str(len(jobs))
         overrides = (f"intervention.rows={grid}", f"intervention.columns={grid}", f"seed={seed}")
         write_run(folder, overrides, eps=(0.2,), grid=grid, images=20, seed=seed, maps=0)
         jobs.append(ended(len(jobs), overrides, folder))
-    sweep_summary.write_sweep_summary(tmp_path, jobs)
+    sweep_summary.write_sweep_summary(tmp_path, [*jobs, job(3, "failed", rows=3)])
     seeds = pd.read_csv(tmp_path / "sweep_seeds.csv")
     assert list(seeds) == ["grid", "epsilon", "metric", "mean", "sd", "seeds", "images"]
     assert set(seeds.loc[seeds["metric"] == "mean_abs_expected_effect", "grid"]) == {"2 x 2"}
     assert set(seeds.loc[seeds["metric"] == "success_rate", "grid"]) == {"any"}  # it cannot change
     assert set(seeds["seeds"]) == {2}
     table = pd.read_csv(tmp_path / "sweep_summary.csv")
+    assert " ".join(list(table)[:6]) == "job overrides state seconds reason images"
+    assert table["state"].tolist() == ["completed"] * 3 + ["failed"]
     expected = table["clean/mean_abs_expected_effect"][:2]
     row = seeds.set_index(["epsilon", "metric"]).loc[("clean", "mean_abs_expected_effect")]
     assert (row["mean"], row["sd"]) == (pytest.approx(expected.mean()), pytest.approx(expected.std()))
