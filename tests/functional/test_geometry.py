@@ -40,11 +40,6 @@ def test_every_pixel_belongs_to_one_cell_and_cells_differ_by_at_most_one_pixel(h
     assert max(c.width for c in cells) - min(c.width for c in cells) <= 1
 
 
-def test_a_grid_finer_than_the_image_is_refused():
-    with pytest.raises(ValueError, match="at most 4 rows and 6 columns on a 4 x 6 image, got 5 x 6"):
-        geometry.grid_cell((1, 4, 6), 0, 5, 6)
-
-
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 9), st.integers(1, 9), st.lists(boxes, max_size=3))
 @example(2, 2, 3, 3, [Box(1, 1, 2, 2)])  # all places meet the middle
 def test_places_are_all_those_inside_the_image_that_overlap_nothing_taken(height, width, rows, columns, taken):

@@ -34,6 +34,7 @@ from dovision.functional.intervals import (
     share_interval,
     share_of,
     spread,
+    unit_ends,
     withheld,
 )
 
@@ -49,10 +50,11 @@ def ends(values, groups, **more):
 
 
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
-def test_of_values_without_skew_it_is_students_with_half_the_degrees_of_freedom(level):
-    values = np.concatenate([np.arange(1.0, 8), -np.arange(1.0, 8)]) + 3
-    expected = stats.t.interval(level, 13 / 2, values.mean(), stats.sem(values))
-    np.testing.assert_allclose(ends(values, np.arange(14), level=level), expected)
+@pytest.mark.parametrize("count", [3, 15])
+def test_of_values_without_skew_it_is_students_with_half_the_degrees_of_freedom(level, count):
+    values = np.arange(count) + 3.0
+    expected = stats.t.interval(level, (count - 1) / 2, values.mean(), stats.sem(values))
+    np.testing.assert_allclose(ends(values, np.arange(count), level=level), expected)
 
 
 def test_the_side_of_the_longer_tail_reaches_further_by_the_skewness():
@@ -251,22 +253,6 @@ def test_adjusted_p_values_keep_their_order_and_are_the_larger(p):
     assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= -1e-12).all()
 
 
-@pytest.mark.parametrize("count", [3, 8, 20, 100])
-@pytest.mark.parametrize(
-    ("draw", "truth"),
-    [
-        (lambda random, shape: random.normal(0.3, 1, shape), 0.3),
-        (lambda random, shape: random.exponential(1, shape), 1.0),
-        (lambda random, shape: 2 * random.beta(5, 2, shape) - 1, 3 / 7),  # such as correlations of maps
-    ],
-)
-def test_students_t_holds_for_means_that_few_values_do_not_decide(draw, truth, count):
-    values = draw(np.random.default_rng(count), (count, 1000))
-    found = means(values, np.ones_like(values))
-    assert (found.reason == "").all()
-    assert ((found.low <= truth) & (truth <= found.high)).mean() > 0.93
-
-
 def slow_bets(values, alpha):
     """Ends of the set of means of values in [0, 1] that no mean of bets refutes, bet by bet on a grid of means."""
     grid = np.linspace(0, 1, 4001)[1:-1]
@@ -388,6 +374,35 @@ def test_a_difference_of_two_equal_parts_has_students_interval():
     groups, added = np.arange(20), np.tile([0.1, -0.1], 10) / 20
     number = difference_interval(0.02, added, groups, [groups])
     assert (number.low, number.high) == pytest.approx(stats.t.interval(0.95, 19, 0.02, 0.1 / np.sqrt(19)))
+
+
+def test_a_difference_that_few_groups_make_is_known_by_their_kurtosis_and_skewness():
+    groups, added = np.arange(40), np.repeat([0.0, 0.01, -0.05], [30, 5, 5])
+    number = difference_interval(0.3, added, groups, [groups])
+    kurtosis, skewness = 40 * (added**4).sum() / (added**2).sum() ** 2, np.sqrt(40) * (added**3).sum()
+    freedom = 2 * 40 / (kurtosis - 1)
+    assert freedom < 39
+    quantile, error = stats.t.ppf(0.975, freedom), np.sqrt(40 / 39 * (added**2).sum())
+    slope = -skewness / (added**2).sum() ** 1.5 / 2 / np.sqrt(2 * freedom + 1)
+    assert (0.3 - number.low, number.high - 0.3) == pytest.approx(
+        (error * (quantile + slope * (1 + 2 * quantile**2)), error * quantile)
+    )
+    far = difference_interval(0.99, added, groups, [groups])
+    assert (far.high, difference_interval(-0.99, added, groups, [groups]).low) == (1, -1)
+
+
+@pytest.mark.parametrize(
+    ("effective", "most", "size"),
+    [
+        (10, 1000, 21 * (1 + 1 / 39) * (stats.t.ppf(0.025, 39) / stats.t.ppf(0.025, 9)) ** 2),
+        (1.2, 1000, 21 * (1 + 1 / 39) * (stats.t.ppf(0.025, 39) / stats.t.ppf(0.025, 0.5)) ** 2),
+        (10, 9, 9),
+    ],
+)
+def test_a_share_has_the_ends_of_as_many_trials_as_have_its_error(effective, most, size):
+    found = unit_ends(0.3, 0.1, effective, 40, 5, most)  # 0.3 * 0.7 / 0.1 ** 2 = 21
+    expected = stats.beta.ppf([0.025, 0.975], [0.3 * size, 0.3 * size + 1], [0.7 * size + 1, 0.7 * size])
+    assert found == pytest.approx(expected)
 
 
 def test_an_interval_stays_within_the_range_of_its_quantity_and_a_withheld_one_withheld():

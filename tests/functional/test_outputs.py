@@ -81,13 +81,22 @@ def test_effects_are_those_of_the_network_that_returns_logits(change, output):
         (lambda y: (y,), "logits", "got 'logits', but it returns a tuple of 1"),
         (lambda y: Answer(None, y), "scores", "got 'scores', but it returns a Answer"),
         (lambda y: None, "[0]", "got '\\[0\\]', but it returns a NoneType"),
+        (lambda y: None, None, "must return one tensor of logits, .* got a NoneType"),
         (lambda y: y, "[0]", "'\\[0\\]' is looked for in a tensor. Leave it out"),
         (lambda y: y, lambda value: value.missing, "the network must take images of shape .*missing"),
+        (lambda y: {"out": y, "aux": y}, None, "got a dict with the keys 'out', 'aux'.* output='out'"),
         (lambda y: {"out": y}, lambda value: value, "must return one tensor of logits, .* output='out'"),
         (lambda y: (y, y + 1), None, r"must return one tensor of logits, .* output='\[0\]'"),
+        (lambda y: y.to_sparse(), None, r"output must be a dense tensor, got torch.sparse_coo.*to_dense\(\)"),
+        (lambda y: y.argmax(1), None, r"torch.int64 of shape \(1,\).* returns that"),
+        (lambda y: y[:, :1], None, "one output per class, 3, got 1.*classes=1, or a list of 1 names"),
+        (lambda y: y * torch.nan, None, "logits must be finite, got nan or inf for image 0.* Look at its weights"),
+        (lambda y: y + 9, "probability", r"must lie in \[0, 1\] and sum to 1 with output='probability', got "),
+        (torch.sigmoid, "probability", r"sum to 1 with .*, got 0\..* to 0\..*, or set task='multilabel'"),
+        (lambda y: y.repeat(1, 9), None, r"got 27: .* features of a backbone, .* add its head, such as nn.Linear\(27"),
     ],
 )
-def test_what_is_not_there_is_refused_in_a_sentence(change, output, message):
+def test_what_is_not_there_or_no_logits_of_the_classes_is_refused_in_a_sentence(change, output, message):
     classifier = dv.wrap(Returning(layers(), change), 3, output=output)
     with pytest.raises(ValueError, match=message):
         dv.effect_map(classifier, IMAGE, GRID)
@@ -285,16 +294,3 @@ def test_probabilities_keep_their_log_odds_where_they_saturate():
     classifier = dv.wrap(Returning(nn.Identity(), lambda image: logits.softmax(1)), 3, 0, 1, output="probability")
     task = classifier.task
     torch.testing.assert_close(task.log_odds(classifier(FOUR)), task.log_odds(logits))
-
-
-@pytest.mark.parametrize(
-    ("change", "output", "message"),
-    [
-        (lambda y: y + 9, "probability", r"must lie in \[0, 1\] and sum to 1 with output='probability', got "),
-        (torch.sigmoid, "probability", r"sum to 1 with .*, got 0\..* to 0\..*, or set task='multilabel'"),
-        (lambda y: y.repeat(1, 9), None, r"got 27: .* features of a backbone, .* add its head, such as nn.Linear\(27"),
-    ],
-)
-def test_outputs_of_another_kind_are_refused(change, output, message):
-    with pytest.raises(ValueError, match=message):
-        dv.wrap(Returning(layers(), change), 3, output=output)(IMAGE)

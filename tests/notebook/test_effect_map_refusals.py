@@ -87,25 +87,6 @@ def test_effect_map_refuses(arguments, message):
         dv.effect_map(**({"classifier": CLASSIFIER, "image": IMAGE, "intervention": GRID} | arguments))
 
 
-RETURNED = {
-    "dict": (lambda y: {"out": y, "aux": y}, "a dict with the keys 'out', 'aux'", "output='out'"),
-    "tuple": (lambda y: (y, y), "a tuple of 2", "output='[0]'"),
-    "sparse": (lambda y: y.to_sparse(), "output must be a dense tensor, got torch.sparse_coo", "to_dense()"),
-    "nothing": (lambda y: None, "a NoneType", "logits"),
-    "map": (lambda y: y[:, :, None, None], "torch.float32 of shape (1, 3, 1, 1) for 1 images", "MeanLogit(...)"),
-    "classes": (lambda y: y.argmax(1), "torch.int64 of shape (1,)", "returns that"),
-    "one": (lambda y: y[:, :1], "one output per class, 3, got 1", "classes=1, or a list of 1 names"),
-    "nan": (lambda y: y * torch.nan, "logits must be finite, got nan or inf for image 0", "Look at its weights"),
-}
-
-
-@pytest.mark.parametrize(("change", "got", "remedy"), RETURNED.values(), ids=RETURNED)
-def test_a_network_that_returns_no_logits_of_its_classes_is_refused_with_the_remedy(change, got, remedy):
-    with pytest.raises(ValueError, match=re.escape(got)) as caught:
-        dv.effect_map(dv.wrap(Returning(change), 3), IMAGE, GRID)
-    assert remedy in str(caught.value)
-
-
 def test_logits_that_an_intervention_makes_infinite_are_refused():
     pole = dv.wrap(Returning(lambda y: y), 3)
     pole.network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), Reciprocal())
