@@ -1,6 +1,6 @@
-"""Write docs/results.md and the results of README.md from the numbers recorded in docs/results/:
+"""Write the two pages of results and the results of README.md from the numbers recorded in docs/results/:
 
-python docs/results_tables.py                                    write both
+python docs/results_tables.py                                    write all three
 python docs/results_tables.py maps NAME COMMIT RUN [RUN..]       record the scores of maps of runs, before that
 python docs/results_tables.py detection NAME COMMIT RUN [RUN..]  record the scores of detectors of runs, before that
 python docs/results_tables.py summary NAME COMMIT RUN [RUN..]    record the summaries of runs, before that
@@ -439,10 +439,12 @@ def pages() -> dict[Path, str]:
     records = {name: each for name, each in found.items() if isinstance(each, Rows)}
     names = {"text": text, "several": several, "listed": listed, "ALL_BUT": ALL_BUT}
     names |= {**found, "records": records, "network_of": network_of, "contests": contests(found)}
-    made = {name: environment.get_template(f"{name}.md.j2").render(names) for name in ("results", "readme")}
+    templates = ("results", "earlier_results", "readme")
+    made = {name: environment.get_template(f"{name}.md.j2").render(names) for name in templates}
     readme = (ROOT / "README.md").read_text()
     return {
         ROOT / "docs/results.md": made["results"],
+        ROOT / "docs/earlier_results.md": made["earlier_results"],
         ROOT / "README.md": BLOCK.sub(lambda found: found[1] + filled(made["readme"]) + found[2], readme),
     }
 

@@ -1,4 +1,4 @@
-"""docs/results.md and the results of README.md are those that docs/results_tables.py makes of recorded numbers."""
+"""The pages of results and the results of README.md are those that docs/results_tables.py makes of recorded numbers."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ def tables():
     return program("docs/results_tables.py")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/earlier_results.md"])
 def test_a_page_shows_the_recorded_numbers(page, tables):
     made = tables.pages()[ROOT / page]
     assert f"`{tables.COMMAND}`" in made
