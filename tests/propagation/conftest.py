@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import made_batches
+from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation import Outcome, Propagation, engine_choice
 from dovision.types import INPUT, Batch, Box, Shape, Task
 
 CLASSES = ("a", "b", "c", "d", "e")
+GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
 
 
 class Painted(Intervention):
@@ -42,9 +45,7 @@ def classifier_of(network: nn.Module) -> Classifier:
 
 
 def batch_of(count: int, *shape: int) -> Batch:
-    image = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
-    number = torch.arange(count)
-    return Batch(image, torch.zeros(count, dtype=torch.int64), number, number)
+    return made_batches.batch_of(torch.rand(count, *shape, generator=torch.Generator().manual_seed(0)))
 
 
 def expected_outcome(classifier: Classifier, intervention: Intervention, batch: Batch) -> Outcome:

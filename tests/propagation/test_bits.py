@@ -5,16 +5,11 @@ import torch
 
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation, edits, engine_choice
-from dovision.types import Batch
+from made_batches import batch_of
 from tests.propagation.test_networks import NETWORKS, SIDES
 from tests.propagation.test_networks import classifier_of as network_classifier
 
 IN_SIXTEENS = {"timm maxvit"}  # whole passes with squeeze-excitation: a row keeps its bits only in 16, 32, ... rows
-
-
-def numbered(image):
-    number = torch.arange(len(image))
-    return Batch(image, torch.zeros(len(image), dtype=torch.int64), number, number)
 
 
 def half_black(images, *shape):
@@ -54,7 +49,7 @@ def test_edits_that_are_left_out_change_no_bit_of_the_others(name, worth_it, mon
     image = half_black(7, 3, side, side)
     classifier = network_classifier(NETWORKS[name][0](), image[:2])
     for images in (1, 7):
-        batch = numbered(image[:images])
+        batch = batch_of(image[:images])
         expected = all_run(classifier, PixelGrid(4, 4), batch, monkeypatch)
         assert_same_but_for_what_is_left_out(Propagation(classifier, PixelGrid(4, 4))(batch), expected)
 
@@ -67,7 +62,7 @@ def test_the_chunk_changes_no_bit(name, worth_it, monkeypatch):
     monkeypatch.setattr(engine_choice, "WORTH_IT", worth_it)
     torch.manual_seed(0)
     image = torch.rand(2, 3, SIDES[name], SIDES[name])
-    classifier, batch = network_classifier(NETWORKS[name][0](), image), numbered(image)
+    classifier, batch = network_classifier(NETWORKS[name][0](), image), batch_of(image)
     expected = Propagation(classifier, PixelGrid(5, 5))(batch)
     for chunk in (3, 8, 17):
         outcome = Propagation(classifier, PixelGrid(5, 5), chunk)(batch)

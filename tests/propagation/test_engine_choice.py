@@ -17,7 +17,6 @@ from torch import nn
 
 import dovision as dv
 from dovision.api import checked_logits
-from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Classifier
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.graph_passes import fold_batch_norm
@@ -27,9 +26,8 @@ from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Task
 
-from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome
+from .conftest import GRID, Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome
 
-GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
 ONE, TWO = [1], [2]
 
 

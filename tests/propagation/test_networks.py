@@ -15,7 +15,8 @@ from torchvision.models.resnet import BasicBlock
 from dovision.functional.effects import effect
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation import Propagation
-from dovision.types import Batch, Shape, Task
+from dovision.types import Shape, Task
+from made_batches import batch_of
 
 CLASSES = 5
 HEAD = "head"
@@ -215,7 +216,7 @@ def test_effects_are_those_of_zeroing_by_hand(name, case):
     image = torch.rand(2, 3, side, side)
     classifier = classifier_of(network, image)
     propagation = Propagation(classifier, Silenced(case.site, case.unit))
-    outcome = propagation(Batch(image, torch.zeros(2, dtype=torch.int64), torch.arange(2), torch.arange(2)))
+    outcome = propagation(batch_of(image))
     control = classifier(image).softmax(-1)
     expected = torch.stack(
         [effect(treated_by_hand(network, classifier, image, case, int(unit)), control) for unit in outcome.units], 1
@@ -236,7 +237,7 @@ def test_effects_are_those_of_zeroing_by_hand(name, case):
     ids=lambda each: each.site if isinstance(each, Case) else None,
 )
 def test_windows_of_the_image_are_refused(name, case, reason):
-    image, number = torch.rand(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64)
+    image = torch.rand(1, 3, 64, 64)
     classifier = classifier_of(NETWORKS[name][0](), image)
     with pytest.raises(ValueError, match=reason):
-        Propagation(classifier, Silenced(case.site, case.unit))(Batch(image, number, number, number))
+        Propagation(classifier, Silenced(case.site, case.unit))(batch_of(image))

@@ -13,9 +13,7 @@ from dovision.propagation.incremental import Incremental
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Box
 
-from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome
-
-GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
+from .conftest import GRID, Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome
 
 
 def convolutions(*between, end=None):
@@ -145,8 +143,7 @@ class Shared(nn.Module):
 @pytest.mark.parametrize("images", [1, 3])
 def test_a_value_that_all_images_share_is_that_of_each(site, made, images):
     classifier, batch = classifier_of(ready(convolutions(Shared(made), nn.ReLU()))), batch_of(images, 1, 16, 16)
-    regions = GRID if site == "input" else [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
-    assert isinstance(agreeing(classifier, Painted(regions, site), batch).engine, Incremental)
+    assert isinstance(agreeing(classifier, Painted(GRID, site), batch).engine, Incremental)
 
 
 class EditedThroughAView(nn.Module):
@@ -236,8 +233,7 @@ def test_rows_may_be_named_by_their_numbers(chosen, site, images):
 
     classifier = classifier_of(ready(convolutions(nn.ReLU(), end=Numbered())))
     batch = batch_of(images, 1, 16, 16)
-    regions = GRID if site == "input" else [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
-    agreeing(classifier, Painted(regions, site), batch)
+    agreeing(classifier, Painted(GRID, site), batch)
 
 
 @pytest.mark.parametrize("huge", [-1e4, 1e4, -1e30, -torch.inf])
@@ -305,9 +301,8 @@ def test_an_edit_that_the_image_tried_does_not_show_is_made(kind):
 def test_so_is_one_of_the_state_of_an_lstm():
     classifier, batch = classifier_of(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent())), batch_of(2, 1, 16, 16)
     batch.image[0] *= 0.01
-    propagation = Propagation(classifier, Painted(GRID))
     with torch.no_grad():
-        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+        agreeing(classifier, Painted(GRID), batch)
 
 
 def test_an_edit_of_a_value_that_follows_from_sizes_is_made():
@@ -320,5 +315,4 @@ def test_an_edit_of_a_value_that_follows_from_sizes_is_made():
             return x * self.query(self.token.expand(x.shape[0], -1, -1, -1))
 
     classifier, batch = classifier_of(ready(convolutions(Queried()))), batch_of(2, 1, 16, 16)
-    regions = [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
-    assert isinstance(agreeing(classifier, Painted(regions, "1.query"), batch).engine, Incremental)
+    assert isinstance(agreeing(classifier, Painted(GRID, "1.query"), batch).engine, Incremental)

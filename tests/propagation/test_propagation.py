@@ -10,16 +10,13 @@ import torch.nn.functional as F
 from torch import nn
 
 import dovision as dv
-from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Intervention
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import INPUT, Box
 
-from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome, with_statistics
-
-GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
+from .conftest import GRID, Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome, with_statistics
 
 
 def small_network():
@@ -153,10 +150,8 @@ def test_a_site_inside_a_module_that_is_one_step_is_found_by_a_hook():
     layer = nn.TransformerEncoderLayer(16, 2, 8, batch_first=True)
     network = nn.Sequential(nn.Flatten(2), layer, nn.Flatten(), nn.Linear(16 * 16, 5)).eval()
     classifier, batch = classifier_of(network), batch_of(2, 16, 4, 4)
-    propagation = Propagation(classifier, Painted([[None]], "1.linear1"))
     with torch.enable_grad():  # the fused path of the layer would skip its parts
-        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, WholePasses)
+        assert isinstance(agreeing(classifier, Painted([[None]], "1.linear1"), batch).engine, WholePasses)
 
 
 def test_batch_norm_that_cannot_be_folded_accurately_is_not_folded():
@@ -255,9 +250,8 @@ def test_a_region_of_a_value_that_is_no_map_is_edited_in_full():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(2), nn.Linear(16, 8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 5)).eval()
     classifier, batch = classifier_of(network), batch_of(2, 4, 4, 4)
-    propagation = Propagation(classifier, Painted([[Box(0, 1, 2, 3)], [Box(1, 0, 4, 8)]] * 3, "1"), chunk=2)
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    regions = [[Box(0, 1, 2, 3)], [Box(1, 0, 4, 8)]] * 3
+    assert isinstance(agreeing(classifier, Painted(regions, "1"), batch).engine, Incremental)
 
 
 @pytest.mark.parametrize(

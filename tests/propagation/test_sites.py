@@ -2,6 +2,7 @@
 
 import functools
 import re
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -10,31 +11,12 @@ import torchvision
 from torch import nn
 
 import dovision as dv
-from dovision.interfaces import Intervention
 from dovision.interventions.activation import Activation
 from dovision.propagation import layouts, presented_site
 from dovision.propagation.layouts import Probes
 from dovision.types import Layout
 
 SHAPE = (3, 64, 64)
-
-
-class Silenced(Intervention):
-    """do(u = 0) for each unit of a kind, of the value that the site shows."""
-
-    def __init__(self, site, unit, layout=None):
-        self.site, self.unit, self.layout = site, unit, layout
-
-    def axis(self):
-        return {"channel": 0, "head": 0, "token": 1}[self.unit]
-
-    def units(self, shape):
-        return tuple(f"u{number}" for number in range(shape[self.axis()]))
-
-    def do(self, value, unit, context):
-        treated = value.clone()
-        treated.select(self.axis() + 1, unit).zero_()
-        return treated
 
 
 @functools.cache
@@ -51,7 +33,7 @@ def on_meta(name: str):
 def layout(classifier, site, shape=SHAPE, unit="channel", given=None):
     """The layout of a site, or the message of its refusal."""
     try:
-        found = presented_site(classifier, Silenced(site, unit, given), shape)
+        found = presented_site(classifier, SimpleNamespace(site=site, unit=unit, layout=given), shape)
     except ValueError as error:
         return str(error)
     return "NCHW" if found is None else found.layout.value  # None: the image
