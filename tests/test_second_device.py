@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,26 @@ def explain(classifier, image, label, device):
     return dv.explain(classifier, image, {"stored": image[:, 0], "slopes": dv.IntegratedGradients(8)}, device=device)
 
 
+class UserModule(pl.LightningModule):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image):
+        return self.network(image)
+
+    def test_step(self, batch, batch_idx): ...
+
+
+def lightning(classifier, image, label, device):
+    loader = DataLoader(TensorDataset(image.cpu(), label.cpu()), 5)
+    with tempfile.TemporaryDirectory() as folder:
+        effects = dv.EffectEvaluation(dv.PixelGrid(2, 2), folder, dv.FGSM("8/255"))
+        trainer = pl.Trainer(accelerator=device, inference_mode=False, callbacks=[effects], logger=False)
+        trainer.test(UserModule(classifier.network), loader)
+        return pd.read_parquet(Path(folder, "effects.parquet"))
+
+
 def detect(classifier, image, label, device):
     pair = image.repeat(3, 1, 1, 1), image.flip(3).repeat(3, 1, 1, 1)
     return dv.detect(classifier, pair, ["max_softmax", "effect_profile"], "fgsm", 0.03, device=device)
@@ -45,6 +66,7 @@ def detect(classifier, image, label, device):
 CALLS = {  # with the synchronisations of a call
     "effects": (lambda *given: effects(*given, attack=dv.FAB("8/255", steps=5)), 130),
     "refuters": (lambda *given: effects(*given, refute=True).refuters, 150),
+    "lightning": (lightning, 100),
     "attack": (attack, 175),
     "explain": (explain, 175),
     "detect": (detect, 145),

@@ -327,6 +327,7 @@ def test_without_effects_on_a_code_no_autoencoder_is_needed(name):
 def test_a_second_device_gives_the_same_scores(detector):
     def scores(detector, batch, classifier, with_autoencoder):
         classifier.coded = (with_autoencoder,)
+        detector.check(classifier, batch.image.shape[1:])
         with torch.no_grad():
             rows = detector.read(batch, classifier)
         detector.fit(rows[:12], rows[12:] + 1 if detector.supervised else rows[:0])

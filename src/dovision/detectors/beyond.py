@@ -45,7 +45,7 @@ class BEYOND(Detector):
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         with evaluating(classifier), torch.no_grad():
-            penultimate(torch.zeros(1, *shape, device=classifier.mean.device), classifier)
+            penultimate(classifier.mean.new_zeros(1, *shape), classifier)
 
     def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
         """Mean agreement in label and in representation, shape (B, 2)."""

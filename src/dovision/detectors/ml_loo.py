@@ -111,7 +111,7 @@ class LayerFeatures:
     def check(self, classifier: Classifier, shape: Shape) -> None:
         """Run a blank image of this shape, (C, H, W); errors as for the first image."""
         with evaluating(classifier):
-            self(torch.zeros(1, *shape, device=classifier.mean.device), classifier)
+            self(classifier.mean.new_zeros(1, *shape), classifier)
 
     def __call__(self, image: Tensor, classifier: Classifier) -> tuple[Tensor, Tensor]:
         """Concatenated features of all layers, shape (B, F), and the logits, shape (B, K)."""

@@ -96,7 +96,7 @@ class PytorchOOD(Detector):
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         with evaluating(classifier), torch.no_grad():
-            self._read(torch.zeros(1, *shape, device=classifier.mean.device), classifier)
+            self._read(classifier.mean.new_zeros(1, *shape), classifier)
 
     def read_features(self, batch: Batch, classifier: Classifier) -> Tensor:
         return self._read(batch.image, classifier)

@@ -70,7 +70,7 @@ def chosen(classifier: Classifier, layer: str | nn.Module | None, image: Tensor)
 @torch.no_grad()
 def check_layer(classifier: Classifier, layer: str | nn.Module | None, shape: Shape) -> None:
     """Raise if the layer gives no map for images of this shape, (C, H, W); the error lists candidates."""
-    image = torch.zeros(1, *shape, device=classifier.mean.device)
+    image = classifier.mean.new_zeros(1, *shape)
     with evaluating(classifier):
         name = chosen(classifier, layer, image)
         value = WholePasses(classifier, find_site(classifier, name)).clean(image).site

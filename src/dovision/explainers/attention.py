@@ -37,7 +37,7 @@ class AttentionRollout(Explainer):
     """
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        image = torch.zeros(1, *shape, device=classifier.mean.device)
+        image = classifier.mean.new_zeros(1, *shape)
         with torch.no_grad(), evaluating(classifier):
             checked_grid(attention_weights(classifier, image)[1], classifier, shape)
 

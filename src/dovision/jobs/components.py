@@ -163,7 +163,7 @@ def _check_intervention(intervention: Intervention, classifier: Classifier, shap
     if intervention.second is not None:
         _check_intervention(intervention.second, classifier, shape)
     site = presented_site(classifier, intervention, shape)
-    image = torch.zeros(1, *shape, device=classifier.mean.device)
+    image = classifier.mean.new_zeros(1, *shape)
     engine = (Shortened if intervention.shortens else WholePasses)(classifier, site)
     with evaluating(classifier):
         clean = engine.clean(image)

@@ -100,7 +100,7 @@ def _tried(settings: SitesSettings) -> tuple[Classifier, Any]:
 @torch.no_grad()
 def _output(classifier: Classifier, shape: Shape) -> Any:
     with evaluating(classifier):
-        return classifier(torch.zeros(1, *shape, device=classifier.mean.device))
+        return classifier(classifier.mean.new_zeros(1, *shape))
 
 
 def _fitted(settings: TrainSettings, file: Path) -> Classifier:

@@ -119,6 +119,6 @@ def _width(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> in
     site = find_site(classifier, autoencoder.after)
     if site is None or autoencoder.layout not in (Layout.NHWC, Layout.NTC):
         return require_channels(classifier, autoencoder.after, shape)
-    image = torch.zeros(1, *shape, device=classifier.mean.device, dtype=classifier.mean.dtype)
+    image = classifier.mean.new_zeros(1, *shape)
     with evaluating(classifier):
         return WholePasses(classifier, site.presented(autoencoder.layout)).clean(image).site.shape[1]

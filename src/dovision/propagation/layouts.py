@@ -152,7 +152,7 @@ def require_channels(classifier: Classifier, name: str, shape: Shape) -> int:
 
 def _shape(classifier: Classifier, site: Site, shape: Shape) -> Shape:
     """Shape of the site's value for a blank image."""
-    image = torch.zeros(1, *shape, device=classifier.mean.device, dtype=classifier.mean.dtype)
+    image = classifier.mean.new_zeros(1, *shape)
     return tuple(WholePasses(classifier, site).clean(image).site.shape)
 
 
@@ -177,7 +177,7 @@ class Probes:
     def __init__(self, classifier: Classifier, shape: Shape) -> None:
         self.classifier = classifier
         self.modules = dict(classifier.network.named_modules())
-        image = torch.zeros(1, *shape, device=classifier.mean.device, dtype=classifier.mean.dtype)
+        image = classifier.mean.new_zeros(1, *shape)
         self._runs: dict[tuple[nn.Module | None, int], _Run] = {}
         tensors = [*classifier.named_parameters(), *classifier.named_buffers()]
         self.state = {name: tensor.to("meta") for name, tensor in tensors}

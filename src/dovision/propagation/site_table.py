@@ -97,7 +97,7 @@ def _head_shapes(classifier: Classifier, sites: list[Site], shape: Shape) -> dic
                 shapes[name] = tuple(value.shape)
 
             taps.enter_context(site.tapped(note))
-        classifier(torch.zeros(1, *shape, device=classifier.mean.device, dtype=classifier.mean.dtype))
+        classifier(classifier.mean.new_zeros(1, *shape))
     return shapes
 
 
