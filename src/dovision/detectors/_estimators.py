@@ -1,4 +1,4 @@
-"""Estimators of scikit-learn's, exported to torch: Gaussians a class, a logistic regression; and a choice by AUROC."""
+"""Estimators of scikit-learn's, exported to torch: a Gaussian, a logistic regression; and a choice by AUROC."""
 
 from __future__ import annotations
 
@@ -16,39 +16,34 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 
-class Gaussians(NamedTuple):
-    """Gaussians with class means and one shared covariance, shrunk to one variance."""
+class Gaussian(NamedTuple):
+    """A Gaussian whose covariance is shrunk to one variance."""
 
-    centre: Tensor  # (F,) of all classes
-    means: Tensor  # (C, F) around the centre, whitened
+    mean: Tensor  # (F,)
     whitening: Tensor  # (F, F), which turns features into independent ones of variance 1
 
     def squared_distance(self, features: Tensor) -> Tensor:
-        """Squared Mahalanobis distance to the nearest mean, shape (B,), of features, shape (B, F); differentiable."""
-        white = (features - self.centre.to(features)) @ self.whitening.to(features)
-        return (white.unsqueeze(1) - self.means.to(features)).square().sum(-1).amin(1)
+        """Squared Mahalanobis distance to the mean, shape (B,), of features, shape (B, F); differentiable."""
+        return ((features - self.mean.to(features)) @ self.whitening.to(features)).square().sum(-1)
 
 
-def fit_gaussians(features: Tensor, classes: Tensor) -> Gaussians:
-    """Fit a mean per class and the shared covariance with Ledoit-Wolf shrinkage.
+def fit_gaussian(features: Tensor) -> Gaussian:
+    """Fit the mean, and the covariance with Ledoit-Wolf shrinkage.
 
     Args:
         features: shape (N, F), in double precision.
-        classes: number of the class of each row, shape (N,).
 
     Raises:
-        ValueError: the rows of each class are all the same.
+        ValueError: the rows are all the same.
     """
-    rows, (_, member) = features.cpu().numpy(), np.unique(classes.cpu().numpy(), return_inverse=True)
-    means = np.stack([rows[member == number].mean(0) for number in range(member.max() + 1)])
-    around = rows - means[member]
-    if not around.any():
-        raise ValueError("features must differ between clean images of a class, got the same for all.")
-    precision = LedoitWolf(assume_centered=True).fit(around).precision_
+    rows = features.cpu().numpy()
+    mean = rows.mean(0)
+    if not (rows - mean).any():
+        raise ValueError("features must differ between clean images, got the same for all.")
+    precision = LedoitWolf(assume_centered=True).fit(rows - mean).precision_
     values, vectors = np.linalg.eigh((precision + precision.T) / 2)
     whitening = vectors * np.sqrt(values.clip(0))  # 0 in directions of which too few rows say nothing
-    centre = rows.mean(0)
-    return Gaussians(*map(torch.from_numpy, (centre, (means - centre) @ whitening, whitening)))
+    return Gaussian(torch.from_numpy(mean), torch.from_numpy(whitening))
 
 
 class Regression(NamedTuple):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.detectors._estimators import Gaussians, fit_gaussians
+from dovision.detectors._estimators import Gaussian, fit_gaussian
 from dovision.detectors._profile import Profile, compressed, flatten_effects
 from dovision.interfaces import Classifier, Detector, Intervention
 from dovision.types import Batch
@@ -34,7 +33,7 @@ class EffectProfile(Detector):
         torch.Size([8])
     """
 
-    gaussian: Gaussians
+    gaussian: Gaussian
 
     def __init__(
         self, interventions: Mapping[str, Intervention], scale: str, summaries: bool, resolution: float
@@ -50,8 +49,7 @@ class EffectProfile(Detector):
         return flatten_effects(effects, self.summaries)
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        rows = compressed(clean.double(), self.resolution)
-        self.gaussian = fit_gaussians(rows, torch.zeros(len(rows)))
+        self.gaussian = fit_gaussian(compressed(clean.double(), self.resolution))
 
     def score_features(self, features: Tensor) -> Tensor:
         return self.gaussian.squared_distance(compressed(features, self.resolution))
