@@ -87,7 +87,7 @@ test-next: $(VENV)/.dev .venv-next/.layer ## the quick tests, and a sweep, with 
 
 test-oracles: $(VENV)/.dev .venv-oracles/.layer ## interchange against nnsight and the sparse autoencoder against Overcomplete, in .venv-oracles, which lies over .venv
 	@.venv-oracles/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'
-	@OMP_NUM_THREADS=1 .venv-oracles/bin/python -m pytest -rs tests/interventions/test_against_nnsight.py tests/models/test_topk_sae.py
+	@OMP_NUM_THREADS=1 .venv-oracles/bin/python -m pytest -rs tests/interventions/test_against_nnsight.py tests/models/test_autoencoders.py
 
 .venv-%/.layer: | $(VENV)/.dev
 	@test -x .venv-$*/bin/python || $(BIN)/python -m venv .venv-$*

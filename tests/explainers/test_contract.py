@@ -93,12 +93,6 @@ def seen(name, explainer, classifier, batch, target, explained) -> Seen:
     return explained[key]
 
 
-def test_a_list_of_explainers_composes_into_a_dictionary_and_their_keys_can_be_set(composed):
-    assert sorted(composed.explainer) == EXPLAINERS
-    assert all("_target_" in part for part in composed.explainer.values())
-    assert composed.explainer.grad_cam.layer == "stage2"
-
-
 def test_maps_have_the_size_of_the_image_and_say_something(seen):
     maps = seen.found.map
     assert maps.shape == (4, 32, 36)

@@ -1,7 +1,5 @@
 """Effect maps on a linear model, and of one classifier after another."""
 
-import copy
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,7 +8,6 @@ from dovision.explainers.effect_map import EffectMap
 from dovision.interfaces import Context, Intervention
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.propagation import propagation
 from dovision.types import INPUT, Box, Shape
 
 TARGET = torch.tensor([2, 0, 1, 2, 2])
@@ -66,29 +63,16 @@ def test_what_is_not_finite_is_passed_on(convolutional, images):
     assert EffectMap(PixelGrid(2, 2))(images(5, 3, 12, 15), TARGET, classifier).isnan().all()
 
 
-@pytest.fixture
-def propagations(monkeypatch) -> list[propagation.Propagation]:
-    """Those made so far."""
-    made = []
-
-    def make(*arguments) -> propagation.Propagation:
-        made.append(kind(*arguments))
-        return made[-1]
-
-    kind = propagation.Propagation
-    monkeypatch.setattr(propagation, "Propagation", make)
-    return made
-
-
-def test_new_weights_of_the_same_classifier_are_seen(propagations, convolutional, images):
+def test_new_weights_and_layers_of_the_same_classifier_are_seen(convolutional, images):
     explainer, batch, classifier = EffectMap(PixelGrid(2, 2)), images(5, 3, 12, 15), convolutional()
     explainer(batch, TARGET, classifier)
-    nn.init.normal_(classifier.network[0].weight)
-    maps = explainer(batch, TARGET, classifier)
-    classifier.network[6] = copy.deepcopy(classifier.network[6])
-    explainer(batch, TARGET, classifier)
-    assert len(propagations) == 3
-    assert torch.equal(maps, EffectMap(PixelGrid(2, 2))(batch, TARGET, classifier))
+    for change in (
+        lambda network: nn.init.normal_(network[0].weight),
+        lambda network: setattr(network, "6", nn.Linear(5, 3)),
+    ):
+        change(classifier.network)
+        expected = EffectMap(PixelGrid(2, 2))(batch, TARGET, classifier)
+        assert torch.equal(explainer(batch, TARGET, classifier), expected)
 
 
 def test_a_unit_that_touches_everything_is_refused(convolutional, images):

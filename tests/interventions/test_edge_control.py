@@ -106,8 +106,3 @@ def test_samples_without_a_chosen_unit_are_left_alone():
     assert chosen.units((1, 8, 8)) == ("r0c1",)
     assert chosen.region((1, 8, 8), 0, 0) == dv.Box(0, 4, 4, 8)
     assert chosen.region((1, 8, 8), 0, 1) == NO_REGION
-
-
-def test_an_intervention_that_does_not_paint_has_no_edge():
-    with pytest.raises(ValueError, match=r"first must be an intervention that paints regions.*got Activation"):
-        dv.EdgeControl(dv.Activation("relu"))

@@ -45,15 +45,6 @@ def test_sources_are_of_the_same_or_of_another_class_and_never_the_image_itself(
     assert [again.source_of(sample) for sample in range(39, -1, -1)] == sources[::-1]
 
 
-def test_the_counterfactual_source_is_the_film_without_the_object(phantom, films):
-    value = CounterfactualInterchange("tag")
-    value.bind(phantom, "test")
-    sources = value.sources(films.batch)
-    for sample, source in enumerate(sources):
-        objects = ["tag"] if "tag" in phantom.objects("test", sample) else []
-        assert torch.equal(source, phantom.counterfactual("test", sample, *objects))
-
-
 def test_at_the_input_the_counterfactual_is_the_counterfactual_intervention(phantom, films):
     one = Activation(INPUT, None, CounterfactualInterchange("all labelled"))
     other = Counterfactual()

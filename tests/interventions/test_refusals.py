@@ -11,6 +11,7 @@ from dovision.interfaces import Context
 from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.counterfactual import Counterfactual
+from dovision.interventions.edge_control import EdgeControl
 from dovision.interventions.fills import Constant, Inpaint
 from dovision.interventions.interchange import ClassInterchange, CounterfactualInterchange, Interchange
 from dovision.interventions.joint import Joint
@@ -20,6 +21,7 @@ from dovision.interventions.pixel_grid import PixelGrid
 from dovision.interventions.region_box import RegionBox
 from dovision.interventions.segments import Segments
 from dovision.interventions.sliding_window import SlidingWindow
+from dovision.interventions.token_drop import TokenDrop
 from dovision.interventions.transform import Transform
 from dovision.interventions.transforms import MedianFilter, NonLocalMeans, TransformSequence
 from dovision.interventions.values import SampleMean, Steering
@@ -89,10 +91,13 @@ def mask_files(**changed: object) -> MaskFiles:
         (lambda: PixelGrid(5, 3).region((1, 4, 4), 0, 0), "at most 4 rows and 4 columns on a 4 x 4 image, got 5 x 3"),
         (lambda: Perturbation(NoAttack()), "attack must have at least one epsilon, got none in NoAttack"),
         (lambda: SlidingWindow(4, 5), "stride must be a whole number from 1 to 4, got 5"),
+        (lambda: EdgeControl(Activation("relu")), "first must be an intervention that paints regions.*got Activation"),
+        (lambda: mask_files(root="no/where"), r"root must be a folder of masks, but .*where is not one"),
+        (lambda: Steering("a few", 1.0), "a few"),
     ],
 )
 def test_it_is_refused(call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         call()
 
 
@@ -128,17 +133,12 @@ def set_to(known: SimpleNamespace, value: object, site_value: torch.Tensor, unit
         (lambda k: bound(Counterfactual(), k.boxed([(0, "a", None, 1, 1, 2, 2)])), "got Boxed. Use dataset=phantom"),
         (lambda k: effects(k, Joint(Activation("1"), Activation("0", choose=[1]))), "must come after the first .* '0'"),
         (lambda k: effects(k, Joint(GRID, Activation("0"))), "at '0' must have one unit, got 4. Choose one"),
+        (lambda k: bound(MaskFiles(None, None, BLACK), k.phantom), "a folder of masks for a dataset without masks"),
+        (lambda k: Propagation(k.transformer, TokenDrop(9, 9))(k.films.batch), "the tokens, 8 x 8, got 9 x 9: no"),
         (lambda k: effects(k, SlidingWindow(16, 4)), "must fit into the image, got 16 pixels on a side of 14"),
         (lambda k: effects(k, Brush(WHITE[0, 0])), r"'brush' must be .* shape \(14, 17\), got ndarray bool \(4, 4"),
     ],
 )
-def test_it_is_refused_of_these_images(call, message, context: Context, films, phantom, boxed):
+def test_it_is_refused_of_these_images(call, message, context: Context, films, phantom, boxed, transformer):
     with pytest.raises(ValueError, match=message):
-        call(SimpleNamespace(context=context, films=films, phantom=phantom, boxed=boxed))
-
-
-def test_a_folder_of_masks_and_a_direction_that_are_not_there_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"root must be a folder of masks, but .*nowhere is not one"):
-        mask_files(root=str(tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match="a few"):
-        Steering("a few", 1.0)
+        call(SimpleNamespace(context=context, films=films, phantom=phantom, boxed=boxed, transformer=transformer))

@@ -78,8 +78,3 @@ def test_maps_of_effects_are_painted_where_the_tokens_lie():
     assert torch.equal(found.map[:, -1, -1], -found.effect[:, 3, 1])
     maps = EffectMap(TokenDrop(2, 2))(batch, torch.ones(2, dtype=torch.long), classifier)
     torch.testing.assert_close(maps, found.map)
-
-
-def test_a_grid_that_is_finer_than_the_tokens_is_refused():
-    with pytest.raises(ValueError, match=r"at most those of the tokens, 4 x 4, got 5 x 5: no token lies in the cell"):
-        Propagation(of_torchvision(), TokenDrop(5, 5))(batch_of(32))

@@ -72,12 +72,6 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / "run-by-a-checkpoint").exists()
 
 
-def test_a_model_outside_the_package_needs_trust(tmp_path, classifier):
-    checkpoint.save_checkpoint(tmp_path / "a.ckpt", classifier, {"_target_": "os.mkdir", "path": "x"}, None, {})
-    with pytest.raises(ValueError, match=r"names os.mkdir.*trust_checkpoint=true"):
-        dovision.load(tmp_path / "a.ckpt")
-
-
 @pytest.mark.parametrize("content", [{"weight": torch.zeros(1)}, {"format": 1, "model": MODEL, "state": {}}])
 def test_another_kind_of_checkpoint_and_an_older_format_are_refused_with_the_remedy(tmp_path, content):
     torch.save(content, tmp_path / "a.ckpt")

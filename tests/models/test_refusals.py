@@ -7,6 +7,7 @@ from dovision.models.authors_mnist_cnn import authors_mnist_cnn
 from dovision.models.chexnet import chexnet
 from dovision.models.efficientnet_lite0 import efficientnet_lite0
 from dovision.models.small_cnn import small_cnn
+from dovision.models.small_resnet import small_resnet
 from dovision.models.timm_model import timm_model
 from dovision.models.torchvision_model import torchvision_model
 from dovision.models.xrv_model import xrv_model
@@ -34,6 +35,10 @@ def xrv(
 ) -> Classifier:
     pytest.importorskip("torchxrayvision")
     return xrv_model(name, pretrained, shape, task, list(classes))
+
+
+def resnet(blocks: int, stem_stride: int) -> Classifier:
+    return small_resnet(16, COLOURED, "multiclass", AB, [0.5], [0.5], blocks, stem_stride)
 
 
 def lite0() -> Classifier:
@@ -67,13 +72,11 @@ def lite0() -> Classifier:
             lambda: xrv(RESNET, "Edema", "Lung Lesion", shape=(1, 512, 512), pretrained=True),
             "no trained output for Lung Lesion: .* model.new_head=true",
         ),
+        (lambda: chexnet("nowhere.pth", COLOURED, "multilabel", ["Mass"]), "there is no checkpoint nowhere.pth"),
+        (lambda: resnet(0, 2), "model.blocks must be"),
+        (lambda: resnet(1, 3), "model.stem_stride must"),
     ],
 )
 def test_it_is_refused(call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         call()
-
-
-def test_a_file_that_is_not_there_is_named():
-    with pytest.raises(FileNotFoundError, match="there is no checkpoint nowhere.pth"):
-        chexnet("nowhere.pth", COLOURED, "multilabel", ["Mass"])
