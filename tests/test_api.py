@@ -36,12 +36,6 @@ def test_maps_of_effects_have_the_sign_of_explainers_and_of_captum():
         torch.testing.assert_close(maps, ablation, atol=1e-6, rtol=0)
 
 
-def test_a_target_can_be_chosen_and_effects_of_two_classes_cancel():
-    classifier = dv.wrap(Sum(), classes=2)
-    dark, bright = (dv.effect_map(classifier, IMAGE, dv.PixelGrid(1, 2), target=k).map for k in (0, 1))
-    torch.testing.assert_close(dark, -bright)
-
-
 def test_the_normalisation_of_the_network_is_inside():
     plain = dv.effect_map(dv.wrap(Sum(), 2), IMAGE, dv.PixelGrid(2, 2)).control
     shifted = dv.effect_map(dv.wrap(Sum(), 2, mean=[0.5], std=[0.5]), IMAGE, dv.PixelGrid(2, 2)).control

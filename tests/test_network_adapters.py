@@ -154,18 +154,9 @@ def test_what_needs_an_inside_refuses_a_callable_in_a_sentence(use, message):
         use(dv.wrap(squares, 3))
 
 
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        (3, "network must be a torch module, a function of images or a path, got 3"),
-        (nn.Flatten, "network must be .*, got the class Flatten itself. Call it"),
-        (lambda image: None, "the function must return logits, shape \\(B, K\\), got NoneType"),
-        (lambda image: image.mean((2, 3))[:, :2], "must have one output per class, 3, got 2"),
-    ],
-)
-def test_a_function_without_logits_is_refused(function, message):
-    with pytest.raises(ValueError, match=message):
-        dv.wrap(function, 3)(BATCH.image)
+def test_a_function_without_logits_is_refused():
+    with pytest.raises(ValueError, match=r"the function must return logits, shape \(B, K\), got NoneType"):
+        dv.wrap(lambda image: None, 3)(BATCH.image)
 
 
 def test_a_file_that_is_no_onnx_is_refused_at_once(tmp_path):

@@ -13,7 +13,7 @@ from dovision.measurement.callback import ClassifierUnderTest, Evaluation
 from dovision.measurement.effects import EffectEvaluation
 from dovision.measurement.on_validation import OnValidation
 from dovision.types import Batch, Task
-from tests.measurement.conftest import quiet_trainer
+from made_trainer import quiet_trainer
 
 
 class Sum(nn.Module):

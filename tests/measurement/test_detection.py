@@ -28,7 +28,8 @@ from dovision.results.detection_tables import (
 )
 from dovision.results.resumable_writer import Resume
 from dovision.types import Batch, Task
-from tests.measurement.conftest import Brightness, quiet_trainer
+from made_trainer import quiet_trainer
+from tests.measurement.conftest import Brightness
 
 pytestmark = pytest.mark.usefixtures("few_images")
 TASK = Task("multiclass", ("dark", "bright"))
@@ -242,25 +243,23 @@ def test_an_attack_that_fails_is_left_out_with_its_reason_and_tried_again_by_the
     assert set(ATTACKS.read(tmp_path / "with")["attack"]) == {"random_sign", "shift", "fails"}
 
 
-def test_detection_without_any_attack_that_runs_names_each_error(tmp_path):
-    with pytest.raises(ValueError, match=r"needs an attack that runs, got errors alone \(fails: KeyError at eps=0.1: "):
-        run(tmp_path, {"fails": Fails(0.1)})
-
-
 def test_supervised_detectors_alone_are_refused_where_no_attack_succeeds(tmp_path):
     detection = run(tmp_path, {"weak": Shift(0.001)})
     with pytest.raises(ValueError, match=r"supervised detectors \(taught\) need at least 2 validation images on which"):
         fit_detectors(tmp_path, {"taught": detection.detectors["taught"]}, detection.protocol)
 
 
-def test_a_detector_without_validation_images_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="fitted on validation images, got none. Give at least some hundreds"):
-        run(tmp_path, {"shift": Shift(0.2)}, val=[])
-
-
-def test_a_detector_fitted_to_a_patient_that_it_is_tested_on_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"got 4 patients \(groups\) with images in val and in test\. Cut the splits"):
-        run(tmp_path, {"shift": Shift(0.2)}, first_group=3)  # four patients in both
+@pytest.mark.parametrize(
+    ("attack", "settings", "message"),
+    [
+        (Fails(0.1), {}, r"needs an attack that runs, got errors alone \(attack: KeyError at eps=0.1: "),
+        (Shift(0.2), {"val": []}, "fitted on validation images, got none. Give at least some hundreds"),
+        (Shift(0.2), {"first_group": 3}, r"got 4 patients \(groups\) with images in val and in test\. Cut the splits"),
+    ],
+)
+def test_what_no_detector_can_be_fitted_to_or_fairly_tested_on_is_refused(tmp_path, attack, settings, message):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, {"attack": attack}, **settings)
 
 
 def test_the_fit_that_is_shown_is_the_hardened_one_to_all_attacks_or_the_nearest_to_it(folder, tmp_path):

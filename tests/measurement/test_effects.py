@@ -18,7 +18,7 @@ from dovision.results.resumable_writer import Resume
 from dovision.results.summary import summarise
 from dovision.results.thumbnails import PictureChoice, save_image, thumbnail_path
 from dovision.types import Batch, Box, Task
-from tests.measurement.conftest import quiet_trainer
+from made_trainer import quiet_trainer
 
 TASK = Task("multiclass", ("dark", "bright"))
 PIXELS = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.9, 0.1, 0.0, 0.0], [0.0, 0.0, 0.0, 0.1]])

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import dovision as dv
 from dovision.measurement.callback import ClassifierUnderTest
-from tests.measurement.conftest import quiet_trainer
+from made_trainer import quiet_trainer
 
 IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6) % 3

@@ -21,7 +21,7 @@ from dovision.results.image_tables import read_maps, write_boxes
 from dovision.results.resumable_writer import Resume
 from dovision.results.summary import summarise
 from dovision.types import BOX_COLUMNS, Batch, Task
-from tests.measurement.conftest import quiet_trainer
+from made_trainer import quiet_trainer
 
 IMAGES = 6
 TASK = Task("multiclass", ("no", "yes"))

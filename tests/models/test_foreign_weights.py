@@ -14,6 +14,7 @@ import torchvision
 from torch import nn
 
 from dovision.models._foreign_weights import load_weights, matched
+from made_trainer import quiet_trainer
 
 IMAGE = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -69,8 +70,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 def lightning(path: Path, network: nn.Module) -> None:
     data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(IMAGE))
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-    trainer = pl.Trainer(max_steps=1, accelerator="cpu", enable_checkpointing=False, **quiet)
+    trainer = quiet_trainer(max_steps=1)
     trainer.fit(Lit(network.train()), data)
     trainer.save_checkpoint(path)
 

@@ -26,6 +26,7 @@ from dovision.training.data_module import ImageDataModule
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.schedule import Schedule
 from dovision.types import Batch, Task
+from made_trainer import quiet_trainer
 
 EPOCHS = 4
 STEPS = 3  # an epoch
@@ -79,10 +80,7 @@ def fit(folder: Path, killed_in: int | None = None, origin: dict[str, str] = COD
     """The command, begun in the same way each time."""
     own, callbacks, data = WAYS[way]()
     module, epochs = Fitting(killed_in, **own), Epochs(folder, "val_loss", "min", origin)
-    trainer = pl.Trainer(
-        max_epochs=EPOCHS, accelerator="cpu", logger=False, callbacks=[*callbacks, epochs],
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
+    trainer = quiet_trainer(*callbacks, epochs, max_epochs=EPOCHS, enable_checkpointing=True)
     images = ImageDataModule(Dots(), train_batch_size=8, val_batch_size=8, **data)
     trainer.fit(module, datamodule=images, ckpt_path=epochs.last())
     return Fitted(epochs.best_weights, epochs.scores, epochs.best_scores, next(module.steps))

@@ -11,6 +11,7 @@ from dovision.datasets.digits import Digits
 from dovision.training.data_module import ImageDataModule
 from dovision.types import Batch
 from made_tables import open_table, write_table
+from made_trainer import quiet_trainer
 
 CLASSES = tuple(map(str, range(10)))
 
@@ -105,10 +106,8 @@ def test_fewer_batches_than_devices_are_refused(images):
 @pytest.mark.slow
 def test_lightning_cuts_no_share_again(images):
     """A plain script leaves use_distributed_sampler as it is; both devices together test each image once."""
-    tested = pl.Trainer(
-        accelerator="cpu", devices=2, strategy="ddp_fork", logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False,
-    ).test(Counting(), datamodule=ImageDataModule(images, test_batch_size=8), verbose=False)  # fmt: skip
+    trainer = quiet_trainer(devices=2, strategy="ddp_fork")
+    tested = trainer.test(Counting(), datamodule=ImageDataModule(images, test_batch_size=8), verbose=False)
     assert tested == [{"images": len(images.split("test"))}]
 
 

@@ -16,6 +16,7 @@ from dovision.interfaces import Classifier
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.schedule import Schedule, check_monitor
 from dovision.types import Batch, Task
+from made_trainer import quiet_trainer
 
 EPOCHS, STEPS, SIZE = 5, 6, 4
 IMAGE = torch.rand(STEPS * SIZE - 1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -50,10 +51,7 @@ def classifier() -> Classifier:
 
 def fit(module: pl.LightningModule, every: int = 1, epochs: int = EPOCHS) -> Recorded:
     logger, loader = Recorded(), DataLoader(ITEMS, SIZE)
-    pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=logger, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, log_every_n_steps=every,
-    ).fit(module, loader, loader)  # fmt: skip
+    quiet_trainer(max_epochs=epochs, logger=logger, log_every_n_steps=every).fit(module, loader, loader)
     return logger
 
 
@@ -129,10 +127,7 @@ def test_a_frozen_backbone_is_fitted_from_the_epoch_on_that_is_configured():
         def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
             seen.append(pl_module.classifier.network[1].weight.detach().clone())
 
-    pl.Trainer(
-        max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[Watch()],
-    ).fit(module, DataLoader(ITEMS, SIZE), DataLoader(ITEMS, SIZE))  # fmt: skip
+    quiet_trainer(Watch(), max_epochs=3).fit(module, DataLoader(ITEMS, SIZE), DataLoader(ITEMS, SIZE))
     assert [torch.equal(weight, start) for weight in seen] == [True, True, False]
     assert all(parameter.requires_grad for parameter in module.parameters())
 
@@ -143,10 +138,7 @@ def test_plain_values_alone_are_hyperparameters_and_come_back_with_a_checkpoint(
         "warmup_steps": 3,
         "frozen_epochs": 1,
     }
-    trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
-    )  # fmt: skip
+    trainer = quiet_trainer(max_epochs=1)
     trainer.fit(module, DataLoader(ITEMS, SIZE))
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     again = ImageClassifier.load_from_checkpoint(tmp_path / "x.ckpt", classifier=classifier(), weights_only=True)

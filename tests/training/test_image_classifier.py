@@ -11,6 +11,7 @@ from dovision.attacks.gradient_ascent import PGD
 from dovision.interfaces import Classifier
 from dovision.training.image_classifier import FrozenBackbone, ImageClassifier
 from dovision.types import Batch, Task
+from made_trainer import quiet_trainer
 
 
 class Bright(torch.utils.data.Dataset):
@@ -34,13 +35,6 @@ def linear(kind: str, classes: tuple[str, ...]) -> ImageClassifier:
     return ImageClassifier(Classifier(network, Task(kind, classes), [0.5], [0.5]), partial(torch.optim.Adam, lr=0.1))
 
 
-def trainer_of(epochs: int, *callbacks: pl.Callback) -> pl.Trainer:
-    return pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=bool(callbacks),
-        callbacks=list(callbacks), enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-
-
 class Labelled(Bright):
     """Bright images with the labels bright, unknown for every third image, and absent, which no image has."""
 
@@ -50,8 +44,8 @@ class Labelled(Bright):
 
 
 def test_each_label_that_can_be_scored_is_logged_by_name_and_alone_counts_in_the_mean():
-    trainer, module, loader = trainer_of(3), linear("multilabel", ("bright", "absent")), DataLoader(Labelled(32), 8)
-    trainer.fit(module, loader, loader)
+    trainer, loader = quiet_trainer(max_epochs=3), DataLoader(Labelled(32), 8)
+    trainer.fit(linear("multilabel", ("bright", "absent")), loader, loader)
     logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
     assert logged["val_auroc/bright"] == logged["val_score"] == 1
     assert "val_auroc/absent" not in logged
@@ -61,7 +55,7 @@ def test_each_label_that_can_be_scored_is_logged_by_name_and_alone_counts_in_the
 def test_the_thresholds_of_an_epoch_come_back_with_its_weights(tmp_path):
     module, loader = linear("multilabel", ("bright", "absent")), DataLoader(Labelled(32), 8)
     first = pl.callbacks.ModelCheckpoint(tmp_path, filename="first", save_top_k=1, monitor="epoch", mode="min")
-    trainer_of(3, first).fit(module, loader, loader)
+    quiet_trainer(first, max_epochs=3, enable_checkpointing=True).fit(module, loader, loader)
     last = module.fitted_task.thresholds
     module.load_state_dict(torch.load(first.best_model_path, weights_only=True)["state_dict"])
     bright, absent = module.fitted_task.thresholds
@@ -80,7 +74,7 @@ class Absent(Bright):
 def test_labels_of_one_value_alone_cannot_choose_an_epoch():
     module, loader = linear("multilabel", ("absent",)), DataLoader(Absent(8), 8)
     with pytest.raises(ValueError, match="both values of at least one label.* for each of absent. Use more validation"):
-        trainer_of(1).fit(module, loader, loader)
+        quiet_trainer(max_epochs=1).fit(module, loader, loader)
 
 
 def test_normalised_images_are_refused_with_the_remedy():
@@ -109,7 +103,7 @@ def attacked_fit(batch_size: int, epochs: int = 2) -> tuple[ImageClassifier, Rem
     module = linear("multiclass", ("dark", "bright"))
     module.attack = attack = Remembering()
     module.optimizer = partial(torch.optim.SGD, lr=0.0)
-    trainer_of(epochs).fit(module, DataLoader(Bright(8), batch_size=batch_size), DataLoader(Bright(8), batch_size=8))
+    quiet_trainer(max_epochs=epochs).fit(module, DataLoader(Bright(8), batch_size), DataLoader(Bright(8), 8))
     return module, attack
 
 

@@ -68,14 +68,3 @@ def test_labels_without_an_area_are_left_out_of_the_mean():
     metric.update(torch.tensor([[0.5, 0.3]]), torch.tensor([[1.0, 1.0]]))
     assert metric.compute() == 1.0
     assert metric.by_label().tolist() == pytest.approx([1.0, np.nan], nan_ok=True)
-
-
-def test_classes_are_scored_against_all_others():
-    generator = torch.Generator().manual_seed(0)
-    probability = torch.rand(60, 4, generator=generator).softmax(1)
-    label = torch.arange(60) % 4
-    metric = LabelAUROC()
-    for rows in (slice(0, 25), slice(25, 60)):
-        metric.update(probability[rows], label[rows])
-    expected = roc_auc_score(label, probability, multi_class="ovr", average="macro")
-    assert metric.compute().item() == pytest.approx(expected, abs=1e-6)
