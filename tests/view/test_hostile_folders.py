@@ -103,6 +103,13 @@ def test_a_run_directory_that_is_none_is_refused_in_a_sentence(tmp_path, config,
     assert len(str(refused.value)) > 10
 
 
+@pytest.mark.parametrize(("config", "fitted"), [({}, {"classifier": "a.ckpt"}), ({"seed": 0}, {})])
+def test_a_run_whose_networks_were_not_fitted_is_refused(tmp_path, config, fitted):
+    write_run(tmp_path, config, checkpoint_files=fitted)
+    with pytest.raises(ValueError, match="run must be one whose networks were fitted, got .*, which is partial"):
+        recorded_runs.of_run(tmp_path)
+
+
 @pytest.mark.parametrize(
     "text",
     [

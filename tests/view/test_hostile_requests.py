@@ -214,12 +214,8 @@ def test_no_other_file_is_served(app, path):
     [
         ({"rows": 10**6}, "rows must be a whole number from 1 to 64"),
         ({"attack": {**ATTACK, "settings": {"steps": 10**9}}}, r"steps must be a number in \[-1000, 1000\]"),
-        ({"attack": {"name": "autoattack"}}, "attack.name must be one of fgsm"),
         ({"fill": {"name": "constant", "settings": {"image": 1}}}, "fill.settings has no key 'image'"),
-        ({"images": "all"}, "images must be a list"),
-        ({"sample": "${oc.env:SECRET}"}, "sample must be a whole number from 0"),
         ({"site": "a\nb"}, "site must be a line"),
-        ({"model": "run"}, "has no key 'model'"),
         ({"unit": {"number": "0]); print(1)"}}, "number must be a whole number"),
     ],
 )
@@ -237,8 +233,6 @@ def test_a_question_is_refused_by_its_key(asked, message):
         ("", "picture"),
         ("/etc/passwd", "passwd"),
         ("a\\..\\b.png", "b.png"),
-        ("command.sh", "command.sh"),
-        ("masks/ring.png", "ring.png"),
     ],
 )
 def test_a_dropped_picture_takes_the_place_of_no_other_file(opened, name, file):

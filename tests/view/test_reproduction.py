@@ -1,7 +1,6 @@
 """What is saved measures again what the page has shown: the command in dovision-evaluate, the cell in a notebook."""
 
 import io
-import os
 import shlex
 import zipfile
 
@@ -58,16 +57,24 @@ def region(session, image):
     return packed_mask(mask)
 
 
-def test_a_brushed_region_of_a_run_is_measured_again(session, unpack, run_command):
-    shown = session.open_sample(3)
-    fill = {"name": "constant", "settings": {"value": 0.5}}
-    asked = {"image": shown["image"], "mask": region(session, shown["image"]), "fill": fill}
+@pytest.mark.parametrize(
+    ("sample", "edit"),
+    [
+        (3, {"fill": {"name": "constant", "settings": {"value": 0.5}}}),
+        (5, {"fill": {"name": "noise"}}),
+        (0, {"unit": {"site": "conv1", "kind": "channel", "number": 2, "value": {"name": "mean"}}}),
+    ],
+)
+def test_a_region_and_a_channel_of_a_run_are_measured_again_with_the_same_noise(
+    session, unpack, run_command, sample, edit
+):
+    image = session.open_sample(sample)["image"]
+    asked = {"image": image, **edit, **({} if "unit" in edit else {"mask": region(session, image)})}
     rows = session.effect(asked)["rows"]
     folder = unpack(session.saved(asked))
-    table = measured(folder, run_command, sample=3)
-    own = table[(table["class"] == rows[0]["name"])]
-    assert own["effect"].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
-    assert "numbers.csv" in os.listdir(folder)
+    assert (folder / "numbers.csv").is_file()
+    table = measured(folder, run_command, sample)
+    assert table[table["class"] == rows[0]["name"]]["effect"].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
 
 
 def test_the_map_of_a_dropped_and_attacked_picture_is_measured_again(session, unpack, run_command):
@@ -84,26 +91,6 @@ def test_the_map_of_a_dropped_and_attacked_picture_is_measured_again(session, un
     target = session.network.classifier.task.classes[attacked["target"]]
     own = table[(table["condition"] == "eps=16/255") & (table["class"] == target)].sort_values("unit")
     np.testing.assert_allclose(sorted(own["effect"]), sorted(values), atol=1e-6)
-
-
-def test_a_channel_is_measured_again(session, unpack, run_command):
-    shown = session.open_sample(0)
-    site = next(name for name, shape in session.sites().items() if len(shape) == 3)
-    unit = {"site": site, "kind": "channel", "number": 2, "value": {"name": "mean"}}
-    asked = {"image": shown["image"], "unit": unit}
-    rows = session.effect(asked)["rows"]
-    table = measured(unpack(session.saved(asked)), run_command, sample=0)
-    effect = table[table["class"] == rows[0]["name"]]["effect"].item()
-    assert effect == pytest.approx(rows[0]["effect"], abs=1e-6)
-
-
-def test_what_is_drawn_at_random_is_drawn_again(session, unpack, run_command):
-    shown = session.open_sample(5)
-    asked = {"image": shown["image"], "mask": region(session, shown["image"]), "fill": {"name": "noise"}}
-    rows = session.effect(asked)["rows"]
-    table = measured(unpack(session.saved(asked)), run_command, sample=5)
-    effect = table[table["class"] == rows[0]["name"]]["effect"].item()
-    assert effect == pytest.approx(rows[0]["effect"], abs=1e-6)
 
 
 def test_a_run_is_opened_with_its_images_and_weights(session, run):
