@@ -1,7 +1,7 @@
 """A small dataset of each configuration, in a folder: what to write, and the settings that read it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,32 @@ def write_hf(root: Path) -> Settings:
     hf_parts(train=40, test=6).save_to_disk(str(root / "hf"))
     settings = {"root": str(root / "hf"), "classes": ["cat", "dog"], "shape": [3, 20, 24]}
     return {**settings, "columns": {"group": "patient"}}
+
+
+def write_classes(root: Path, pixels: Iterable[np.ndarray], ending: str = ".png") -> Settings:
+    """Files of dogs and cats in turn in two folders, and a table of them."""
+    rows = ["path,label"]
+    for number, image in enumerate(pixels):
+        name = f"{('dog', 'cat')[number % 2]}/{number}{ending}"
+        (root / name).parent.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(image).save(root / name)
+        rows.append(f"{name},{name[:3]}")
+    (root / "metadata.csv").write_text("\n".join(rows))
+    return {"root": str(root), "classes": ["cat", "dog"]}
+
+
+def write_classes_hf(root: Path, pixels: Iterable[np.ndarray], ending: str = ".png") -> Settings:
+    """The same files in a dataset of Hugging Face."""
+    datasets = pytest.importorskip("datasets")
+    write_classes(root / "files", pixels, ending)
+    paths = sorted((root / "files").glob(f"*/*{ending}"))
+    cells = [{"image": {"bytes": path.read_bytes(), "path": None}, "label": path.parent.name} for path in paths]
+    features = datasets.Features(image=datasets.Image(), label=datasets.Value("string"))
+    datasets.Dataset.from_list(cells, features=features).save_to_disk(str(root / "hf"))
+    return {"root": str(root / "hf"), "classes": ["cat", "dog"]}
+
+
+OF_FILES = {"image_folder": write_classes, "table": write_classes, "hf_dataset": write_classes_hf}
 
 
 def write_cifar10(root: Path) -> Settings:

@@ -9,6 +9,7 @@ from PIL import Image
 
 import dovision as dv
 from dovision.datasets import _image_io
+from made_datasets import OF_FILES
 
 SIZE = (12, 10)
 GREY = np.arange(120, dtype=np.uint8).reshape(12, 10) * 2
@@ -41,44 +42,21 @@ def test_pixels_of_any_mode_decide_what_is_in_colour(tmp_path, mode, kind, colou
     assert _image_io.channels_of([tmp_path / "a.png"], lambda path: _image_io.pixels(path, 3)) == (3 if colour else 1)
 
 
-def write(root: Path, coloured: float) -> Path:
-    """Two classes of 20 files, of which a share is in colour, with a table beside them."""
-    rows = ["path,label"]
-    for number in range(40):
-        name = f"{('cat', 'dog')[number % 2]}/{number}.png"
-        (root / name).parent.mkdir(exist_ok=True, parents=True)
-        pixels = (HUE if number < 40 * coloured else GREY) + np.uint8(number)
-        Image.fromarray(pixels).convert("RGB").save(root / name)
-        rows.append(f"{name},{name[:3]}")
-    (root / "metadata.csv").write_text("\n".join(rows))
-    return root
+def opened(root: Path, name: str, coloured: float, channels: int | None):
+    """A dataset of 40 files of which a share is in colour."""
+    hues = [(HUE if number < 40 * coloured else np.repeat(GREY[..., None], 3, -1)) + number for number in range(40)]
+    settings = OF_FILES[name](root, [pixels.astype(np.uint8) for pixels in hues])
+    return dv.component("dataset", name, {**settings, "shape": [channels, *SIZE]})
 
 
-def hf(root: Path, coloured: float) -> dict[str, object]:
-    library = pytest.importorskip("datasets")
-    paths = sorted(write(root / "files", coloured).glob("*/*.png"))
-    cells = {"image": [str(path) for path in paths], "label": [path.parent.name for path in paths]}
-    data = library.Dataset.from_dict(cells).cast_column("image", library.Image())
-    data.save_to_disk(str(root / "saved"))
-    return {"root": str(root / "saved")}
-
-
-DATASETS = {
-    "image_folder": lambda root, coloured: {"root": str(write(root, coloured))},
-    "table": lambda root, coloured: {"root": str(write(root, coloured)), "classes": ["cat", "dog"]},
-    "hf_dataset": hf,
-}
-
-
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", OF_FILES)
 @pytest.mark.parametrize(("coloured", "channels"), [(0, 1), (1, 3), (0.5, 3)], ids=["grey", "colour", "mixture"])
 def test_datasets_of_files_have_the_channels_of_their_files(tmp_path, name, coloured, channels):
-    images = dv.component("dataset", name, {**DATASETS[name](tmp_path, coloured), "shape": [None, *SIZE]})
+    images = opened(tmp_path, name, coloured, None)
     assert images.shape == images.split("test")[0].image.shape == (channels, *SIZE)
 
 
 @pytest.mark.parametrize("name", ["image_folder", "table"])
 def test_colour_that_is_read_as_grey_is_said(tmp_path, caplog, name):
-    asked = {**DATASETS[name](tmp_path, 0.25), "shape": [1, *SIZE]}
-    assert dv.component("dataset", name, asked).shape == (1, *SIZE)
+    assert opened(tmp_path, name, 0.25, 1).shape == (1, *SIZE)
     assert "10 of 40 images are in colour and are read as grey. Set 'dataset.shape=[3,12,10]'" in caplog.text

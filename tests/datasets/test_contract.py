@@ -2,6 +2,8 @@
 
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from itertools import combinations
 from pathlib import Path
 
@@ -26,26 +28,18 @@ SPLITS = ("train", "val", "test")
 NEEDED = {"Xrv": "torchxrayvision", "HfDataset": "datasets"}
 
 
-class Backwards:
+class Backwards(Iterator, AbstractContextManager):
     """What os.scandir gives, from the last name to the first."""
 
     def __init__(self, entries):
-        self.entries = iter(sorted(entries, key=lambda entry: entry.name, reverse=True))
-
-    def __iter__(self):
-        return self.entries
+        self.entries = sorted(entries, key=lambda entry: entry.name)
 
     def __next__(self):
-        return next(self.entries)
+        if not self.entries:
+            raise StopIteration
+        return self.entries.pop()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def close(self):
-        pass
+    def __exit__(self, *error): ...
 
 
 @pytest.fixture(scope="module", params=PARTS, ids=lambda path: path.stem)

@@ -39,29 +39,22 @@ def check(data, parts) -> None:
             assert item.label == row["label"]
 
 
-def test_a_folder_of_save_to_disk_keeps_its_splits(tmp_path):
-    parts = hf_parts(train=12, validation=4, test=6)
-    parts.save_to_disk(str(tmp_path / "own"))
-    data = opened(tmp_path / "own", columns={"group": "patient"})
-    assert counts(data) == {"train": 12, "val": 4, "test": 6}
-    check(data, parts)
-    assert data.table("test")["group"].nunique() == 3
-
-
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
         ({"train": 40}, {"train": 28, "val": 6, "test": 6}),
         ({"train": 20, "test": 6}, {"train": 16, "val": 4, "test": 6}),
         ({"test": 6}, {"test": 6}),
+        ({"train": 12, "validation": 4, "test": 6}, {"train": 12, "val": 4, "test": 6}),
     ],
 )
-def test_splits_that_are_missing_are_cut(tmp_path, made, expected):
+def test_a_folder_of_save_to_disk_keeps_its_splits_and_those_that_are_missing_are_cut(tmp_path, made, expected):
     parts = hf_parts(**made)
     parts.save_to_disk(str(tmp_path / "own"))
-    data = opened(tmp_path / "own")
+    data = opened(tmp_path / "own", columns={"group": "patient"})
     assert counts(data) == expected
     check(data, parts)
+    assert data.table("test")["group"].nunique() == 3
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 import dovision as dv
 from dovision.api import to_batch
 from dovision.datasets import _image_io
+from made_datasets import OF_FILES
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [51, 102, 153]]], np.uint8)
 DEEP = np.array([[0, 1], [32768, 65535]], np.uint16)
@@ -86,25 +87,11 @@ TWELVE = torch.from_numpy(FILM.astype(np.float32) / 4095)[None]
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
-@pytest.mark.parametrize("group", ["image_folder", "table", "hf_dataset"])
+@pytest.mark.parametrize("group", OF_FILES)
 def test_films_of_12_bits_in_files_of_16_are_read_as_they_are_in_every_dataset(tmp_path, caplog, group, ending):
-    rows = ["path,label"]
-    for number in range(16):
-        name = f"{'cat' if number % 2 else 'dog'}/{number}{ending}"
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        film = FILM.copy()
-        film[0, 0] = number + 1
-        Image.fromarray(film).save(tmp_path / name)
-        rows.append(f"{name},{name[:3]}")
-    (tmp_path / "metadata.csv").write_text("\n".join(rows))
-    settings = {"root": str(tmp_path), "shape": [1, 8, 8], "classes": ["cat", "dog"]}
-    if group == "hf_dataset":
-        datasets = pytest.importorskip("datasets")
-        cells = [(row.split(",")[1], (tmp_path / row.split(",")[0]).read_bytes()) for row in rows[1:]]
-        listed = [{"image": {"bytes": data, "path": None}, "label": label} for label, data in cells]
-        features = datasets.Features(image=datasets.Image(), label=datasets.Value("string"))
-        datasets.Dataset.from_list(listed, features=features).save_to_disk(str(tmp_path / "hf"))
-        settings["root"] = str(tmp_path / "hf")
+    films = np.stack([FILM] * 16)
+    films[:, 0, 0] = np.arange(1, 17)
+    settings = OF_FILES[group](tmp_path, films, ending) | {"shape": [1, 8, 8]}
     dataset = dv.component("dataset", group, settings)
     torch.testing.assert_close(dataset.split("test")[0].image[:, 1:], TWELVE[:, 1:])
     assert caplog.text.count("4095 becomes 1 in images of more than 8 bits, since the largest value of ") == 1

@@ -11,7 +11,7 @@ import torchvision
 from torch.utils.data import Dataset
 
 import dovision as dv
-from made_datasets import idx, write_folders
+from made_datasets import idx, write_folders, write_mnist
 
 
 def opened(target: str, settings=None, **arguments):
@@ -22,21 +22,19 @@ def opened(target: str, settings=None, **arguments):
 @pytest.fixture
 def mnist_root(tmp_path: Path) -> Path:
     """12 training images unzipped, 5 test images gzipped."""
-    raw, random = tmp_path / "MNIST" / "raw", np.random.default_rng(0)
-    raw.mkdir(parents=True)
-    for stem, count in (("train", 12), ("t10k", 5)):
-        images, labels = random.integers(0, 256, (count, 28, 28)), random.integers(0, 10, count)
-        for name, array in ((f"{stem}-images-idx3-ubyte", images), (f"{stem}-labels-idx1-ubyte", labels)):
-            data = idx(array.astype(np.uint8))
-            if stem == "train":
-                (raw / name).write_bytes(data)
-            else:
-                (raw / f"{name}.gz").write_bytes(gzip.compress(data))
+    write_mnist(tmp_path)
+    for path in tmp_path.glob("MNIST/raw/t10k*"):
+        path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
     return tmp_path
 
 
+def mnist(root: Path, val_images: int = 3):
+    return dv.component("dataset", "mnist", {"root": str(root), "val_images": val_images})
+
+
 def test_mnist_is_what_torchvision_reads(mnist_root):
-    dataset = dv.component("dataset", "mnist", {"root": str(mnist_root), "val_images": 3})
+    dataset = mnist(mnist_root)
     for path in mnist_root.glob("MNIST/raw/*.gz"):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
     numbers = []
@@ -71,12 +69,12 @@ def test_mnist_is_what_torchvision_reads(mnist_root):
 def test_wrong_idx_files_are_refused(mnist_root, change, message):
     change(mnist_root / "MNIST" / "raw")
     with pytest.raises(ValueError, match=message):
-        dv.component("dataset", "mnist", {"root": str(mnist_root), "val_images": 3})
+        mnist(mnist_root)
 
 
 def test_too_many_images_for_val_are_refused(mnist_root):
     with pytest.raises(ValueError, match="val_images must be below 12, the number of training images, got 12"):
-        dv.component("dataset", "mnist", {"root": str(mnist_root), "val_images": 12})
+        mnist(mnist_root, val_images=12)
 
 
 def test_classes_and_channels_are_those_of_the_dataset(tmp_path):
