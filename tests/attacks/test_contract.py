@@ -97,9 +97,16 @@ def test_the_classifier_is_left_as_it_was(attack, classifier, batch, training):
         torch.testing.assert_close(now, then, rtol=0, atol=0)
 
 
-def test_images_that_were_normalised_outside_are_refused(attack, classifier, batch):
+def test_images_normalised_outside_and_labels_of_another_shape_or_task_are_refused(
+    attack, classifier, batch, multilabel_classifier
+):
     with pytest.raises(ValueError, match=r"image must lie in \[0, 1\], got .* Normalise inside the classifier"):
         attack(batch._replace(image=batch.image * 4 - 2), classifier, 0.1)
+    for shape in ((8, 1), (7,), (8, 3)):
+        with pytest.raises(ValueError, match=rf"int64 of shape \(8,\), got torch.int64 of shape \({shape[0]}"):
+            attack(batch._replace(label=torch.zeros(shape, dtype=torch.long)), classifier, 0.1)
+    with pytest.raises(ValueError, match=r"label must be of shape \(8, 3\) for a multilabel task, got .* \(8,\)"):
+        attack(batch, multilabel_classifier, 0.1)
 
 
 def test_queries_are_counted_by_epsilon_and_the_classifier_is_not_watched_any_longer(attack, classifier, batch):
@@ -117,19 +124,6 @@ def test_queries_are_counted_by_epsilon_and_the_classifier_is_not_watched_any_lo
     attack(batch, classifier, 0.0)
     assert attack.queries == {0.1: passes / 10}
     assert not classifier._forward_hooks
-
-
-@pytest.mark.parametrize("shape", [(8, 1), (7,), (8, 3)])
-def test_labels_of_the_wrong_shape_are_refused(attack, classifier, batch, shape):
-    label = torch.zeros(shape, dtype=torch.long)
-    message = rf"label must be int64 of shape \(8,\), got torch.int64 of shape \({', '.join(map(str, shape))}"
-    with pytest.raises(ValueError, match=message):
-        attack(batch._replace(label=label), classifier, 0.1)
-
-
-def test_labels_of_another_task_are_refused(attack, multilabel_classifier, batch):
-    with pytest.raises(ValueError, match=r"label must be of shape \(8, 3\) for a multilabel task, got .* \(8,\)"):
-        attack(batch, multilabel_classifier, 0.1)
 
 
 @pytest.mark.parametrize("name", TARGETED)

@@ -35,7 +35,6 @@ def by_foolbox(attack: foolbox.attacks.base.Attack, batch: Batch, classifier: Cl
 
 
 FOOLBOX_FAST = {"linf": foolbox.attacks.LinfFastGradientAttack, "l2": foolbox.attacks.L2FastGradientAttack}
-FOOLBOX_BASIC = {"linf": foolbox.attacks.LinfBasicIterativeAttack, "l2": foolbox.attacks.L2BasicIterativeAttack}
 FOOLBOX_PGD = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}
 
 
@@ -46,9 +45,8 @@ def test_fgsm_equals_foolbox(norm, classifier, batch):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("peer", [FOOLBOX_BASIC, FOOLBOX_PGD])
-def test_bim_equals_foolbox_without_a_random_start(norm, peer, classifier, batch):
-    theirs = peer[norm](steps=10, abs_stepsize=EPS[norm] / 4, random_start=False)
+def test_bim_equals_foolbox_without_a_random_start(norm, classifier, batch):
+    theirs = FOOLBOX_PGD[norm](steps=10, abs_stepsize=EPS[norm] / 4, random_start=False)
     ours = BIM(EPS[norm], steps=10, step_size=EPS[norm] / 4, norm=norm)
     expected = by_foolbox(theirs, batch, classifier, EPS[norm])
     torch.testing.assert_close(ours(batch, classifier, EPS[norm]), expected, rtol=0, atol=1e-6)

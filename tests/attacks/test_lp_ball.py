@@ -10,22 +10,17 @@ GREY = torch.full((6, 1, 4, 5), 0.5)
 SAMPLE = torch.arange(6)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_an_image_of_the_ball_is_projected_onto_itself(norm):
-    inside = GREY + 0.01
-    torch.testing.assert_close(Ball(GREY, 0.1, norm).project(inside), inside)
-
-
-def test_linf_projection_clips_each_pixel():
-    far = GREY + torch.tensor([0.3, -0.3, 0.1, -0.1, 0.0]).expand_as(GREY)
-    expected = GREY + torch.tensor([0.2, -0.2, 0.1, -0.1, 0.0]).expand_as(GREY)
-    torch.testing.assert_close(Ball(GREY, 0.2, "linf").project(far), expected)
-
-
-def test_l2_projection_shortens_the_perturbation():
-    delta = torch.zeros_like(GREY)
-    delta[..., 0, 0], delta[..., 0, 1] = 0.3, 0.4  # of length 0.5
-    torch.testing.assert_close(Ball(GREY, 0.25, "l2").project(GREY + delta), GREY + delta / 2)
+@pytest.mark.parametrize(
+    ("norm", "eps", "delta", "shorter"),
+    [
+        ("linf", 0.2, [0.3, -0.3, 0.1, -0.1, 0.0], [0.2, -0.2, 0.1, -0.1, 0.0]),
+        ("l2", 1.0, [0.6, -0.8, 0.0, 0.0, 0.0], [0.3, -0.4, 0.0, 0.0, 0.0]),  # of length 2 in four rows
+        *((norm, 0.1, [0.01] * 5, [0.01] * 5) for norm in ("linf", "l2")),  # an image of the ball
+    ],
+)
+def test_projection_clips_each_pixel_or_shortens_the_perturbation(norm, eps, delta, shorter):
+    found, expected = Ball(GREY, eps, norm).project(GREY + torch.tensor(delta)), GREY + torch.tensor(shorter)
+    torch.testing.assert_close(found, expected)
 
 
 def test_l1_projection_is_the_nearest_point_of_the_ball_within_the_range_of_images():

@@ -56,11 +56,6 @@ def classifier_of(network: nn.Module, kind: str = "multiclass") -> Classifier:
     return Classifier(network, Task(kind, CLASSES), (0.5, 0.4, 0.3), (0.2, 0.3, 0.1)).eval()
 
 
-@pytest.fixture(params=["multiclass", "multilabel"])
-def classifier(request) -> Classifier:
-    return classifier_of(small_network(), request.param)
-
-
 @pytest.fixture
 def batch(classifier: Classifier) -> Batch:
     random = torch.Generator().manual_seed(1)

@@ -123,13 +123,20 @@ def test_the_map_is_the_grad_cam_packages_own_but_for_its_stretching(name, layer
         torch.testing.assert_close(torch.from_numpy(got), torch.from_numpy(expected), rtol=0, atol=1e-4)
 
 
-def test_an_object_of_grad_cam_is_taken_with_its_layer(convolutional, images):
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("AblationCAM", lambda classifier: classifier.network),
+        ("AblationCAM", lambda classifier: classifier),
+        ("ScoreCAM", lambda classifier: classifier),
+    ],
+)
+def test_an_object_of_grad_cam_is_taken_with_its_layer_and_normalises_once(name, of, convolutional, images):
     package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
     classifier, batch = convolutional(), images(3, 3, 14, 14)
-    with package.AblationCAM(classifier.network, [classifier.network[2]], batch_size=2) as cam:
+    with vars(package)[name](of(classifier), [classifier.network[2]]) as cam:
         found = CAM(cam)(batch, TARGET, classifier)
-        expected = CAM("AblationCAM", "2")(batch, TARGET, classifier)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, CAM(name, "2")(batch, TARGET, classifier), rtol=1e-4, atol=1e-5)
     two = package.LayerCAM(classifier.network, [classifier.network[0], classifier.network[2]])
     with two, pytest.raises(ValueError, match=r"method must have one target layer, got 2\. Make one for each\."):
         CAM(two)
@@ -151,15 +158,6 @@ def test_smoothed_maps_are_those_of_a_call_in_the_package(stride):
         for explainer in objects:
             maps = explainer(batch, TARGET, classifier)
             torch.testing.assert_close(maps, torch.from_numpy(own), rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["AblationCAM", "ScoreCAM"])
-def test_an_object_made_of_a_classifier_is_not_normalised_twice(name, convolutional, images):
-    package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
-    classifier, batch = convolutional(), images(3, 3, 14, 14)
-    with vars(package)[name](classifier, [classifier.network[2]]) as cam:
-        found = CAM(cam)(batch, TARGET, classifier)
-    torch.testing.assert_close(found, CAM(name, "2")(batch, TARGET, classifier), rtol=1e-4, atol=1e-5)
 
 
 def test_an_object_keeps_no_pass_of_the_measurement_and_may_be_called_again(convolutional, images):

@@ -179,15 +179,6 @@ def test_the_numbers_of_the_tables_are_logged(tmp_path, batch_size, cells):
     assert evaluation.average_effects["clean"].shape == (4, 2)
 
 
-def test_a_resumed_run_logs_the_numbers_of_all_images(tmp_path):
-    whole = evaluate(tmp_path / "whole").logged
-    with pytest.raises(RuntimeError):
-        evaluate(tmp_path / "resumed", batch_size=1, attack=Refusing([0.25]))
-    assert evaluate(tmp_path / "resumed", batch_size=3).logged == pytest.approx(whole, abs=1e-12)
-    again = evaluate(tmp_path / "resumed", attack=Refusing([0.25])).logged  # which measures nothing
-    assert again == pytest.approx(whole, abs=1e-12)
-
-
 def test_forward_passes_are_counted(tmp_path):
     """But for black cells on black: 5 of the clean images, 9 of those that are darker by 0.25."""
     evaluation = evaluate(tmp_path)
@@ -227,14 +218,8 @@ def test_a_run_that_goes_on_keeps_the_pictures_of_a_whole_one(tmp_path):
 
 
 def test_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only_the_rest(tmp_path):
-    class Broken(Darken):
-        def run(self, batch, classifier, eps):
-            if batch.sample[0] == 2:
-                raise RuntimeError("in the middle")
-            return super().run(batch, classifier, eps)
-
-    with pytest.raises(RuntimeError, match="in the middle"):
-        evaluate(tmp_path, attack=Broken([0.25]))
+    with pytest.raises(RuntimeError, match="no"):
+        evaluate(tmp_path, attack=Refusing([0.25]))
     assert not list(tmp_path.glob("*.parquet"))
     (tmp_path / "whole").mkdir()
     whole = evaluate(tmp_path / "whole")
@@ -245,6 +230,8 @@ def test_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only
         assert (tmp_path / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
     assert resumed.pass_facts == whole.pass_facts
     assert resumed.attack_facts == whole.attack_facts
+    again = evaluate(tmp_path, attack=Refusing([0.25]))  # which measures nothing
+    assert resumed.logged == pytest.approx(whole.logged, abs=1e-12) == again.logged
 
 
 class Noted(Darken):
