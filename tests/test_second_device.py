@@ -64,13 +64,13 @@ def detect(classifier, image, label, device):
 
 
 CALLS = {  # with the synchronisations of a call
-    "effects": (lambda *given: effects(*given, attack=dv.FAB("8/255", steps=5)), 130),
-    "refuters": (lambda *given: effects(*given, refute=True).refuters, 150),
-    "lightning": (lightning, 100),
-    "attack": (attack, 175),
-    "explain": (explain, 175),
-    "detect": (detect, 145),
-    "compare": (lambda *given: dv.compare(detect(*given)), 145),
+    "effects": (lambda *given: effects(*given, attack=dv.FAB("8/255", steps=5)), 83),
+    "refuters": (lambda *given: effects(*given, refute=True).refuters, 120),
+    "lightning": (lightning, 71),
+    "attack": (attack, 71),
+    "explain": (explain, 74),
+    "detect": (detect, 85),
+    "compare": (lambda *given: dv.compare(detect(*given)), 85),
 }
 
 

@@ -262,7 +262,7 @@ def image_batch(
         raise ValueError(f"{name} must be float of shape (B, C, H, W), got {got}.{convert and ' ' + convert}")
     if not image.numel():
         raise ValueError(f"{name} must hold at least one image of at least one pixel, got shape {tuple(image.shape)}.")
-    low, high = (bound.item() for bound in torch.aminmax(image.detach()))
+    low, high = torch.stack(torch.aminmax(image.detach())).tolist()
     if not (low >= 0 and high <= 1):  # written so that NaN fails too
         if low >= 0 and high > 2:
             remedy = "Bring 8-bit numbers to [0, 1]: image / 255."

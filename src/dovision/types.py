@@ -192,7 +192,10 @@ class Batch(NamedTuple):
 
     def rows(self, index: slice | Tensor | Sequence[int]) -> Batch:
         """Select rows, as a Batch; its tensors may lie on several devices."""
-        return Batch(*(field[index.to(field.device) if isinstance(index, Tensor) else index] for field in self))
+        if not isinstance(index, Tensor):
+            return Batch(*(field[index] for field in self))
+        places = {device: index.to(device) for device in {field.device for field in self}}
+        return Batch(*(field[places[field.device]] for field in self))
 
     def detached(self) -> Batch:
         """Copies without a gradient history; outside inference mode they can require gradients."""

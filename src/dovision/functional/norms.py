@@ -28,11 +28,12 @@ def check_budget(attack: str, attacked: Tensor, image: Tensor, eps: float, norm:
     Raises:
         RuntimeError: some are not, which is a fault of the attack of this name.
     """
-    distance = size(attacked - image, norm)
-    if not (distance <= eps * (1 + 1e-5) + 1e-6).all() or attacked.min() < 0 or attacked.max() > 1:
+    distance = size(attacked - image, norm).max()
+    furthest, low, high = torch.stack([distance, *attacked.aminmax()]).tolist()
+    if not (furthest <= eps * (1 + 1e-5) + 1e-6 and low >= 0 and high <= 1):  # written so that NaN fails too
         raise RuntimeError(
-            f"{attack} must stay within eps {eps:g} and in [0, 1], got {norm} distance {distance.max().item():g} in "
-            f"[{attacked.min().item():g}, {attacked.max().item():g}]. This is a fault of the attack."
+            f"{attack} must stay within eps {eps:g} and in [0, 1], got {norm} distance {furthest:g} in "
+            f"[{low:g}, {high:g}]. This is a fault of the attack."
         )
     return attacked
 

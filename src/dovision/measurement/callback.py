@@ -275,6 +275,7 @@ class Evaluation(Callback, ABC):
 
     def condition(self, attack: str, eps: float, batch: Batch, logits: Tensor) -> Condition:
         """Condition of a batch under an attack at an epsilon, from its logits, shape (B, K)."""
+        logits = logits.detach().float().cpu()
         return Condition(attack, eps, batch, logits, self.correct(logits, batch))
 
     def correct(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -282,8 +283,9 @@ class Evaluation(Callback, ABC):
 
         Also where an image has no label; shape (B,) bool, on the CPU.
         """
-        task, label = self.classifier.task, self.aimed(batch, logits).label.cpu()
-        return task.correct(task.probability(logits.detach().float().cpu()), label)
+        logits = logits.detach().float().cpu()
+        label = self.aimed(batch._replace(label=batch.label.cpu()), logits).label
+        return self.classifier.task.correct(self.classifier.task.probability(logits), label)
 
     def correct_at_8_bits(self, condition: Condition) -> Tensor:
         """Return `correct` of the condition's images rounded to 8 bits per channel."""

@@ -26,7 +26,7 @@ class Condition(NamedTuple):
     attack: str  # its name; CLEAN for the images as they are
     eps: float
     batch: Batch  # an attacked one has what is attacked as its labels: these, or, where they are not known, predictions
-    logits: Tensor  # (B, K) of the classifier under test
+    logits: Tensor  # (B, K) float32 of the classifier under test, on the CPU
     correct: Tensor  # (B,) bool
 
     @property
@@ -68,7 +68,7 @@ def sample_rows(
         task: the classes.
         correct_8bit: as of `attack_rows`; None of clean images.
     """
-    logits, label = condition.logits.detach().float().cpu(), clean.batch.label.cpu()
+    logits, label = condition.logits, clean.batch.label.cpu()
     probability, numbers = task.probability(logits), _effects(outcome, task)
     columns = _columns(condition, clean) | {
         "name": pa.array(list(names), pa.string()),
@@ -141,8 +141,8 @@ def probability_margin(probability: Tensor, task: Task) -> Tensor:
 def _columns(condition: Condition, clean: Condition) -> dict[str, Any]:
     count = len(condition.correct)
     return {
-        "sample": condition.batch.sample.cpu().numpy(),
-        "group": condition.batch.group.cpu().numpy(),
+        "sample": condition.batch.sample.numpy(),
+        "group": condition.batch.group.numpy(),
         "eps": np.full(count, condition.eps),
         "correct": condition.correct.numpy(),
         "success": pa.nulls(count, pa.bool_()) if condition is clean else success(condition.correct, clean.correct),
@@ -157,9 +157,10 @@ def _of_split(split: str, condition: Condition, clean: Condition) -> dict[str, A
 def _strength(condition: Condition, clean: Condition, correct_8bit: Tensor | None) -> dict[str, Any]:
     """Norms of attacked minus clean image, and success after rounding to 8 bits."""
     delta = condition.batch.image - clean.batch.image
-    norms = {norm: size(delta, norm).float().cpu().numpy() for norm in ("linf", "l2")}
+    linf, l2 = torch.stack([size(delta, norm) for norm in ("linf", "l2")]).float().cpu().numpy()
     nothing = pa.nulls(len(delta), pa.bool_())
-    return norms | {"success_8bit": nothing if correct_8bit is None else success(correct_8bit, clean.correct)}
+    succeeded = nothing if correct_8bit is None else success(correct_8bit, clean.correct)
+    return {"linf": linf, "l2": l2, "success_8bit": succeeded}
 
 
 def _effects(outcome: Outcome, task: Task) -> dict[str, Tensor]:
@@ -183,7 +184,7 @@ def _names(condition: str, sample: Tensor, units: Sequence[str], classes: Sequen
     unit = np.tile(np.repeat(np.arange(len(units), dtype=np.int32), number), images)
     label = np.tile(np.arange(number, dtype=np.int32), images * len(units))
     return {
-        "sample": np.repeat(sample.cpu().numpy(), len(units) * number),
+        "sample": np.repeat(sample.numpy(), len(units) * number),
         "condition": repeated(condition, len(label)),
         "unit": pa.DictionaryArray.from_arrays(unit, pa.array(list(units), pa.string())),
         "class": pa.DictionaryArray.from_arrays(label, pa.array(list(classes), pa.string())),

@@ -61,7 +61,7 @@ class DeviceBatches:
         return got.image if isinstance(got, Batch) else images_of(image_and_label(got), classifier, self.mean, self.std)
 
     def take(self, got: Any, classifier: Classifier) -> Batch:
-        """Next batch of the loader; may be empty if all its images are repeated.
+        """Next batch of the loader, its numbers on the CPU; may be empty if all its images are repeated.
 
         Raises:
             ValueError: it is no such batch, or its labels are not those of the classifier's task.
@@ -69,7 +69,8 @@ class DeviceBatches:
         batch = got if isinstance(got, Batch) else self._numbered(got, classifier)
         left = len(batch.image) if self.images is None else max(self.images - self.brought, 0)
         self.brought += len(batch.image)
-        return batch.rows(slice(0, left))
+        sample, group = torch.stack([batch.sample, batch.group]).cpu()  # which are read there again and again
+        return batch._replace(sample=sample, group=group).rows(slice(0, left))
 
     def _numbered(self, got: Any, classifier: Classifier) -> Batch:
         image = self.images_of(got, classifier)

@@ -249,7 +249,7 @@ class EffectEvaluation(Evaluation):
         return {
             **({SETS_FILE: joint} if self.sets.objects or self.sets.ranked else {}),
             SAMPLES: by_sample(samples, images),
-            SUMS: sums_columns(self.cells, batch.group.cpu().numpy(), every, mask.numpy()),
+            SUMS: sums_columns(self.cells, batch.group.numpy(), every, mask.numpy()),
             EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())),
         }
 

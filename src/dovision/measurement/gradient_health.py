@@ -19,6 +19,7 @@ _DEAD, _GRADIENTS = "dead_gradients", "gradients"
 
 def count_dead_gradients(counters: Counter[str], dead: Tensor) -> None:
     """Add clean images by their shares of `dead_gradients`, shape (B,)."""
+    dead = dead.cpu()
     finite = dead[dead.isfinite()]
     counters[_DEAD] += finite.sum(dtype=torch.float64).item()  # type: ignore[assignment]  # a sum of shares
     counters[_GRADIENTS] += len(finite)

@@ -34,7 +34,7 @@ class _Pairs(NamedTuple):
     """Images with the class to explain; an image occurs once per class."""
 
     batch: Batch
-    target: Tensor  # (P,) int64
+    target: Tensor  # (P,) int64, on the CPU
     correct: Tensor  # (P,) float, 1 where the classifier is right on this class, nan where the label is not known
 
 
@@ -136,9 +136,9 @@ class MapEvaluation(Evaluation):
     def rows(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> dict[RunTable, pa.RecordBatch]:
         images, pairs = len(batch.image), self._pairs(batch, logits)
         sanity = self.sanity_classifiers if self.sanity.intersection(batch.sample.tolist()) else ()
-        truth = self.settings.single_deletion
-        measured = truth is not None and len(pairs.target)
-        self._losses = truth.losses(pairs.batch, pairs.target, self.classifier) if measured else {}  # type: ignore[union-attr]
+        self._losses = {}
+        if (truth := self.settings.single_deletion) is not None and len(pairs.target):
+            self._losses = truth.losses(pairs.batch, pairs.target.to(batch.image.device), self.classifier)
         self._drawing = images / len(self.explainers) / (1 + bool(self.settings.noise) + len(sanity))
         rows = [row for name in self.explainers for row in self._rows(name, pairs)] if len(pairs.target) else []
         rows.sort(key=lambda row: (row["sample"], row["class"]))
@@ -167,7 +167,7 @@ class MapEvaluation(Evaluation):
         correct = (predicted == label).float().masked_fill(~labelled, torch.nan)
         if task.multilabel:
             correct = correct.gather(1, target.unsqueeze(1))[:, 0]
-        return _Pairs(batch.rows(image), target.to(batch.image.device), correct)
+        return _Pairs(batch.rows(image), target, correct)
 
     def _rows(self, name: str, pairs: _Pairs) -> Iterator[dict[str, Any]]:
         """Rows of one explainer: unmodified maps, then their variants."""
@@ -204,7 +204,7 @@ class MapEvaluation(Evaluation):
     def _explained(self, name: str, pairs: _Pairs, classifier: Classifier) -> Explanation:
         explainer = self.explainers[name]
         before, drawn = explainer.counts
-        explanation = explainer.explain(pairs.batch, pairs.target, classifier)
+        explanation = explainer.explain(pairs.batch, pairs.target.to(pairs.batch.image.device), classifier)
         passes, maps = explainer.counts
         self.counters.update({f"{name} passes": passes - before, f"{name} all maps": maps - drawn})
         self.progress.advance(self._drawing)

@@ -132,7 +132,7 @@ class TargetedAttack(Attack):
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         image, targets = batch.image.clone(), torch.tensor([self.targets[sample] for sample in batch.sample.tolist()])
         for number in {*targets.tolist()}:
-            rows = (targets == number).to(image.device)
+            rows = (targets == number).nonzero().squeeze(1)
             image[rows] = self.attacks[number](batch.rows(rows), classifier, eps)
         return image
 

@@ -53,7 +53,7 @@ class FullMaps(MapEvaluation):
 
     def see(self, name: str, batch: Batch, target: Tensor, maps: Tensor) -> None:
         if name == next(iter(self.explainers)):
-            self.explained.append((batch.image.cpu(), batch.sample.cpu(), target.cpu()))
+            self.explained.append((batch.image.cpu(), batch.sample, target))
         self.maps[name].append(maps.cpu())
 
 

@@ -100,19 +100,19 @@ def _number(value: object) -> int:
 
 
 def _prints(tensors: list[Tensor]) -> Iterator[object]:
-    """A fingerprint of each large tensor, and a hash of the bytes of all small ones of a device."""
-    small: defaultdict[torch.device, list[Tensor]] = defaultdict(list)
+    """A hash of all tensors of a device, from the bytes of small ones and the fingerprints of large ones."""
+    rows: defaultdict[torch.device, list[Tensor]] = defaultdict(list)
     for tensor in tensors:
         if tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
             continue
         values = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).detach().flatten()
         if len(values) <= _ROW:
-            small[values.device].append(values.contiguous().view(torch.uint8))
+            rows[values.device].append(values.contiguous().view(torch.uint8))
         else:
             if values.dtype not in (torch.float32, torch.float64):
                 values = values.float() if values.is_floating_point() else values.double()
-            yield _fingerprint(values).item()
-    yield from (blake2b(torch.cat(several).cpu().numpy().tobytes()).hexdigest() for several in small.values())
+            rows[values.device].append(_fingerprint(values).view(1).view(torch.uint8))
+    yield from (blake2b(torch.cat(several).cpu().numpy().tobytes()).hexdigest() for several in rows.values())
 
 
 def _fingerprint(values: Tensor) -> Tensor:

@@ -45,8 +45,8 @@ class WholePasses:
         image = image.contiguous(memory_format=self.layout)
         if self.site is None:
             return CleanPass(image, self.classifier(image))
-        values: list[Any] = []
-        with self.site.tapped(lambda value: values.append(_copied(value))) as calls:
+        values: list[Any] = []  # copied, since the next layer may overwrite them
+        with self.site.tapped(lambda value: values.append(value.clone() if torch.is_tensor(value) else value)) as calls:
             control = self.classifier(image)
         self.site.check_calls(len(calls))
         return CleanPass(self.site.check_value(values[0], len(image)), control)
@@ -208,8 +208,3 @@ def _whole(value: Tensor, patch: Patch) -> Tensor:
     for whole, changed, top, left in places:
         whole[:, top : top + patch.rows.size, left : left + patch.columns.size] = changed
     return value
-
-
-def _copied(output: Any) -> Any:
-    """Copy of an output, which the next layer may overwrite."""
-    return output.clone() if isinstance(output, Tensor) else output

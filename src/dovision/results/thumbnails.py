@@ -95,10 +95,10 @@ class PictureChoice:
         """
         left = set().union(*map(self.offer, samples, correct, turned))
         chosen = set(self.samples)
-        for condition, batch in images.items():
-            for sample, image in zip(samples, batch, strict=True):
-                if sample in chosen:
-                    save_image(thumbnail_path(folder, sample, condition), image)
+        rows = [row for row, sample in enumerate(samples) if sample in chosen]
+        for condition, batch in images.items() if rows else ():
+            for row, image in zip(rows, batch[rows].cpu(), strict=True):
+                save_image(thumbnail_path(folder, samples[row], condition), image)
         remove_images(folder, left - set(samples))
 
     def keep_chosen_of_all(self, folder: Path, tables: Iterable[pa.Table]) -> None:
