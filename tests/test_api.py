@@ -20,13 +20,6 @@ class Sum(nn.Module):
 IMAGE = torch.tensor([[0.1, 0.2], [0.3, 0.4]]).reshape(1, 1, 2, 2)
 
 
-def test_the_map_is_minus_the_effect_of_painting_each_pixel_black():
-    found = dv.effect_map(dv.wrap(Sum(), classes=["dark", "bright"]), IMAGE, dv.PixelGrid(2, 2))
-    expected = torch.sigmoid(torch.tensor(1.0)) - torch.sigmoid(1 - IMAGE[0])
-    torch.testing.assert_close(found.map, expected, atol=1e-6, rtol=0)
-    assert found.units == ("r0c0", "r0c1", "r1c0", "r1c1")
-
-
 def test_maps_of_effects_have_the_sign_of_explainers_and_of_captum():
     classifier, batch = dv.wrap(Sum(), classes=2), dv.Batch(IMAGE, torch.ones(1).long(), *torch.zeros(2, 1).long())
     ablation = captum.attr.FeatureAblation(lambda image: classifier(image).softmax(-1)).attribute(IMAGE, target=1)[0]

@@ -203,26 +203,21 @@ def test_pictures_have_no_labels_and_take_the_classes_of_a_classifier(tmp_path):
     assert dataset.order("test").tolist() == named.order("test").tolist() == order
 
 
-@pytest.mark.parametrize("setting", [{"boxes": "boxes.csv"}, {"masks": {"folder": "masks"}}])
-def test_what_belongs_to_labels_is_refused(tmp_path, setting):
-    half_bright().save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="must be null for images without labels"):
-        pictures(tmp_path, **setting)
-
-
 @pytest.mark.parametrize(
-    ("root", "message"),
+    ("root", "settings", "message"),
     [
-        ("nowhere", "root must be a folder of images, or an image, but there is no .*nowhere"),
-        ([], r"root must name images, got \[\]"),
-        ("", r"root must name images, got \[''\]"),
-        (["."], "root must hold at least one image, but . has none"),
-        (["a.png", "a.png"], "root must name each image once"),
+        ("nowhere", {}, "root must be a folder of images, or an image, but there is no .*nowhere"),
+        ([], {}, r"root must name images, got \[\]"),
+        ("", {}, r"root must name images, got \[''\]"),
+        (["below"], {}, "root must hold at least one image, but below has none"),
+        (["a.png", "a.png"], {}, "root must name each image once"),
+        (".", {"boxes": "boxes.csv"}, "must be null for images without labels"),
+        (".", {"masks": {"folder": "masks"}}, "must be null for images without labels"),
     ],
 )
-def test_a_root_without_pictures_is_refused(tmp_path, monkeypatch, root, message):
+def test_a_root_without_pictures_and_what_belongs_to_labels_are_refused(tmp_path, monkeypatch, root, settings, message):
     monkeypatch.chdir(tmp_path)
-    if root != ["."]:
-        half_bright().save("a.png")
+    half_bright().save("a.png")
+    Path("below").mkdir()
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        pictures(root)
+        pictures(root, **settings)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch import nn
 
 from dovision.explainers.attributions import METHODS, Captum, IntegratedGradients, Occlusion
-from dovision.explainers.controls import CenterMap, EdgeMap, RandomMap
+from dovision.explainers.controls import CenterMap, EdgeMap
 from dovision.explainers.rise import RISE
 from dovision.functional.rng import seeded
 from dovision.interfaces import Classifier
@@ -209,17 +209,6 @@ def test_the_map_is_the_size_of_scipys_sobel_gradient_of_the_grey_image(convolut
     expected = [np.hypot(*(ndimage.sobel(one, axis, mode="nearest") for axis in (0, 1))) for one in grey]
     maps = EdgeMap()(batch, torch.tensor([0, 1, 2]), convolutional())
     torch.testing.assert_close(maps, torch.from_numpy(np.stack(expected)), rtol=0, atol=1e-5)
-
-
-def test_a_map_depends_on_seed_sample_and_class_alone(convolutional, images):
-    classifier, batch = convolutional(), images(4, 3, 12, 15)
-    target = torch.tensor([0, 1, 0, 1])
-    maps = RandomMap(seed=1)(batch, target, classifier)
-    order = [2, 0, 3]
-    assert torch.equal(RandomMap(seed=1)(batch.rows(order), target[order], classifier), maps[order])
-    others = [RandomMap(seed=2)(batch, target, classifier), RandomMap(seed=1)(batch, 1 - target, classifier)]
-    drawn = torch.cat([maps, *others]).flatten(1)
-    assert len(drawn.unique(dim=0)) == 12
 
 
 def test_a_pixel_has_what_is_left_where_it_is_shown_minus_what_is_left_on_average(linear, images):

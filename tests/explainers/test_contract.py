@@ -8,13 +8,12 @@ from typing import NamedTuple
 import pytest
 import torch
 from captum.metrics import infidelity, sensitivity_max
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 import dovision as dv
-from dovision.config.sources import HYDRA_DEFAULTS
+import made_config
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.types import Batch
 from made_batches import state_of
@@ -31,11 +30,8 @@ OF_TRANSFORMERS = {"attention_rollout", "gradient_attention"}
 
 
 @pytest.fixture(scope="module")
-def composed(tmp_path_factory) -> DictConfig:
-    """All explainers at once, from a defaults list that starts with none; coarse, to be quick."""
-    folder = tmp_path_factory.mktemp("conf")
-    lines = ["defaults:", "  - explainer: []", "  - _self_", "seed: 3", f"hydra: {{searchpath: ['file://{CONF}']}}"]
-    (folder / "primary.yaml").write_text("\n".join(lines))
+def composed() -> DictConfig:
+    """All explainers at once; coarse, to be quick."""
     grids = ["effect_map", "effect_map_combined.explainers.cells"]
     settings = [f"explainer.{name}.intervention.{axis}=4" for name in grids for axis in ("rows", "columns")]
     settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=8"]
@@ -43,8 +39,7 @@ def composed(tmp_path_factory) -> DictConfig:
     settings += [f"explainer.{name}.steps=8" for name in gradients]
     settings += ["explainer.grad_cam.layer=stage2", "explainer.rise.masks=40", "explainer.lime.cells=[3,4]"]
     settings += ["explainer.lime.arguments.n_samples=20"]
-    with initialize_config_dir(str(folder), **HYDRA_DEFAULTS):
-        return compose("primary", [f"explainer=[{','.join(EXPLAINERS)}]", *settings])
+    return made_config.composed(f"+explainer=[{','.join(EXPLAINERS)}]", "+seed=3", *settings, command=None)
 
 
 @pytest.fixture(params=EXPLAINERS)

@@ -86,11 +86,13 @@ def test_iou_with_a_mask_is_torchmetrics_on_cells_of_one_pixel(mask, seed):
     np.testing.assert_allclose(agreement.iou(cells, agreement.mask_coverage(mask, 8, 10)), expected, rtol=1e-6)
 
 
-def test_energy_is_the_positive_share_inside():
+def test_energy_is_the_positive_share_inside_and_density_the_mean():
     cells = np.array([[3.0, 2.0], [-7.0, 4.0]])
     assert agreement.energy(cells, CORNER) == pytest.approx((3 + 1) / 9)
     assert np.isnan(agreement.energy(-np.ones((2, 2)), CORNER))
     assert np.isnan(agreement.energy(cells, np.zeros_like(CORNER)))  # of no boxes, as iou and pointing
+    assert agreement.density(np.array([[3.0, 6.0], [9.0, 9.0]]), CORNER) == pytest.approx(6 / 1.5)
+    assert np.isnan(agreement.density(cells, np.zeros_like(CORNER)))
 
 
 def test_cells_that_tie_have_the_expected_intersection_over_all_their_orders():
@@ -100,11 +102,6 @@ def test_cells_that_tie_have_the_expected_intersection_over_all_their_orders():
     orders = [np.lexsort((random.random(6), -cells))[:3] for _ in range(4000)]
     shared = np.mean([covered[chosen].sum() for chosen in orders])
     assert agreement.iou(cells, covered) == pytest.approx(shared / (6 - shared), abs=0.01)
-
-
-def test_density_is_the_mean_inside():
-    assert agreement.density(np.array([[3.0, 6.0], [9.0, 9.0]]), CORNER) == pytest.approx(6 / 1.5)
-    assert np.isnan(agreement.density(np.ones((2, 2)), np.zeros((2, 2))))
 
 
 def test_the_most_relevant_cells_go_first():
@@ -168,22 +165,15 @@ def test_rank_correlation_needs_three_finite_values_that_differ():
     assert agreement.spearman(np.arange(3.0), -np.arange(3.0)) == -1
 
 
-def test_the_numbers_of_a_pooled_correlation_have_it_as_their_mean():
-    random = np.random.default_rng(0)
-    a, groups = random.normal(size=60), np.repeat(np.arange(20), 3)
-    b = a + random.normal(size=60)
-    numbers = agreement.pooled_spearman(a, b, groups)
-    assert len(numbers) == 20
-    assert numbers.mean() == pytest.approx(stats.spearmanr(a, b).statistic)
-
-
-def test_the_error_of_a_pooled_correlation_is_that_of_a_bootstrap_over_groups():
+def test_numbers_of_a_pooled_correlation_have_it_as_mean_and_the_error_of_a_bootstrap_over_groups():
     random = np.random.default_rng(1)
     of_group = np.repeat(random.normal(size=100), 5)
     a = of_group + random.normal(size=500)
     b = of_group + random.normal(size=500)
     groups = np.repeat(np.arange(100), 5)
     numbers = agreement.pooled_spearman(a, b, groups)
+    assert len(numbers) == 100
+    assert numbers.mean() == pytest.approx(stats.spearmanr(a, b).statistic)
     drawn = []
     for _ in range(1000):
         rows = (5 * random.integers(0, 100, 100)[:, np.newaxis] + np.arange(5)).ravel()

@@ -49,20 +49,18 @@ def test_places_are_all_those_inside_the_image_that_overlap_nothing_taken(height
     assert [tuple(place) for place in geometry.places(height, width, (3, rows, columns), taken).tolist()] == legal
 
 
-def test_a_fit_covers_the_shape_and_takes_the_centre():
-    wide = geometry.central_fit(100, 300, (1, 50, 50))
-    assert wide == geometry.Fit((100, 300), (50, 150), Box(0, 50, 50, 100))
-    assert geometry.central_fit(30, 30, (1, 30, 30)).window == Box(0, 0, 30, 30)
-
-
-def test_a_fit_with_a_size_is_cropped_and_one_that_stretches_forgets_the_aspect():
-    assert geometry.central_fit(100, 300, (1, 50, 50), Resize(size=60)) == geometry.Fit(
-        (100, 300), (60, 180), Box(5, 65, 55, 115)
-    )
-    assert geometry.central_fit(100, 300, (1, 50, 50), Resize("stretch", 60)).resized == (60, 60)
-    assert geometry.central_fit(100, 300, (1, 50, 40), Resize("stretch")) == geometry.Fit(
-        (100, 300), (50, 40), Box(0, 0, 50, 40)
-    )
+@pytest.mark.parametrize(
+    ("shape", "resize", "resized", "window"),
+    [
+        ((1, 50, 50), Resize(), (50, 150), Box(0, 50, 50, 100)),
+        ((1, 100, 300), Resize(), (100, 300), Box(0, 0, 100, 300)),
+        ((1, 50, 50), Resize(size=60), (60, 180), Box(5, 65, 55, 115)),
+        ((1, 50, 50), Resize("stretch", 60), (60, 60), Box(5, 5, 55, 55)),
+        ((1, 50, 40), Resize("stretch"), (50, 40), Box(0, 0, 50, 40)),
+    ],
+)
+def test_a_fit_covers_the_shape_and_takes_the_centre_or_stretches(shape, resize, resized, window):
+    assert geometry.central_fit(100, 300, shape, resize) == geometry.Fit((100, 300), resized, window)
 
 
 def test_a_mask_is_cropped_with_its_image_also_where_it_has_the_shape_already():

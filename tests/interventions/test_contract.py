@@ -134,17 +134,13 @@ def test_there_are_units_and_their_names_differ(intervention, value):
     assert len(set(units)) == len(units)
 
 
-def test_regions_lie_inside_the_value(intervention, value, context):
-    for unit in chosen_units(intervention, value):
-        for region in filter(None, regions(intervention, value, unit, context)):
-            assert 0 <= region.top <= region.bottom <= value.shape[-2]
-            assert 0 <= region.left <= region.right <= value.shape[-1]
-
-
-def test_do_returns_the_regions_new_value(intervention, value, context):
+def test_regions_lie_inside_the_value_and_do_returns_their_new_one(intervention, value, context):
     for unit in chosen_units(intervention, value):
         for index, region in enumerate(regions(intervention, value, unit, context)):
             one, condition = row(value, context, index)
+            if region is not None:
+                assert 0 <= region.top <= region.bottom <= value.shape[-2]
+                assert 0 <= region.left <= region.right <= value.shape[-1]
             expected = one.shape if region is None else region.crop(one).shape
             new = intervention.do(one, unit, condition)
             if intervention.shortens:

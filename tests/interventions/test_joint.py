@@ -9,10 +9,11 @@ from dovision.interventions.activation import Activation
 from dovision.interventions.joint import Joint
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
-from dovision.types import Batch, Task
+from dovision.types import Task
+from made_batches import batch_of
 
 IMAGES, SOURCES = torch.rand(2, 5, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-GRID = PixelGrid(2, 3)
+BATCH, GRID = batch_of(IMAGES), PixelGrid(2, 3)
 
 
 class Branches(nn.Module):
@@ -33,21 +34,16 @@ def branches() -> Classifier:
     return Classifier(Branches(), Task("multiclass", ("a", "b", "c")), (0.0,), (1.0,)).eval()
 
 
-@pytest.fixture
-def batch() -> Batch:
-    return Batch(IMAGES, torch.zeros(5, dtype=torch.int64), torch.arange(5), torch.arange(5))
-
-
 def by_hand(branches: Classifier, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Logits of values of the two branches."""
     return branches.network.last((left.relu() + right.relu()).mean((2, 3)))
 
 
 @torch.no_grad()
-def test_a_masked_image_and_a_silenced_channel_are_made_in_one_pass(branches, batch):
-    found = Propagation(branches, Joint(GRID, Activation("left", choose=[2])))(batch)
+def test_a_masked_image_and_a_silenced_channel_are_made_in_one_pass(branches):
+    found = Propagation(branches, Joint(GRID, Activation("left", choose=[2])))(BATCH)
     assert found.units == (*GRID.units(()), "held", *(f"{unit}+held" for unit in GRID.units(())))
-    context, network = Context(batch, branches), branches.network
+    context, network = Context(BATCH, branches), branches.network
     for unit in range(6):
         masked = GRID.apply(IMAGES, unit, context)
         silenced = network.left(masked)
@@ -63,12 +59,12 @@ def test_a_masked_image_and_a_silenced_channel_are_made_in_one_pass(branches, ba
 
 
 @torch.no_grad()
-def test_two_layers_are_edited_as_by_hooks_set_by_hand(batch):
+def test_two_layers_are_edited_as_by_hooks_set_by_hand():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(320, 3)).eval()
     passes = []
     found = Propagation(dv.wrap(network, 3), Joint(Activation("0"), Activation("2", choose=[1])), chunk=3)(
-        batch, passes.append
+        BATCH, passes.append
     )
     assert found.units == ("c0", "c1", "c2", "c3", "held", "c0+held", "c1+held", "c2+held", "c3+held")
     assert sum(passes) == 5 * (1 + 9)

@@ -11,7 +11,8 @@ from dovision.interfaces import Context
 from dovision.interventions.object_cells import object_cells
 from dovision.measurement.sets import SetMeasurement
 from dovision.propagation import Propagation
-from dovision.types import Batch, Box
+from dovision.types import Box
+from made_batches import batch_of
 
 BOXES = {"tag": Box(1, 1, 3, 3), "nodule": Box(3, 5, 7, 6)}  # in one cell of 4 x 4, and across two
 ROWS = [(sample, name, None, *box) for sample in (0, 1) for name, box in BOXES.items()]
@@ -19,8 +20,7 @@ ROWS = [(sample, name, None, *box) for sample in (0, 1) for name, box in BOXES.i
 
 @pytest.fixture(scope="module")
 def batch():
-    image = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    return Batch(image, torch.zeros(2, dtype=torch.int64), torch.arange(2), torch.arange(2))
+    return batch_of(torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,14 @@ import itertools
 import logging
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import ListConfig
 from scipy import stats
 
-from dovision.interfaces import Context
 from dovision.interventions.fills import Constant
 from dovision.interventions.region_box import RegionBox
-from dovision.types import Batch, Box
+from dovision.types import Box
 
 NOTHING = Box(0, 0, 0, 0)
 TWO = [
@@ -114,16 +112,6 @@ def test_a_box_without_room_beside_it_has_no_control_and_the_log_counts_them_onc
     ]
     assert set(regions(intervention, images, 0)) == {"heart"}
     assert regions(intervention, images, 1)["heart control 1"] == Box(6, 0, 12, 12)
-
-
-def test_do_paints_the_box_of_each_sample(boxed):
-    intervention, white = bound(boxed(TWO)), torch.ones(1, 1, 12, 12)
-    for sample, unit in ((0, 0), (0, 2), (3, 0), (3, 6)):
-        index = torch.tensor([sample])
-        treated = intervention.apply(white, unit, Context(Batch(white, index, index, index), None))
-        region = intervention.region((1, 12, 12), unit, sample)
-        assert region.crop(treated).sum() == 0
-        assert treated.sum() == 144 - region.area
 
 
 @pytest.mark.parametrize("objects", [["nodule"], ListConfig(["nodule"]), "nodule"])

@@ -46,13 +46,6 @@ class WithClassifier(Foreign):
         self.classifier = Classifier(self.network, Task("multiclass", ("dark", "bright")), [0.0], [1.0])
 
 
-class WithLoss(Foreign):
-    """Returns a loss, as most do."""
-
-    def test_step(self, batch, batch_idx, dataloader_idx=0):
-        return {"loss": self(batch[0]).sum()}
-
-
 CENTRED = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), Sum())
 OF_BATCH = Classifier(CENTRED, Task("multiclass", ("dark", "bright")), [0.0], [1.0])
 
@@ -95,7 +88,6 @@ NORMALISED = {"mean": [0.5], "std": [0.25]}
     ("module", "settings"),
     [
         (Foreign(), NORMALISED),
-        (WithLoss(), NORMALISED),
         (Foreign(), {**NORMALISED, "task": Task("multiclass", ("dark", "bright"))}),
         (Foreign(), {**NORMALISED, "classifier": Classifier(Sum(), Task("multiclass", ("a", "b")), [0.0], [1.0])}),
         (WithClassifier(), NORMALISED),

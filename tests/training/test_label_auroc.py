@@ -60,11 +60,3 @@ def test_a_label_of_one_known_value_has_no_area_and_a_threshold_of_a_half():
         warnings.simplefilter("error")
         assert measured(probability, label).by_label().tolist() == pytest.approx([1.0, np.nan, np.nan], nan_ok=True)
         assert measured(probability, label).thresholds()[1:].tolist() == [0.5, 0.5]
-
-
-def test_labels_without_an_area_are_left_out_of_the_mean():
-    metric = LabelAUROC()
-    metric.update(torch.tensor([[0.1, 0.3], [0.8, 0.6]]), torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
-    metric.update(torch.tensor([[0.5, 0.3]]), torch.tensor([[1.0, 1.0]]))
-    assert metric.compute() == 1.0
-    assert metric.by_label().tolist() == pytest.approx([1.0, np.nan], nan_ok=True)
