@@ -52,6 +52,9 @@ def test_a_run_leaves_its_tables_and_says_all_about_itself(fitted):
     logged = pd.read_csv(run / "csv" / "metrics.csv")
     assert {f"accuracy/{condition}" for condition in samples["condition"]} < set(logged)
     assert "epoch 1 of 1" in (run / "run.log").read_text()
+    findings = json.loads((run / "findings.json").read_text())["findings"]
+    pictures = [one["picture"] for one in findings if "nearest" in one["picture"]]
+    assert [one["sample"] for one in pictures] == [one["nearest"] for one in pictures]
 
 
 def brightness(batch, target, classifier):

@@ -77,17 +77,6 @@ def test_the_map_of_the_explainer_is_painted_on_the_segments_of_the_clean_image(
     assert maps["cells"].map(np.ptp).max() > 0
 
 
-def test_rows_depend_neither_on_the_batch_nor_on_a_restart(run, fitted, dovision_evaluate, tmp_path):
-    (tmp_path / "checkpoints").symlink_to(fitted / "checkpoints")
-    small = ("evaluation.batch_size=5", "attack=fgsm", "attack.eps=0.1")
-    assert dovision_evaluate(f"output_root={tmp_path}", *small, *SEGMENTS) == 0
-    (again,) = read_sweep(tmp_path / "evaluate")
-    first, second = (read_effects(each.folder, range(12)) for each in (run, again))
-    assert first["unit"].equals(second["unit"])
-    np.testing.assert_allclose(first["effect"], second["effect"], atol=1e-6)
-    assert (run.folder / "masks.parquet").read_bytes() == (again.folder / "masks.parquet").read_bytes()
-
-
 def write_masks_of_digits(folder: Path, size: int = 32) -> Path:
     """A label map for each digit: a white disc in its middle."""
     rows, columns = np.indices((size, size)) - size / 2

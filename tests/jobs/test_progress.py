@@ -51,18 +51,24 @@ def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
     assert caplog.records == []
 
 
-def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_failures(jobs, runs, monkeypatch, caplog):
+@pytest.mark.parametrize("bars", [True, False])
+def test_a_terminal_has_a_bar_of_what_is_completed_and_failed_unless_there_are_workers(
+    jobs, runs, monkeypatch, caplog, bars
+):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(logging.root, "handlers", [caplog.handler])  # those of an earlier test write to the terminal
     with terminal(columns=100) as end:
         monkeypatch.setattr(sys, "stderr", end.stream)
-        with Progress(jobs, [jobs[0].folder]):
-            end.wait_for("1/3 jobs")
+        with Progress(jobs, [jobs[0].folder], bars=bars):
+            if bars:
+                end.wait_for("1/3 jobs")
             fail(runs[1])
-            end.wait_for("2/3 jobs, 1 failed")
+            if bars:
+                end.wait_for("2/3 jobs, 1 failed")
         assert set(end.screen().text()) == {""}
+        assert bars or end.received == ""
     assert len(caplog.records) == 1
 
 
@@ -75,16 +81,3 @@ def test_what_the_jobs_of_a_sweep_in_this_process_say_is_for_their_own_logs(jobs
     with Progress(jobs, [], bars=bars):
         assert [record.msg for record in filter(in_console, records)] == shown
     assert all(map(in_console, records))
-
-
-def test_a_sweep_with_workers_has_lines_alone(jobs, runs, monkeypatch, caplog):
-    monkeypatch.setenv("TERM", "xterm")
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr(logging.root, "handlers", [caplog.handler])  # those of an earlier test write to the terminal
-    with terminal() as end:
-        monkeypatch.setattr(sys, "stderr", end.stream)
-        with Progress(jobs, [jobs[0].folder], bars=False):
-            fail(runs[1])
-        end.read()
-        assert end.received == ""
-    assert len(caplog.records) == 1

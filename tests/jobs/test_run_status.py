@@ -125,25 +125,26 @@ def test_a_damaged_checkpoint_is_an_error_and_no_reason_to_give_up_a_run(conditi
 
 
 @pytest.mark.parametrize(
-    ("component", "package"),
+    ("target", "package"),
     [
-        ("interventions.segments.Segments", "skimage"),
-        ("attacks.foolbox_attack.FoolboxAttack", "foolbox"),
-        ("explainers.attributions.Occlusion", "captum"),
-        ("explainers.class_activation_maps.CAM", "pytorch_grad_cam"),
-        ("models.hf_model.HfModel", "transformers"),
-        ("detectors.effect_consistency.EffectConsistency", "sklearn"),
-        ("datasets.hf_dataset.HfDataset", "datasets"),
+        ("dovision.interventions.segments.Segments", "skimage"),
+        ("dovision.interventions.Segments", "skimage"),
+        ("dovision.Segments", "skimage"),
+        ("dovision.attacks.foolbox_attack.FoolboxAttack", "foolbox"),
+        ("dovision.explainers.attributions.Occlusion", "captum"),
+        ("dovision.explainers.class_activation_maps.CAM", "pytorch_grad_cam"),
+        ("dovision.models.hf_model.HfModel", "transformers"),
+        ("dovision.detectors.effect_consistency.EffectConsistency", "sklearn"),
+        ("dovision.datasets.hf_dataset.HfDataset", "datasets"),
+        ("dovision.datasets.table.Table", None),
+        ("builtins.eval", None),
     ],
 )
-def test_the_library_that_a_component_computes_with_is_part_of_the_origin(component, package):
-    states = code_of.third_party_code({"_target_": f"dovision.{component}"})
-    assert states[package].startswith(metadata.version(metadata.packages_distributions()[package][0]))
-
-
-@pytest.mark.parametrize("target", ["dovision.Segments", "dovision.interventions.Segments"])
-def test_a_component_by_a_short_name_has_the_libraries_of_its_module(target):
-    assert list(code_of.third_party_code({"_target_": target})) == ["skimage"]
+def test_the_library_that_a_component_computes_with_is_part_of_the_origin(target, package):
+    states = code_of.third_party_code({"_target_": target})
+    assert package in states if package else states == {}
+    for library, state in states.items():
+        assert state.startswith(metadata.version(metadata.packages_distributions()[library][0]))
 
 
 def test_rerun_none_accepts_a_run_of_another_origin_and_says_what_differs(condition, monkeypatch):
@@ -199,11 +200,6 @@ def test_a_job_whose_images_are_not_there_has_failed_even_if_it_was_completed(co
     record = Run(condition.folder).read_record()
     assert (record["state"], "test is missing" in record["exception"]["message"]) == ("failed", True)
     assert "test is missing" in (condition.folder / "run.log").read_text()
-
-
-def test_packages_that_change_no_number_and_the_standard_library_are_no_origin():
-    code = code_of.third_party_code({"_target_": "dovision.datasets.table.Table", "b": {"_target_": "builtins.eval"}})
-    assert code == {}
 
 
 def test_a_fit_of_data_that_change_meanwhile_is_not_kept(tmp_path, run_command, monkeypatch, capsys):

@@ -140,23 +140,18 @@ def test_the_task_and_the_callback_can_be_sent_to_a_worker(monkeypatch):
     assert sent.story is evaluate_effects
 
 
-@pytest.mark.slow
-def test_several_devices_are_refused_in_a_sweep_before_it_starts(small, capsys):
-    assert small("trainer.devices=2", *THREE) == 1
-    assert "trainer.devices must be 1 in a sweep, got 2" in capsys.readouterr().err
-    assert not small.root.exists()
-
-
-@pytest.mark.slow
-def test_a_launcher_whose_extra_is_missing_says_how_to_install_it(small, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("trainer.devices=2", "trainer.devices must be 1 in a sweep, got 2"),
+        ("hydra/launcher=joblib", "pip install hydra-joblib-launcher"),
+        ("hydra.sweeper._target_=mine.Adaptive", "hydra/sweeper must be Hydra's basic one, got Adaptive"),
+    ],
+)
+def test_what_no_sweep_can_have_here_is_refused_before_it_starts(small, capsys, monkeypatch, word, message):
     monkeypatch.setattr("dovision.jobs.start.find_spec", lambda name: None)
-    assert small(*THREE, "hydra/launcher=joblib") == 1
-    assert "pip install hydra-joblib-launcher" in capsys.readouterr().err
-
-
-def test_a_sweeper_that_chooses_jobs_as_they_go_is_refused(small, capsys):
-    assert small(*THREE, "hydra.sweeper._target_=mine.Adaptive") == 1
-    assert "hydra/sweeper must be Hydra's basic one, got Adaptive" in capsys.readouterr().err
+    assert small(*THREE, word) == 1
+    assert message in capsys.readouterr().err
     assert not small.root.exists()
 
 

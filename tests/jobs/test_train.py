@@ -115,6 +115,15 @@ def test_a_checkpoint_that_is_not_there_is_named_with_its_key(tmp_path, run_comm
 
 
 @pytest.mark.slow
+def test_a_fit_of_a_sweep_that_fails_is_no_run(tmp_path, run_command, monkeypatch):
+    monkeypatch.setattr("dovision.training.image_classifier.ImageClassifier.training_step", lambda *_: 1 / 0)
+    words = ("training.classifier.epochs=1", "seed=0,1", f"output_root={tmp_path}", "-m")
+    with pytest.raises(ZeroDivisionError):
+        run_command(train, "dataset=digits", *words)
+    assert not list(tmp_path.rglob("run.json"))
+
+
+@pytest.mark.slow
 def test_a_linear_probe_changes_the_last_layer_and_nothing_else(tmp_path, run_command):
     torch.manual_seed(0)
     network = torchvision.models.resnet18(num_classes=10)

@@ -54,18 +54,14 @@ def test_a_key_is_unused_in_those_jobs_alone_that_lack_its_consumer(section):
         assert unused_of(overrides, [f"+{key}=x" for key in keys]) == {}
 
 
-def test_a_part_that_is_chosen_at_an_unused_place_is_named():
-    overrides = ["+attack@detection.attacks.foo=pgd", "fill@explanation.fill=blur", "attack=pgd"]
-    found = unused_of(overrides, overrides)
-    assert found == {
+def test_the_places_that_lack_a_consumer_are_named_and_not_the_key_that_leaves_it_out():
+    parts = ["+attack@detection.attacks.foo=pgd", "fill@explanation.fill=blur", "attack=pgd"]
+    assert unused_of(parts, parts) == {
         "attack@detection.attacks.foo": "detector=[NAME,...]",
         "fill@explanation.fill": "explainer=[NAME,...]",
     }
-
-
-def test_the_key_that_leaves_a_consumer_out_is_not_named():
-    overrides = ["detector=[max_softmax]", "detection.adaptive.detectors=[]", "detection.adaptive.steps=3"]
-    assert unused_of(overrides, overrides) == {"detection.adaptive.steps": "detection.adaptive.detectors=[NAME,...]"}
+    keys = ["detector=[max_softmax]", "detection.adaptive.detectors=[]", "detection.adaptive.steps=3"]
+    assert unused_of(keys, keys) == {"detection.adaptive.steps": "detection.adaptive.detectors=[NAME,...]"}
 
 
 @pytest.mark.slow
