@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dovision.interfaces import Context, Intervention
-from dovision.propagation.patch import Patch, gather
+from dovision.propagation.patch import Patch, as_rows, gather
 from dovision.propagation.spans import Index, Span
 from dovision.types import Box, Shape
 
@@ -84,12 +84,10 @@ class Edit(NamedTuple):
 
     def chosen(self, index: Index) -> Any:
         """The value of the pairs with these numbers."""
-        chosen = torch.from_numpy(index)
-        if isinstance(self.value, Tensor):
-            return self.value[chosen.to(self.value.device)]
-        if isinstance(self.value, Channels):
-            return Channels(self.value.number[chosen], self.value.change[chosen])
-        return self.value.chosen(index)
+        if isinstance(self.value, Patch):
+            return self.value.chosen(index)
+        rows = as_rows(index)
+        return self.value[rows] if isinstance(self.value, Tensor) else Channels(*(field[rows] for field in self.value))
 
 
 def edit_of(
@@ -154,7 +152,7 @@ def edit_of(
     changed = torch.ones(len(pairs), dtype=torch.bool, device=value.device)
     for group in pairs.groups():
         new, box = _done(pairs, group, intervention, value, context)
-        index = torch.from_numpy(group).to(value.device)
+        index = as_rows(group)
         region: tuple[Any, ...] = (index,)
         if box is not None:
             down, across = (0, 0) if origin is None else origin[group[0]].tolist()
@@ -176,7 +174,6 @@ def _done(
 ) -> tuple[Tensor, Box | None]:
     """do(unit) on the images of a group, and its region."""
     image, unit = pairs.image[group], int(pairs.unit[group[0]])
-    everything = len(image) == len(value) and (image == np.arange(len(image))).all()
-    index = slice(None) if everything else torch.from_numpy(image)
+    index = as_rows(image)
     box = None if pairs.box is None else Box(*pairs.box[group[0]].tolist())
     return intervention.checked_do(value[index], unit, context.rows(index), box), box

@@ -47,7 +47,7 @@ class Patch:
     def chosen(self, images: Index) -> Patch:
         """Patch of a subset of the images."""
         down, across = (Span(span.start[images], span.size) for span in (self.rows, self.columns))
-        return Patch(self.value[torch.from_numpy(images).to(self.value.device)], down, across, self.channel_axis)
+        return Patch(self.value[as_rows(images)], down, across, self.channel_axis)
 
 
 @dataclass(eq=False)
@@ -122,6 +122,12 @@ class Map:
         return self.window(Span(origin, height), Span(origin, width))
 
 
+def as_rows(numbers: Index) -> slice | Tensor:
+    """Index of the rows of these numbers: a slice where they follow each other, which neither uploads nor copies."""
+    start, stop = int(numbers[0]), int(numbers[0]) + len(numbers)
+    return slice(start, stop) if (numbers == np.arange(start, stop)).all() else torch.from_numpy(numbers)
+
+
 def gather(pixels: Tensor, image: Index, rows: Span, columns: Span) -> Tensor:
     """A window for each of N edited images, shape (N, h, w, C), from a table of pixels, shape (B, H, W, C).
 
@@ -149,7 +155,7 @@ def paste(canvas: Tensor, value: Tensor, down: Index, right: Index) -> None:
     table, content = canvas.view(-1, channels), value.reshape(-1, channels)
     inside = _inside(down, size[0], height)[:, :, None] & _inside(right, size[1], width)[:, None, :]
     if not inside.all():
-        chosen = torch.from_numpy(inside.reshape(-1)).to(canvas.device)
+        chosen = torch.from_numpy(np.flatnonzero(inside)).to(canvas.device)
         index, content = index[chosen], content[chosen]
     table[index] = content
 
