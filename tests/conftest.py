@@ -173,6 +173,12 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, dovision_evaluate: Command)
     return root
 
 
+@pytest.fixture(scope="session")
+def fitted_run(fitted: Path) -> Path:
+    """The run directory of that run."""
+    return next((fitted / "evaluate").glob("*/run.json")).parent
+
+
 @pytest.fixture
 def copy(fitted: Path, tmp_path: Path) -> Path:
     """An output root of its own, with the fitted classifier and no runs."""

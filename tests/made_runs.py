@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dovision.functional import geometry
 from dovision.functional.agreement import coverage, state
+from dovision.io.text_files import read_json, read_yaml, write_json, write_text, yaml_text
 from dovision.jobs.report import write_report
 from dovision.measurement.condition import Condition, by_sample, effect_rows, sample_rows, touched
 from dovision.propagation import Outcome
@@ -32,7 +33,9 @@ from dovision.results.effect_sums import (
     whole_log_odds,
 )
 from dovision.results.image_tables import MAPS_FILE, MapGrid, maps_schema, write_boxes
+from dovision.results.run_files import digests
 from dovision.results.run_record import Run, survey
+from dovision.results.schemas import DIGESTS, with_digest
 from dovision.results.summary import write_summary
 from dovision.results.tables import (
     EFFECTS,
@@ -112,6 +115,18 @@ def write_run(
     write_summary(folder)
     run.complete({"wall_seconds": 12.5, "peak_memory_mb": 640, "forward_passes": 1000, "bad_files": []})
     return run
+
+
+def seal(run: Path, **facts: Any) -> None:
+    """Record facts, and the digests of a run's files as they are now, as its own program would."""
+    write_json(run / "run.json", with_digest({**read_json(run / "run.json"), DIGESTS: digests(run), **facts}))
+
+
+def edit_config(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the configuration of a run, as its owner or somebody else may."""
+    config = read_yaml(run / ".hydra" / "config.yaml")
+    change(config)
+    write_text(run / ".hydra" / "config.yaml", yaml_text(config))
 
 
 def write_sums(folder: Path) -> None:

@@ -11,15 +11,14 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from dovision.io.text_files import read_json, read_yaml, write_json, write_text, yaml_text
+from dovision.io.text_files import read_json, write_json
 from dovision.jobs import verify
 from dovision.measurement.recomputation import Agreement, ImageShare, Remainder
 from dovision.results.detection_tables import ADAPTIVE_STEPS, ATTACKS, READS, SCORES
 from dovision.results.effect_sums import SUMS
 from dovision.results.image_tables import MAPS_FILE, REFUTERS_FILE
-from dovision.results.run_files import digests
-from dovision.results.schemas import DIGESTS, with_digest
 from dovision.results.tables import EFFECTS, SAMPLES, read_groups, read_table, write_table
+from made_runs import edit_config, seal
 
 pytestmark = pytest.mark.slow
 DETECTING = ("detector=[max_softmax,feature_squeezing]", "detection.val_images=24", "detection.test_images=12")
@@ -54,11 +53,6 @@ def agreement(recorded, recomputed, remainder=ALL):
     compared = Agreement(recorded, 1e-5, 1e-3)
     compared.of_tables(recomputed, remainder)
     return compared
-
-
-def seal(run, **entries):
-    """Write a record with digests of the files as they are now."""
-    write_json(run / "run.json", with_digest({**read_json(run / "run.json"), DIGESTS: digests(run), **entries}))
 
 
 def edit(run, table, row, column, change):
@@ -298,9 +292,7 @@ def test_weights_and_data_that_lack_are_named_with_what_to_do(copied, verified):
 def test_no_code_of_the_run_is_trusted(copied, verified, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid as Mine\n")
     monkeypatch.syspath_prepend(tmp_path)
-    config = read_yaml(copied / ".hydra/config.yaml")
-    config["intervention"]["_target_"] = "mine.Mine"
-    write_text(copied / ".hydra/config.yaml", yaml_text(config))
+    edit_config(copied, lambda config: config["intervention"].update(_target_="mine.Mine"))
     seal(copied)
     code, text, _ = verified(f"run={copied}")
     assert code == 1

@@ -59,15 +59,14 @@ def test_latents_of_a_data_set_with_an_autoencoder_move_the_numbers(look, copy):
     assert "autoencoder=conv_1x1 intervention=activation intervention.site=code" in command
 
 
-def test_a_run_is_opened_without_its_network_being_composed(look, fitted):
-    run = next((fitted / "evaluate").glob("*/run.json")).parent
-    code, given = look(f"run={run}", "model=timm_model", "model.name=no_such", during=lambda session: session.choices())
-    assert (code, given["answer"]["network"], given["answer"]["shape"]) == (0, run.name, [1, 32, 32])
+def test_a_run_is_opened_without_its_network_being_composed(look, fitted_run):
+    other = ("model=timm_model", "model.name=no_such")
+    code, given = look(f"run={fitted_run}", *other, during=lambda session: session.choices())
+    assert (code, given["answer"]["network"], given["answer"]["shape"]) == (0, fitted_run.name, [1, 32, 32])
 
 
-def test_an_address_that_other_machines_reach_is_warned_of(look, fitted, capsys):
-    run = next((fitted / "evaluate").glob("*/run.json")).parent
-    code, given = look(f"run={run}", "host=0.0.0.0")
+def test_an_address_that_other_machines_reach_is_warned_of(look, fitted_run, capsys):
+    code, given = look(f"run={fitted_run}", "host=0.0.0.0")
     assert (code, given["hosts"]) == (0, ("*",))
     assert "host=0.0.0.0 lets other machines in, unencrypted" in capsys.readouterr().err
 

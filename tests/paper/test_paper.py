@@ -5,11 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
-from dovision.results.run_files import digests
-from dovision.results.run_record import Run
-from dovision.results.schemas import with_digest
+from made_runs import edit_config, seal
 from paper import sources
 from paper.__main__ import main
 
@@ -60,11 +57,9 @@ def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     assert code == 1
     assert "1 could not be drawn: bench_ratios (" in err  # which has no table here
     (folder,) = (path.parent for path in (tmp_path / "outputs").rglob("run.json"))
-    config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
-    config["model"]["_target_"] = "dovision.models.other.Other"  # which the caption names
-    (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
-    facts = Run(folder).read_record() | {"digests": digests(folder)}
-    (folder / "run.json").write_text(json.dumps(with_digest(facts)))
+    other = "dovision.models.other.Other"  # which the caption names
+    edit_config(folder, lambda config: config["model"].update(_target_=other))
+    seal(folder)
     code, _, err = run("--check", *asked)
     assert code == 1
     assert "1 of the locked figures differ: average_effects (" in err

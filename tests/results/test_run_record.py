@@ -1,6 +1,5 @@
 """What is found under a folder, and how damage is reported."""
 
-import json
 import re
 import shutil
 
@@ -8,17 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dovision.jobs.report import main
-from dovision.results.run_files import digests
 from dovision.results.run_record import Run, read_sweep, survey
-from dovision.results.schemas import with_digest
 from dovision.results.sweep_findings import by_factors
 from dovision.results.tables import SAMPLES, read_samples
-
-
-def rerecord(run, **facts):
-    """Put facts into a run's record, as another version would have written it."""
-    content = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(with_digest(content | facts)))
+from made_runs import seal
 
 
 def test_all_runs_are_found_with_their_states_and_what_distinguishes_them(sweep):
@@ -71,7 +63,7 @@ def test_a_damaged_file_is_named(tmp_path, write_run, name):
 def test_a_copy_of_a_run_does_not_count_twice(tmp_path, write_run, run_command, svg_only):
     for name, settings in (("a", "1"), ("b", "1"), ("c", "2")):
         write_run(tmp_path / name, [f"seed={settings}"], images=6, maps=0, eps=(0.2,))
-        rerecord(tmp_path / name, settings=settings)
+        seal(tmp_path / name, settings=settings)
     one, other, copied = sorted(survey(tmp_path), key=lambda run: (run.state == "copy", run.folder))
     assert [each.folder.name for each in (one, other, copied)] == ["a", "c", "b"]
     assert copied.failure == f"it repeats {tmp_path / 'a'}, and would count twice. Delete one."
@@ -79,15 +71,12 @@ def test_a_copy_of_a_run_does_not_count_twice(tmp_path, write_run, run_command, 
     assert "would count twice" in (tmp_path / "report" / "index.html").read_text()
 
 
-CONFIG = ".hydra/config.yaml"
-
-
 @pytest.fixture
 def folder(tmp_path, write_run):
     """A good run, and a copy of it to be damaged."""
     write_run(tmp_path / "good", ["attack=pgd", "seed=1"], images=6, maps=1, eps=(0.2,))
     shutil.copytree(tmp_path / "good", tmp_path / "spoilt")
-    rerecord(tmp_path / "spoilt", overrides=["attack=pgd", "seed=2"])
+    seal(tmp_path / "spoilt", overrides=["attack=pgd", "seed=2"])
     return tmp_path
 
 
@@ -96,19 +85,17 @@ def of_another_version(run):
     pq.write_table(table.replace_schema_metadata({"dovision_format": "0"}), run / SAMPLES)
 
 
-def recorded(run):
-    """The digests, as another version would have recorded them of its own files."""
-    rerecord(run, digests=digests(run))
-
-
 DAMAGE = [
     (
         lambda run: (run / SAMPLES).unlink(),
         r"spoilt must be as the run has left them, but samples\.parquet is missing\. Run its command again, which",
     ),
-    (lambda run: (of_another_version(run), recorded(run)), r"samples\.parquet must be of table format 5, got 0\. Run"),
-    (lambda run: ((run / SAMPLES).unlink(), recorded(run)), r"samples\.parquet must be a table of a run, got no such"),
-    (lambda run: (run / CONFIG).unlink(), r"config\.yaml must hold the run's config, got damaged content\. Delete the"),
+    (lambda run: (of_another_version(run), seal(run)), r"samples\.parquet must be of table format 5, got 0\. Run"),
+    (lambda run: ((run / SAMPLES).unlink(), seal(run)), r"samples\.parquet must be a table of a run, got no such"),
+    (
+        lambda run: (run / ".hydra/config.yaml").unlink(),
+        r"config\.yaml must hold the run's config, got damaged content\. Delete the",
+    ),
 ]
 
 

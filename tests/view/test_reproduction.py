@@ -17,15 +17,9 @@ from made_view import packed_mask
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def run(fitted):
-    """The attacked run of digits."""
-    return next((fitted / "evaluate").glob("*/run.json")).parent
-
-
 @pytest.fixture
-def session(run):
-    return ViewSession(recorded_runs.of_run(run))
+def session(fitted_run):
+    return ViewSession(recorded_runs.of_run(fitted_run))
 
 
 @pytest.fixture
@@ -93,11 +87,11 @@ def test_the_map_of_a_dropped_and_attacked_picture_is_measured_again(session, un
     np.testing.assert_allclose(sorted(own["effect"]), sorted(values), atol=1e-6)
 
 
-def test_a_run_is_opened_with_its_images_and_weights(session, run):
+def test_a_run_is_opened_with_its_images_and_weights(session, fitted_run):
     choices = session.choices()
     assert (choices["shape"], len(choices["classes"])) == ([1, 32, 32], 10)
     shown = session.open_sample(0)
-    table = read_effects(run, [0])
+    table = read_effects(fitted_run, [0])
     first = table[table["condition"] == "clean"]
     by_class = first.groupby("class")["control"].first()
     for row in shown["rows"]:

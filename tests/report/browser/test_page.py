@@ -12,11 +12,10 @@ from PIL import Image
 from dovision.report.image_overlay import blended, unit_values
 from dovision.results.finding import finer, number_text
 from dovision.results.image_tables import write_masks
-from dovision.results.run_files import digests
-from dovision.results.schemas import with_digest
 from dovision.results.tables import read_effects
 from dovision.results.thumbnails import load_thumbnail, thumbnail_path
 from made_browser import violations
+from made_runs import seal
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DARK, LIGHT = "rgb(21, 24, 30)", "rgb(255, 255, 255)"
@@ -266,8 +265,7 @@ def test_a_mask_is_drawn_as_its_pixels_and_answers_to_pointing_at_them(open_page
     run = write_run(tmp_path / "sweep" / "masks", ["attack=pgd"], grid=2, images=12, maps=1, eps=(0.2,)).folder
     triangle = np.tril(np.ones((16, 16), dtype=bool))
     write_masks(run, [(0, "r0c0", triangle)])
-    facts = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(with_digest(facts | {"digests": digests(run)})))
+    seal(run)
     page = open_page(page_of(tmp_path / "sweep"))
     page.locator("#explore").click()
     cell = page.locator('#left [data-unit="0"]')

@@ -3,13 +3,10 @@
 import json
 
 import pytest
-import yaml
 
-from dovision.io.files import sha256
-from dovision.io.text_files import read_json, write_json
 from dovision.report.figures.mean_effects import Grid
 from dovision.results.run_record import read_sweep
-from dovision.results.schemas import with_digest
+from made_runs import edit_config, seal
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +16,9 @@ def grids(write_run, tmp_path_factory):
     for name, grid in (("a", 2), ("b", 4), ("c", 4), ("d", None)):
         overrides = ["fill@intervention.fill=mean"] * (name == "c") + [f"intervention.rows={grid}"]
         write_run(folder / name, overrides if grid else [], grid=grid, images=12, maps=0, eps=(0.2,))
-    config = folder / "c" / ".hydra" / "config.yaml"
-    content = yaml.safe_load(config.read_text())
-    content["intervention"]["fill"] = {"_target_": "dovision.interventions.fills.Mean"}
-    config.write_text(yaml.safe_dump(content))
-    facts = read_json(folder / "c" / "run.json")
-    facts["digests"][".hydra/config.yaml"]["sha256"] = sha256(config)
-    write_json(folder / "c" / "run.json", with_digest(facts))
+    mean = {"_target_": "dovision.interventions.fills.Mean"}
+    edit_config(folder / "c", lambda config: config["intervention"].update(fill=mean))
+    seal(folder / "c")
     return folder
 
 
