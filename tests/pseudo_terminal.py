@@ -8,10 +8,13 @@ import os
 import pty
 import re
 import struct
+import sys
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
+
+import pytest
 
 from waiting import wait_for
 
@@ -102,11 +105,16 @@ class Terminal:
 
 
 @contextmanager
-def terminal(lines: int = 24, columns: int = 80) -> Iterator[Terminal]:
-    """A pseudo terminal of this size."""
+def terminal(patch: pytest.MonkeyPatch, lines: int = 24, columns: int = 80) -> Iterator[Terminal]:
+    """A pseudo terminal of this size as standard error."""
+    for name, value in {"TERM": "xterm", "COLUMNS": str(columns), "LINES": str(lines)}.items():
+        patch.setenv(name, value)
+    for name in ("JPY_PARENT_PID", "NO_COLOR", "FORCE_COLOR", "TTY_INTERACTIVE", "TTY_COMPATIBLE"):
+        patch.delenv(name, raising=False)
     receiver, sender = pty.openpty()
     fcntl.ioctl(sender, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     os.set_blocking(receiver, False)
     with open(sender, "w", buffering=1, encoding="utf-8") as stream:
+        patch.setattr(sys, "stderr", stream)
         yield Terminal(stream, receiver, lines, columns)
     os.close(receiver)

@@ -57,11 +57,8 @@ def test_a_name_that_is_wrong_inside_a_package_is_named(target, message, folder,
     assert message in refusal(target)
 
 
-def test_a_classmethod_is_a_target():
+def test_a_classmethod_and_a_function_of_its_modules_name_are_targets_as_in_hydra(folder, monkeypatch):
     assert import_target("fractions.Fraction.from_float")(0.5) == 0.5
-
-
-def test_a_function_of_its_modules_name_is_the_target_as_in_hydra(folder, monkeypatch):
     package = folder / "mynets"
     package.mkdir()
     (package / "unet.py").write_text("def unet():\n    return 1\n")

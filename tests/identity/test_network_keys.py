@@ -80,7 +80,7 @@ def test_every_setting_of_model_training_and_autoencoder_is_part_of_its_fit(conf
             assert found(config, **{name: value})[place] != found(config)[place], name
 
 
-def test_data_seed_measurement_and_torch_are_part_of_every_fit(config, monkeypatch):
+def test_data_seed_measurement_torch_and_a_file_to_start_from_are_part_of_every_fit(config, monkeypatch, tmp_path):
     seen = [found(config), found(config, data="others"), found(config, seed=1)]
     assert found(config, classifier="others")[1] != seen[0][1]
     with monkeypatch.context() as context:
@@ -90,9 +90,6 @@ def test_data_seed_measurement_and_torch_are_part_of_every_fit(config, monkeypat
         context.setattr(code, "version", lambda name: "99.0")
         seen.append(found(config))
     assert all(len(set(paths)) == len(seen) for paths in zip(*seen, strict=True))
-
-
-def test_the_content_of_a_file_that_training_starts_from_is_part_of_the_fit(config, tmp_path):
     start = tmp_path / "start.pth"
     seen = []
     for content in ("one", "two"):

@@ -30,13 +30,10 @@ def test_a_processor_has_the_name_of_its_model(tmp_path, lines, name):
     assert processor_name(tmp_path / "cpuinfo") == name
 
 
-def test_the_commit_is_the_checkouts_or_that_of_no_checkout():
+def test_the_commit_is_the_checkouts_and_versions_are_those_that_run():
     found = git_commit()
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
     assert found is None or found.removesuffix("+") == head.stdout.strip()
-
-
-def test_versions_are_those_that_run():
     facts = provenance()
     assert facts["versions"]["torch"] == torch.__version__
     assert facts["threads"] == torch.get_num_threads()

@@ -44,13 +44,10 @@ def safe(monkeypatch):
     return found
 
 
-def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_folder_after_it(tmp_path, safe):
+def test_files_are_on_the_disk_before_they_have_their_names_and_their_folder_after_it(tmp_path, safe):
     with replacing(tmp_path / "table") as partial:
         partial.write_text("rows")
     assert safe == {tmp_path / "table"}
-
-
-def test_so_are_all_files_of_a_folder(tmp_path, safe):
     (tmp_path / "aside" / "deep").mkdir(parents=True)
     for name in ("aside/a", "aside/deep/b"):
         (tmp_path / name).write_text(name)

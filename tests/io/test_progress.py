@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -88,20 +88,8 @@ def test_items_are_counted_as_they_come(display):
     assert display.line() == ""
 
 
-@contextmanager
-def terminal_of(monkeypatch):
-    """A terminal as standard error."""
-    for name, value in {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}.items():
-        monkeypatch.setenv(name, value)
-    for name in ("JPY_PARENT_PID", "NO_COLOR", "FORCE_COLOR", "TTY_INTERACTIVE", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
-    with terminal() as end:
-        monkeypatch.setattr(sys, "stderr", end.stream)
-        yield end
-
-
 def test_bars_stand_below_whole_lines_and_go_at_the_end(monkeypatch):
-    with terminal_of(monkeypatch) as end:
+    with terminal(monkeypatch) as end:
         display, line = Display(), "[a path]/of:smile:/" + "letters" * 15
         log = logging.getLogger()
         monkeypatch.setattr(log, "handlers", [logging.StreamHandler()])
@@ -128,7 +116,7 @@ def test_bars_stand_below_whole_lines_and_go_at_the_end(monkeypatch):
 
 @pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"JPY_PARENT_PID": "7"}])
 def test_only_a_terminal_in_which_the_cursor_moves_has_bars(monkeypatch, variables):
-    with terminal_of(monkeypatch) as end:
+    with terminal(monkeypatch) as end:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         with Display().stage("effects", "passes", 100):

@@ -55,18 +55,12 @@ def test_levels_are_those_of_the_configurations_also_of_jobs_that_have_not_start
     assert [row[1] for row in table.rows] == [f"2 x {columns[0]}", f"4 x {columns[1]}", f"8 x {columns[2]}"]
 
 
-def test_settings_of_the_same_display_name_have_their_dotted_names():
+def test_settings_of_some_jobs_or_of_one_display_name_are_told_apart_and_metrics_of_none_left_out():
     jobs = [job(n, f"model.optimizer.lr={n}", f"training.optimizer.lr={n % 2}") for n in (1, 2, 3)]
     assert closing_table(jobs).heads[1:3] == ["model.optimizer.lr", "training.optimizer.lr"]
-
-
-def test_a_setting_that_only_some_jobs_have_is_swept():
     table = closing_table([job(0, "seed=1"), job(1, "seed=1", "+attack@detection.attacks.pgd=pgd")])
     assert table.heads[:2] == ["job", "pgd"]
     assert [row[1] for row in table.rows] == ["none", "PGD"]
-
-
-def test_metrics_that_no_job_has_have_no_column():
     assert closing_table([job(0, metrics={})]).heads == ["job", "state", "seconds"]
     assert headline_numbers({"eps=1/255/accuracy": 0.5}) == {}
 

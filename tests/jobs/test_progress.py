@@ -1,6 +1,5 @@
 import logging
 import re
-import sys
 
 import pytest
 
@@ -55,12 +54,9 @@ def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
 def test_a_terminal_has_a_bar_of_what_is_completed_and_failed_unless_there_are_workers(
     jobs, runs, monkeypatch, caplog, bars
 ):
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(logging.root, "handlers", [caplog.handler])  # those of an earlier test write to the terminal
-    with terminal(columns=100) as end:
-        monkeypatch.setattr(sys, "stderr", end.stream)
+    with terminal(monkeypatch, columns=100) as end:
         with Progress(jobs, [jobs[0].folder], bars=bars):
             if bars:
                 end.wait_for("1/3 jobs")

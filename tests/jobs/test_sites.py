@@ -16,17 +16,13 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def test_each_layer_is_listed_with_layout_shape_and_units(run_command, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run_command(main, "dataset=digits") == 0
+    assert run_command(main, "dataset=digits", "autoencoder=conv_1x1") == 0
     found = rows(capsys.readouterr().out)
     assert found["input"] == ["NCHW", "1x32x32", "1 channel, 1024 positions"]
     assert found["conv1"] == ["NCHW", "32x30x30", "32 channels, 900 positions"]
     assert found["linear1"] == ["NC", "256", "256 channels"]
+    assert found["code"][0] == "NCHW"  # of the autoencoder
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_code_of_an_autoencoder_is_a_site(run_command, capsys):
-    assert run_command(main, "dataset=digits", "autoencoder=conv_1x1") == 0
-    assert rows(capsys.readouterr().out)["code"][0] == "NCHW"
 
 
 @pytest.mark.slow

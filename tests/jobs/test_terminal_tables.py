@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 
 from dovision.jobs.closing import TextTable, print_states, print_table
@@ -16,14 +14,9 @@ LONG = TextTable(["job"], [[str(number)] for number in range(300)])
 @pytest.fixture
 def printed(monkeypatch):
     """What a terminal of some columns and lines shows of a table, without blank lines, and what it received."""
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
     def show(table, columns=80, lines=24):
-        monkeypatch.setenv("COLUMNS", str(columns))
-        monkeypatch.setenv("LINES", str(lines))
-        with terminal(lines, columns) as end:
-            monkeypatch.setattr(sys, "stderr", end.stream)
+        with terminal(monkeypatch, lines, columns) as end:
             print_table(table)
             end.stream.flush()
             text = [line.rstrip() for line in end.screen().text() if line.strip()]
@@ -66,11 +59,10 @@ def test_a_table_has_at_most_a_screenful_of_rows(printed):
     assert printed(LONG, lines=30)[0][-2:] == [" 21", "and 278 more rows"]
 
 
-def test_states_in_a_sentence_have_their_colours(printed, monkeypatch, capsys):
+def test_states_in_a_sentence_have_their_colours(monkeypatch, capsys):
     print_states("2 jobs: 1 completed, 1 failed.\n  job 1 failed: no")
     assert capsys.readouterr().err == "2 jobs: 1 completed, 1 failed.\n  job 1 failed: no\n"
-    with terminal() as end:
-        monkeypatch.setattr(sys, "stderr", end.stream)
+    with terminal(monkeypatch) as end:
         print_states("1 jobs: 1 failed.")
         end.screen()
         assert end.received == "1 jobs: 1 \x1b[31mfailed\x1b[0m.\r\n"

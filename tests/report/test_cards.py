@@ -22,15 +22,12 @@ def dots(svg, name):
     return sum(1 + int(abs(float(end) - float(start)) / 6) for start, end in ends)
 
 
-def test_a_strip_has_a_dot_an_image_and_the_control_below():
+def test_a_strip_has_a_dot_an_image_or_several_and_the_control_below():
     svg = strip([-0.5, -0.5, -0.5, -0.2, 0.1], [0.0, 0.0])
     assert (dots(svg, "subject"), dots(svg, "control")) == (5, 2)
     assert "tag: -0.50" in svg
     assert "elsewhere: 0.00" in svg
     assert "change of P(a); a dot is an image" in svg
-
-
-def test_of_many_images_a_dot_is_several():
     svg = strip([-0.5] * 300, [])
     assert "a dot is 22 images" in svg
     assert dots(svg, "subject") == 14

@@ -23,12 +23,9 @@ def test_what_fits_is_counted_and_what_does_not_is_not():
     assert allowance.take("1234")
 
 
-def test_coordinates_are_rounded_and_text_is_not():
+def test_coordinates_are_rounded_but_not_text_nor_the_size_that_boxes_over_a_picture_have():
     svg = '<svg>\n <path d="M 1.23456 7 L 0.5 2.000001"/>\n <text x="1.9876">0.123456</text>\n</svg>'
     assert lighter(svg) == '<svg><path d="M 1.23 7 L 0.5 2.00"/><text x="1.98">0.123456</text></svg>'
-
-
-def test_a_picture_keeps_the_size_that_the_boxes_over_it_have():
     svg = '<svg><image transform="matrix(0.148642 0 0 0.148642 11.033062 24.303931)"/></svg>'
     assert lighter(svg) == svg
 

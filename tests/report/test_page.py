@@ -46,11 +46,23 @@ def page(page_of_sweep):
     return page_of_sweep.read_text()
 
 
-def test_the_page_is_well_formed_and_its_ids_differ(page):
+def test_the_page_is_well_formed_its_ids_differ_and_it_can_be_read_out(page):
     outline = Outline(page)
     assert len(set(outline.ids)) == len(outline.ids)
     assert outline.heads[0] == 1
     assert all(later - former <= 1 for former, later in zip(outline.heads, outline.heads[1:], strict=False))
+    for tag, attributes in outline.tags:
+        if tag == "th":
+            assert attributes["scope"] in ("col", "row")
+        if attributes.get("role") == "img":
+            assert attributes["aria-labelledby"]
+            assert attributes["aria-describedby"]
+        for name in ("aria-labelledby", "aria-describedby", "aria-controls"):
+            assert attributes.get(name) is None or attributes[name] in outline.ids
+    tables = [attributes for tag, attributes in outline.tags if tag == "table"]
+    assert sum(tag == "caption" for tag, _ in outline.tags) == sum("aria-labelledby" not in own for own in tables)
+    assert ("html", {"lang": "en"}) in outline.tags
+    assert "prefers-color-scheme: dark" in page
 
 
 def test_the_page_fetches_nothing_and_runs_one_script_of_its_own(page):
@@ -65,22 +77,6 @@ def test_the_page_fetches_nothing_and_runs_one_script_of_its_own(page):
     assert data[0] == ' type="application/json" id="explorer-data"'
     digest = base64.b64encode(hashlib.sha256(code[1].encode()).digest()).decode()
     assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in page
-
-
-def test_the_page_can_be_read_out(page):
-    outline = Outline(page)
-    for tag, attributes in outline.tags:
-        if tag == "th":
-            assert attributes["scope"] in ("col", "row")
-        if attributes.get("role") == "img":
-            assert attributes["aria-labelledby"]
-            assert attributes["aria-describedby"]
-        for name in ("aria-labelledby", "aria-describedby", "aria-controls"):
-            assert attributes.get(name) is None or attributes[name] in outline.ids
-    tables = [attributes for tag, attributes in outline.tags if tag == "table"]
-    assert sum(tag == "caption" for tag, _ in outline.tags) == sum("aria-labelledby" not in own for own in tables)
-    assert ("html", {"lang": "en"}) in outline.tags
-    assert "prefers-color-scheme: dark" in page
 
 
 def rows_of(page, table):

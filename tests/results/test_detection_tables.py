@@ -35,13 +35,11 @@ def test_the_scores_of_a_detector_are_read_from_whatever_row_groups(tmp_path):
     assert preferred_scores(tmp_path)["sample"].tolist() == [0, 2, 3, 1, 4, 5]
 
 
-def test_a_missing_score_is_an_error_that_names_the_detector(tmp_path):
+def test_a_missing_score_no_table_and_a_table_without_rows_are_errors(tmp_path):
     write(tmp_path, score=[0.5, None, 1.0])
     with pytest.raises(ValueError, match=r"must have a score in each row, got nan in 1, from odin\."):
         read_scores(tmp_path)
-
-
-def test_no_table_and_a_table_without_rows_are_errors(tmp_path):
+    (tmp_path / SCORES).unlink()
     with pytest.raises(FileNotFoundError, match="Run the evaluation again"):
         read_scores(tmp_path)
     write_table(tmp_path / SCORES, scores_schema(), [])

@@ -30,7 +30,7 @@ def some_groups(*tables):
     return lambda groups: (rows if groups is None else rows.filter(np.isin(rows["group"], groups)) for rows in tables)
 
 
-def test_sums_and_counts_by_hand():
+def test_sums_and_counts_by_hand_and_the_smallest_effect_that_counts_exactly():
     effect = np.zeros((3, 2, 3, 2), np.float32)
     effect[:, 0, 1, 1] = 0.25, -0.5, 2**-30  # the last one is rounding
     done = np.zeros((3, 2, 3), bool)
@@ -41,9 +41,6 @@ def test_sums_and_counts_by_hand():
     assert found == [(group, "clean", "r0c1", name, images) for group, images in ((3, 1), (5, 2)) for name in CELLS[2]]
     assert [row["total"] * QUANTUM for row in rows] == [0, -0.5, 0, 0.25]
     assert [row["log_odds"] * LOG_ODDS_QUANTUM for row in rows] == [0, -4, 0, 1e4]  # infinite log-odds are cut
-
-
-def test_the_smallest_effect_that_counts_is_summed_exactly():
     effect = np.full((1, *CELLS.shape), np.nextafter(np.float32(2**-24), np.float32(1)), np.float32)
     rows = sums(np.array([0]), effect, effect, np.ones((1, 2, 3), bool))
     assert (rows["total"].to_numpy() * QUANTUM == effect.reshape(-1)).all()

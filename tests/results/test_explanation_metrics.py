@@ -16,9 +16,13 @@ def frame(map_run):
     return agreements(map_run)
 
 
-def test_there_is_a_row_for_each_image_class_and_explainer(frame):
+def test_there_is_a_row_for_each_image_class_and_explainer_and_a_flagged_map_has_no_scores(frame):
     assert len(frame) == 3 * (24 + 18)  # every fourth film has no nodule
     assert not frame.duplicated(["sample", "class", "explainer"]).any()
+    flagged = frame[frame["state"] != "ok"]
+    (facts,) = flagged[["sample", "class", "explainer", "state"]].to_numpy().tolist()
+    assert facts == [0, "opacity", "grad_cam", "zero"]
+    assert flagged[list(MAP_METRICS)].isna().all(axis=None)
 
 
 def test_an_empty_mask_hides_no_boxes():
@@ -26,13 +30,6 @@ def test_an_empty_mask_hides_no_boxes():
     boxes = pd.DataFrame({"sample": [0], "object": ["nodule"], "label": ["nodule"], **edges})
     empty = np.zeros((32, 32), bool)
     assert object_regions(boxes, {0: {"nodule": empty}, 1: {"nodule": empty}}) == {(0, "nodule"): [Box(2, 3, 9, 8)]}
-
-
-def test_a_flagged_map_has_no_scores(frame):
-    flagged = frame[frame["state"] != "ok"]
-    (facts,) = flagged[["sample", "class", "explainer", "state"]].to_numpy().tolist()
-    assert facts == [0, "opacity", "grad_cam", "zero"]
-    assert flagged[list(MAP_METRICS)].isna().all(axis=None)
 
 
 def test_objects_tell_share_area_and_density(map_run):

@@ -46,7 +46,7 @@ def estimates(found):
     return {metric: found[metric] and found[metric]["estimate"] for metric in METRICS}
 
 
-def test_shares_are_those_counted_by_hand(tmp_path):
+def test_shares_are_those_counted_by_hand_and_what_one_class_does_not_define_is_noted(tmp_path):
     summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
     assert estimates(summary["conditions"]["clean"]) == pytest.approx(
         {"accuracy": 0.75, "mean_abs_expected_effect": 0.2, **ALL_CATS, "specificity": 0.75}
@@ -65,6 +65,18 @@ def test_shares_are_those_counted_by_hand(tmp_path):
     assert summary["conditions"]["eps=0.1"]["images"] == 4
     assert summary["conditions"]["eps=0.1"]["accuracy"]["clusters"] == 4
     assert summary["conditions"]["eps=0.1"]["success_rate"]["clusters"] == 3
+    assert summary["labels"] == {"cat": 4, "dog": 0}
+    assert label_counts(summary["labels"]) == "cat 4, dog 0"
+    assert summary["conditions"]["clean"]["notes"] == [
+        "No image of dog, so no sensitivity and no AUROC of it; means leave it out.",
+        "All images are of cat, so no specificity and no AUROC of it.",
+    ]
+    classes = summary["conditions"]["clean"]["classes"]
+    assert {name: set(found) for name, found in classes.items()} == {
+        "cat": {"images", "prevalence", "accuracy", "sensitivity"},
+        "dog": {"images", "prevalence", "specificity"},
+    }
+    assert classes["cat"]["accuracy"]["estimate"] == 0.75
 
 
 def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
@@ -78,22 +90,6 @@ def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
     text = (tmp_path / "summary.json").read_text()
     assert "NaN" not in text
     assert json.loads(text) == summary
-
-
-def test_the_images_of_each_class_are_counted_and_what_one_class_does_not_define_is_noted(tmp_path):
-    summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
-    assert summary["labels"] == {"cat": 4, "dog": 0}
-    assert label_counts(summary["labels"]) == "cat 4, dog 0"
-    assert summary["conditions"]["clean"]["notes"] == [
-        "No image of dog, so no sensitivity and no AUROC of it; means leave it out.",
-        "All images are of cat, so no specificity and no AUROC of it.",
-    ]
-    classes = summary["conditions"]["clean"]["classes"]
-    assert {name: set(found) for name, found in classes.items()} == {
-        "cat": {"images", "prevalence", "accuracy", "sensitivity"},
-        "dog": {"images", "prevalence", "specificity"},
-    }
-    assert classes["cat"]["accuracy"]["estimate"] == 0.75
 
 
 def test_the_quality_of_a_run_is_that_of_its_probabilities(write_run, tmp_path):

@@ -142,13 +142,10 @@ def test_a_label_that_is_not_known_is_minus_one_and_cannot_be_said_wrongly():
     assert rows["correct"] == [True, False]
 
 
-def test_entropy_of_certain_and_of_open_predictions():
+def test_entropy_and_margin_are_those_of_the_answer():
     probability = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
     for task, bits in ((TASK, 1), (LABELS, 2)):
         assert task_entropy(probability, task).tolist() == pytest.approx([0.0, bits * math.log(2)])
-
-
-def test_margin_is_the_distance_from_another_answer():
     assert probability_margin(torch.tensor([[0.2, 0.7, 0.1]]), TASK).tolist() == pytest.approx([0.5])
     assert probability_margin(torch.tensor([[0.2, 0.55]]), LABELS).tolist() == pytest.approx([0.1])
 

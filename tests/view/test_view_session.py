@@ -186,14 +186,11 @@ def test_a_file_that_is_no_picture_is_named(session):
         session.open_picture(b"not a picture", "notes.txt")
 
 
-def test_the_clean_image_outlives_its_attacks(session):
+def test_the_last_images_are_held_and_the_clean_one_outlives_its_attacks(session):
     clean = session.open_sample(0)["image"]
     for _ in range(12):
         session.attacked({"image": clean, "attack": {"name": "fgsm", "eps": "8/255"}})
     shown = session.effect({"image": clean, "mask": packed_mask(np.ones((8, 8))), "fill": {"name": "mean"}})
     assert shown["rows"]
-
-
-def test_only_the_last_images_are_held(session):
     numbers = [session.open_sample(sample)["image"] for sample in (0, 1, 2, 3, 4, 5, 6, 7, 0)]
     assert list(session.images) == numbers[1:]

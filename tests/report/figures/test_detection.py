@@ -48,13 +48,10 @@ def report_figures(run):
     return {report_figure.name: report_figure for report_figure in DETECTORS.of_run(run)}
 
 
-def test_all_figures_are_drawn(report_figures):
+def test_all_figures_are_drawn_and_the_table_has_cost_noise_control_and_the_adaptive_attacker_last(report_figures):
     tables = [f"detection_table_eps_{eps}" for eps in ("0.1", "0.2", "0.3")]
     families = ["detection_families", "detection_comparison"]
     assert list(report_figures) == [*families, *tables, "detection_adaptive", "detection_curves"]
-
-
-def test_the_table_has_cost_noise_control_and_the_adaptive_attacker_last(report_figures):
     table = report_figures["detection_table_eps_0.3"].table
     columns = [f"{attack}\nnot adaptive" for attack in ("FGSM", "PGD", "worst case")]
     assert list(table.columns)[-4:] == [*columns, "adaptive,\nLinf"]

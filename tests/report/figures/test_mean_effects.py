@@ -22,18 +22,13 @@ def grids(write_run, tmp_path_factory):
     return folder
 
 
-def test_there_is_a_point_for_each_grid_fill_and_condition(grids):
+def test_there_is_a_point_for_each_grid_fill_and_condition_and_a_panel_times_the_cells(grids):
     (report_figure,) = Grid(0).of_sweep(read_sweep(grids))
     rows = report_figure.data.set_index(["fill", "cells", "condition"])
     levels, conditions = (("black", 4), ("black", 16), ("mean", 16)), ("clean", "eps=0.2")
     assert sorted(rows.index) == sorted((*level, condition) for level in levels for condition in conditions)
     summary = json.loads((grids / "b" / "summary.json").read_text())["conditions"]["clean"]["mean_abs_expected_effect"]
     assert rows.loc[("black", 16, "clean"), "mean"] == summary["estimate"]
-
-
-@pytest.mark.slow
-def test_the_right_panel_is_times_the_number_of_cells(grids):
-    (report_figure,) = Grid(0).of_sweep(read_sweep(grids))
     of_a_cell, whole = report_figure.figure.axes[:2]
     cells, mean = of_a_cell.lines[0].get_data()
     assert whole.lines[0].get_ydata() == pytest.approx(cells * mean)

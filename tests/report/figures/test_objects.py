@@ -14,12 +14,13 @@ def runs(map_sweep):
     return read_sweep(map_sweep)
 
 
-def test_a_run_of_counterfactuals_shows_true_effects(map_run):
+def test_a_run_of_counterfactuals_shows_true_effects_and_other_runs_have_no_objects(map_run, sweep):
     (report_figure,) = OBJECTS.of_run(*read_sweep(map_run))
     assert report_figure.name == "object_effects"
     assert "n = 12 groups, 18 to 24 objects" in report_figure.caption
     labels = [tick.get_text() for tick in report_figure.figure.axes[0].get_yticklabels()]
     assert set(labels[:4]) == {f"do(no {kind}) on {label}" for kind, label in PULLED}
+    assert list(OBJECTS.of_run(read_sweep(sweep)[0])) == []
 
 
 def test_a_run_of_boxes_shows_them_against_their_controls(painted_run):
@@ -32,10 +33,6 @@ def test_a_run_of_boxes_shows_them_against_their_controls(painted_run):
     assert set(names) == {"nodule", "opacity", "tag on nodule", "tag on opacity", "rib on nodule", "rib on opacity"}
     drawn = right.lines[0].get_xdata()
     assert drawn.tolist() == sorted(report_figure.data["difference"])  # the strongest loss of evidence on top
-
-
-def test_other_runs_have_no_figure_of_objects(sweep):
-    assert list(OBJECTS.of_run(read_sweep(sweep)[0])) == []
 
 
 def test_fills_are_compared_where_two_runs_painted(runs, map_run):
