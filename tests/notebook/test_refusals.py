@@ -124,6 +124,8 @@ REFUSED = {
     "detect, detector": (dv.detect, {"detectors": "softmax"}, "Did you mean max_softmax"),
     "detect, code": (dv.detect, {"detectors": ON_CODE}, "which reads a code."),
     "detect, reference": (dv.detect, {"reference": "entropy"}, "reference must be one of max_softmax, got 'entropy'."),
+    "detect, none": (dv.detect, {"attacks": ["fgsm", "none"]}, "attacks must have an epsilon, got none."),
+    "detect, shapes": (dv.detect, {"data": (IMAGES, IMAGES[..., 1:])}, "data must be images of one shape, got (1, 8, "),
     "detect, eps": (dv.detect, {"attacks": [dv.FGSM(0.1)], "eps": 0.1}, "eps must be given once"),
 }
 
@@ -140,7 +142,6 @@ HELD = {
     "mean": ({"images": IMAGES, "mean": [124, 117, 104]}, "mean and std must be in [0, 1], one number or one a"),
     "size": ({"images": IMAGES, "size": "8"}, "shape must be three whole numbers (channels, height, width)"),
     "most": ({"images": IMAGES, "most": 0}, "most must be a whole number of at least 1, got 0"),
-    "most of a loader": ({"images": DataLoader(PAIRS), "most": 3}, "most must be None for a DataLoader"),
     "batch_size": ({"images": IMAGES, "batch_size": 0.5}, "batch_size must be a whole number of at least 1, got 0.5"),
 }
 
@@ -153,13 +154,14 @@ def test_image_data_refuses(arguments, message):
 
 def test_compare_and_results_refuse():
     one = dv.effects(CLASSIFIER, IMAGES, dv.PixelGrid(1, 2))
+    labelled = [dv.effects(CLASSIFIER, (IMAGES, LABELS.roll(by)), dv.PixelGrid(1, 2)) for by in (0, 1)]
     maps = dv.explain(CLASSIFIER, IMAGES, "center_map")
     attacked = dv.attack(CLASSIFIER, IMAGES, dv.FGSM([0.1, "8/255"]))
     refused = {
         "results must be two or more of one kind, by name, or one of detect or explain, got MeasuredEffects.": (one,),
         "by name, or one of detect or explain, got none.": ({},),
         "got AttackedImages and MeasuredEffects.": ({"a": one, "b": attacked},),
-        "results must be a result of effects(...), got 3.": (3,),
+        "got sample 0 with the label 0 in 'a' and 2 in 'b'.": ({"a": labelled[0], "b": labelled[1]},),
         "results['b'] must be a result of effects(...), got None.": ({"a": one, "b": None},),
         "reference must be one of a, b, got 'c'.": ({"a": one, "b": one}, "c"),
         "results must have two or more explainers, got center_map alone.": (maps,),

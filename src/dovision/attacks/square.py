@@ -155,7 +155,8 @@ class Windows:
     def __init__(self, down: Tensor, across: Tensor, side: int, image: Tensor) -> None:
         self.side = side
         self.row, self.column = (
-            torch.arange(length, device=image.device) - whole_number(share, length - side).unsqueeze(1)
+            torch.arange(length, device=image.device)
+            - (share * (length - side + 1)).long().clamp(max=length - side).unsqueeze(1)  # rounding may reach one more
             for share, length in ((down, image.shape[2]), (across, image.shape[3]))
         )  # (B, H) and (B, W), counted from the window's corner
         rows, columns = ((index >= 0) & (index < side) for index in (self.row, self.column))
@@ -165,11 +166,6 @@ class Windows:
         """Place `value`, shape (side, side), into the window, with zeros outside; shape (B, 1, H, W)."""
         row, column = (index.clamp(0, self.side - 1) for index in (self.row, self.column))
         return value[row[:, :, None], column[:, None, :]].unsqueeze(1) * self.inside
-
-
-def whole_number(share: Tensor, last: int) -> Tensor:
-    """Map uniform numbers in [0, 1) to integers from 0 to `last`."""
-    return (share * (last + 1)).long().clamp(max=last)  # rounding may reach last + 1
 
 
 def bump(side: int) -> Tensor:

@@ -114,7 +114,8 @@ class EffectConsistency(LogOddsEffect):
             if intervention.site == INPUT and intervention.on_image(shape, 0, sample) is not None:  # units have a place
                 reads.append(loss.sort(1, descending=True).values)
             else:
-                reads += [probability_distance(outcome.treated, outcome.control, task), loss]
+                distance = task.probability(outcome.treated) - task.probability(outcome.control).unsqueeze(1)
+                reads += [distance.abs().sum(2), loss]  # of both over classes or labels
         return reads
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
@@ -142,11 +143,3 @@ def log_odds_loss(treated: Tensor, control: Tensor, predicted: Tensor, task: Tas
     if task.multilabel:
         return (loss * (2 * predicted - 1).unsqueeze(1)).sum(2)
     return loss.take_along_dim(predicted.view(-1, 1, 1), dim=2).squeeze(2)
-
-
-def probability_distance(treated: Tensor, control: Tensor, task: Task) -> Tensor:
-    """L1 distance between P(y | x) and P(y | do(u), x) over classes or labels, shape (B, U).
-
-    Args: as of `log_odds_loss`.
-    """
-    return (task.probability(treated) - task.probability(control).unsqueeze(1)).abs().sum(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -202,17 +202,12 @@ class Activation(Intervention):
         """Control value of one sample: other units, changed by this norm."""
         others = self._others(shape, unit, int(context.batch.sample[0]))
         if self.unit_type and AXES[self.unit_type] == CHANNEL_AXIS:
-            others = [other for other, _ in zip(self._changing(value, others, context), unit.members, strict=False)]
+            units = ((other, SiteUnit(CHANNEL_AXIS, other)) for other in others)  # of these the ones that would change
+            numbers = (other for other, of in units if (self.value(value, of, context) != of.of(value)).any())
+            others = [*islice(numbers, len(unit.members))]
         change = self._set(value, others[: len(unit.members)], context) - value
         scale = norm / torch.linalg.vector_norm(change)
         return torch.where(change == 0, value, value + scale * change)
-
-    def _changing(self, value: Tensor, others: Sequence[int], context: Context) -> Iterator[int]:
-        """Numbers of the units that would change when set."""
-        for other in others:
-            unit = SiteUnit(CHANNEL_AXIS, other)
-            if (self.value(value, unit, context) != unit.of(value)).any():
-                yield other
 
     def _others(self, shape: Shape, unit: NamedUnit, sample: int) -> list[int]:
         """Numbers of all non-members, in random order by sample and control."""

@@ -180,17 +180,11 @@ def _scores(folder: Path, name: str, fits: Collection[Fitted], protocol: FitProt
         reserved = images["attack"].isin((CLEAN, *NOISES)) & for_thresholds(images["group"])
         usable = (images["split"] == TEST) | reserved
         for fitted in (fitted for fitted in fits if fitted.name == name):
-            chosen = usable & _scored_by(fitted.fitted_on, images["attack"], protocol)
-            if chosen.any():
-                yield fitted.rows(images[chosen], fitted.detector.score(reads.chosen(chosen)))
-
-
-def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) -> pd.Series[bool] | bool:
-    """Mask of the images that a fit scores, by condition; True for all."""
-    if not leaves_out(fitted_on):
-        return True
-    family = attack.map(protocol.family)
-    return family.isna() | (family.map(all_but, na_action="ignore") == fitted_on)
+            rows, family = usable, images["attack"].map(protocol.family)
+            if leaves_out(fitted.fitted_on):
+                rows = usable & (family.isna() | (family.map(all_but, na_action="ignore") == fitted.fitted_on))
+            if rows.any():
+                yield fitted.rows(images[rows], fitted.detector.score(reads.chosen(rows)))
 
 
 def _variants(folder: Path, name: str, detector: Detector, protocol: FitProtocol) -> Iterator[Fitted]:

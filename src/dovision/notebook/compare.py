@@ -26,6 +26,7 @@ from dovision.results.map_findings import PRIMARY, at_chance
 from dovision.results.map_summary import map_difference
 from dovision.results.paired_difference import paired_difference
 from dovision.results.sentences import BETTER, NOT_SHOWN, UNMOVED
+from dovision.results.tables import CLEAN, read_task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,7 +127,7 @@ class ComparedResults(Result):
 
 
 def compare(results: MeasuredImages | Mapping[str, Any], reference: str | None = None) -> ComparedResults:
-    """Compare results of one kind with a reference on the same images, with paired intervals.
+    """Compare results of one kind with a reference on the same images, paired by their number, with paired intervals.
 
     Args:
         results: by name, from `effects` or `attack`: two classifiers, fills, attacks, or defences; from `explain`, by
@@ -143,7 +144,8 @@ def compare(results: MeasuredImages | Mapping[str, Any], reference: str | None =
         difference and so on. Of detectors the rows of `analysis.detector_comparison.detector_differences`.
 
     Raises:
-        ValueError: there is nothing to compare; the results are of several kinds; there is no such reference.
+        ValueError: there is nothing to compare; the results are of several kinds, or of images with other labels; there
+            is no such reference.
 
     Example:
         >>> import torch, dovision as dv
@@ -175,6 +177,18 @@ def compare(results: MeasuredImages | Mapping[str, Any], reference: str | None =
     return ComparedResults(_conditions(named, chosen), chosen)
 
 
+def _check_labels(named: Mapping[str, MeasuredImages]) -> None:
+    """Raise if images of one number have two labels; -1 is none."""
+    labels: dict[tuple[Any, int], tuple[str, str]] = {}
+    for name, result in named.items():
+        classes, clean = read_task(result.folder).classes, result.samples.query(f"condition == '{CLEAN}'")
+        for sample, label in zip(clean["sample"], clean["label"].astype(str), strict=True):
+            other, expected = (name, label) if "-1" in label else labels.setdefault((classes, sample), (name, label))
+            if label != expected:
+                got = f"sample {sample} with the label {expected} in {other!r} and {label} in {name!r}"
+                raise ValueError(f"results must be of the same images in the same order, got {got}.")
+
+
 def _scores(named: Mapping[str, Any], reference: str) -> pd.DataFrame:
     """Differences of AUROC between detectors, each with its scores of attacked and of clean images."""
     arrays = {
@@ -200,6 +214,7 @@ def _scores(named: Mapping[str, Any], reference: str) -> pd.DataFrame:
 
 def _conditions(named: Mapping[str, MeasuredImages], reference: str) -> pd.DataFrame:
     """Headline numbers of each result by condition, with paired differences from the reference."""
+    _check_labels(named)
     compared, rows = named[reference].samples, []
     for name, result in named.items():
         samples = result.samples
@@ -235,6 +250,7 @@ def _fit(detector: str, fitted_on: str, family: str, other: str) -> str:
 
 def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> ComparedResults:
     """Mean of each metric per explainer, with paired differences from the reference."""
+    _check_labels(named)
     frames = []
     for name, result in named.items():
         frame = result.to_pandas()

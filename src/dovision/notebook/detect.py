@@ -157,6 +157,8 @@ def detect(
     val, test = _splits(data, classifier, batch_size)
     made: dict[str, Detector] = named_components("detector", detectors, seed)
     attacking = attacks_by_name(attacks, eps, seed)
+    if not all(attack.eps for attack in attacking.values()):
+        raise ValueError("attacks must have an epsilon, got none. Name attacks, such as 'pgd'.")
     if reading := [name for name, detector in made.items() if detector.reads_code]:
         raise ValueError(f"detectors must read the classifier alone, got {', '.join(reading)}, which reads a code.")
     check_components(classifier, test.shape(classifier), *made.values(), *attacking.values())
@@ -185,7 +187,11 @@ def _splits(data: Any, classifier: Classifier, batch_size: int | None) -> tuple[
     val, test = as_images(val, classifier, batch_size), as_images(test, classifier, batch_size)
     if (val.mean, val.std) != (test.mean, test.std):
         raise ValueError(f"data must be normalised by one mean and std, got {val.mean} and {test.mean}.")
+    if len(shapes := {val.shape(classifier), test.shape(classifier)} - {None}) > 1:
+        raise ValueError(f"data must be images of one shape, got {' and '.join(map(str, shapes))}.")
     held = [images.batch(classifier) for images in (val, test)]
-    if held[0] is not None and held[1] is not None and torch.equal(held[0].image, held[1].image):
-        warnings.warn("test images are the validation images: detectors are scored on what set them.", stacklevel=3)
+    fitted, tested = ({hash(row.numpy().tobytes()) for row in of.image.cpu()} if of else set() for of in held)
+    if both := len(fitted & tested):
+        text = f"{both} of {len(tested)} test images are validation images: detectors are scored on what set them."
+        warnings.warn(text, stacklevel=3)
     return val, test
