@@ -12,10 +12,11 @@ from dovision.io.locking import Lock, is_locked
 from waiting import SECONDS
 
 
-def test_a_lock_has_one_holder_at_a_time(tmp_path):
+def test_a_lock_has_one_holder_and_looking_at_it_makes_nothing(tmp_path):
     file = tmp_path / "lock"
     first, second = Lock(file), Lock(file)
     assert not is_locked(file)
+    assert list(tmp_path.iterdir()) == []
     assert first.acquire(0)
     assert first.acquire(0)  # it has it
     assert (first.held, second.held, is_locked(file)) == (True, False, True)
@@ -24,6 +25,10 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path):
     assert not is_locked(file)
     assert second.acquire(0)
     assert (first.held, second.held) == (False, True)
+    second.release()
+    with file.open("w") as opened:
+        fcntl.flock(opened, fcntl.LOCK_SH)  # somebody else who looks
+        assert not is_locked(file)
 
 
 def test_a_killed_process_holds_nothing(tmp_path):
@@ -52,11 +57,3 @@ def test_errors_of_the_lock_are_raised(tmp_path, monkeypatch, number, message):
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(OSError, match=message):
         Lock(tmp_path / "lock").acquire(0)
-
-
-def test_looking_makes_nothing_and_does_not_stand_in_the_way_of_looking(tmp_path):
-    assert not is_locked(tmp_path / "lock")
-    assert list(tmp_path.iterdir()) == []
-    with (tmp_path / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)  # somebody else who looks
-        assert not is_locked(tmp_path / "lock")

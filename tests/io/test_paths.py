@@ -28,10 +28,16 @@ def test_what_stays_below_is_taken(text):
     assert paths.safe_relative_path("name", text) == str(text)
 
 
-def test_a_file_name_has_no_folder():
+def test_the_names_of_files_figures_and_logs_have_no_folder(tmp_path):
     assert paths.file_name("name", "a b") == "a b"
     with pytest.raises(ValueError, match="name must be a name without /, got 'a/b'. Choose one such as a_b"):
         paths.file_name("name", "a/b")
+    shown = ReportFigure("../x", "", "", Figure(), pd.DataFrame())
+    with pytest.raises(ValueError, match=r"the name of a figure must be a name without /, got '\.\./x'"):
+        save_report_figure(shown, tmp_path / "figures")
+    with pytest.raises(ValueError, match=r"logger\.csv\.folder must be a name"):
+        CSVLogger(str(tmp_path), "../x")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -50,12 +56,3 @@ def test_the_name_of_a_study_stays_inside_the_output_root(tmp_path, run_command,
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
     assert {path for path in left if not path.startswith("deep/er/out")} == {"deep", "deep/er"}
     assert not Path("/tmp/x-of-a-test").exists()
-
-
-def test_the_names_of_figures_and_logs_stay_in_their_folders(tmp_path):
-    shown = ReportFigure("../x", "", "", Figure(), pd.DataFrame())
-    with pytest.raises(ValueError, match=r"the name of a figure must be a name without /, got '\.\./x'"):
-        save_report_figure(shown, tmp_path / "figures")
-    with pytest.raises(ValueError, match=r"logger\.csv\.folder must be a name"):
-        CSVLogger(str(tmp_path), "../x")
-    assert not list(tmp_path.iterdir())

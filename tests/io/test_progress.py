@@ -57,12 +57,9 @@ def test_a_resumed_count_is_shown_and_is_no_rate(display, clock):
         assert display.line() == "effects: 910/1,000 passes in 0:00:10, 0:01:30 left"
 
 
-def test_a_step_that_a_job_does_not_have_is_refused(display):
+def test_a_step_of_another_job_is_refused_and_stages_left_open_end_with_their_job(display):
     with display.job(["effects"]), pytest.raises(ValueError, match="maps"):
         display.step("maps")
-
-
-def test_stages_that_an_exception_has_left_open_end_with_their_job(display):
     left = display.stage("effects", "passes", 10)
     with display.stage("sweep", "jobs", 2):
         with suppress(KeyboardInterrupt), display.job(["effects"]):

@@ -41,13 +41,10 @@ def test_a_disk_that_is_full_is_the_reason_and_nothing_is_left(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_content_gives_the_same_bytes_under_any_name(path, tmp_path):
+def test_the_same_content_gives_the_same_bytes_whichever_equal_parts_are_one_object(path, tmp_path):
     sealed.write_sealed(tmp_path / "another.name", CONTENT)
     assert path.read_bytes() == (tmp_path / "another.name").read_bytes()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.ckpt", "another.name"]
-
-
-def test_the_bytes_do_not_depend_on_which_equal_parts_are_one_object(path, tmp_path):
     word, pair = "loss", ["a", "b"]
     weights = torch.nn.BatchNorm1d(2).state_dict()
     own = {"one": word, "two": word, "three": pair, "four": pair, word: (0.9, word), "weights": weights}

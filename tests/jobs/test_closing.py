@@ -82,16 +82,13 @@ def conditions():
     return {"clean": clean, "Linf epsilon 8/255": clean | {"success_rate": interval(0.25)}}
 
 
-def test_numbers_stand_metric_by_condition(conditions):
+def test_numbers_stand_metric_by_condition_and_a_size_has_its_median_and_range(conditions):
     table = condition_table(conditions)
     assert table.heads == ["condition", "clean", "Linf epsilon 8/255"]
     assert table.rows == [
         ["accuracy", "0.500 [0.250, 1.000]", "0.500 [0.250, 1.000]"],
         ["attack success", "-", "0.250 [0.125, 1.000]"],
     ]
-
-
-def test_a_size_has_its_median_and_range_in_place_of_an_interval(conditions):
     size = {"estimate": 0.013, "low": None, "high": None, "reason": ""}
     size |= {"median": 0.01, "least": 0.00004, "most": 0.0232}
     conditions["clean"] |= {"mean_abs_expected_effect": size}

@@ -43,13 +43,10 @@ def failed(tmp_path) -> Path:
     return tmp_path / "runs"
 
 
-def test_without_a_completed_run_the_page_still_lists_what_failed(failed):
+def test_without_a_completed_run_the_page_lists_what_failed_in_a_folder_that_can_be_made(failed, tmp_path):
     text = report_of_sweep(failed).read_text()
     assert "MemoryError: too large" in text
     assert "No run is completed" in text
-
-
-def test_an_output_folder_that_cannot_be_made_is_named(failed, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"must be a folder that can be written to.*output=\.\.\."):
         report_of_sweep(failed, tmp_path / "file" / "report")

@@ -56,13 +56,10 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path, name, request):
         assert len(first) > 100
 
 
-def test_the_curve_goes_through_the_means_in_order_of_epsilon():
+def test_a_curve_goes_through_the_means_and_parallel_coordinates_through_the_levels():
     line = effect_against_epsilon(curve()).axes[0].lines[0]
     assert line.get_xdata().tolist() == [0.0, 0.1]
     assert line.get_ydata().tolist() == [0.2, 0.3]
-
-
-def test_in_parallel_coordinates_a_line_runs_over_the_levels_of_each_factor_to_its_number():
     rows = pd.DataFrame(
         [("4", "8/255", 0.1), ("14", "8/255", 0.3), ("14", "2/255", 0.2)], columns=["grid", "eps", "mean"]
     )

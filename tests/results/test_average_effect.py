@@ -7,7 +7,7 @@ from scipy import stats
 
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval, mean_p_value
-from dovision.results import average_effect, tables
+from dovision.results import average_effect
 from dovision.results.average_effect import LARGE_EFFECT, at_level, average_effects
 from dovision.results.tables import read_effects, read_samples
 
@@ -57,16 +57,7 @@ def test_intervals_are_those_of_each_mean_by_itself(run):
         assert found.loc[cell, "log_odds_p"] == pytest.approx(mean_p_value(log_odds, group))
 
 
-@pytest.mark.slow
-def test_the_result_does_not_depend_on_how_the_table_was_cut_or_how_often_it_is_read(run, monkeypatch):
+def test_the_result_does_not_depend_on_how_many_cells_are_summed_at_once(run, monkeypatch):
     whole = average_effects(run)
-    cut = tables.row_groups
-
-    def slices(path):
-        for table in cut(path):
-            for start in range(0, len(table), 997):
-                yield table.slice(start, 997)
-
-    monkeypatch.setattr(average_effect, "row_groups", slices)
-    monkeypatch.setattr(average_effect, "SUMS_AT_ONCE", 150 * 7)  # seven of the eighty cells at once
+    monkeypatch.setattr(average_effect, "SUMS_AT_ONCE", 150 * 7)  # seven of the eighty cells
     pd.testing.assert_frame_equal(average_effects(run), whole)

@@ -61,25 +61,22 @@ def test_the_numbers_of_an_attack_and_of_noise_are_those_counted_by_hand(found):
     assert whole["auroc_twins"] == (1.5 + 2.5) / 8  # of the second and the third
 
 
-def test_in_the_worst_case_the_attacker_picks_the_lowest_score_that_succeeds(found):
+def test_in_the_worst_case_the_lowest_score_that_succeeds_counts_and_adaptive_rows_say_so(found):
     worst = row(found, WORST)  # 97 (fgsm's 5 fails), 25, 98, and 50 of the image that was wrong before
     assert worst["successful"] == 3
     assert worst["auroc"] == pytest.approx((4 + 2 + 4) / 12)
     assert worst["tpr_5"] == pytest.approx(2 / 3)
     assert worst["auroc_all"] == (4 + 2 + 4 + 3) / 16
     assert row(found, WORST, np.nan)["auroc"] == worst["auroc"]  # of one epsilon only
+    is_adaptive = found["attack"] == "adaptive"
+    assert found.loc[is_adaptive, ["attacker", "evasion_5"]].values.tolist() == [["adaptive", 1.0]]
+    assert set(found.loc[~is_adaptive, "attacker"]) == {NOT_ADAPTIVE}
 
 
 def test_a_single_attack_has_no_worst_case(tmp_path):
     found = detection(write(tmp_path, scored_by_hand()[:4]))
     assert set(found["attack"]) == {"random_sign", "pgd", WHOLE_FAMILY}
     assert headlines(found)["attack"].tolist() == ["random_sign", "pgd"]
-
-
-def test_adaptive_rows_say_so_and_all_others_say_that_they_are_not(found):
-    is_adaptive = found["attack"] == "adaptive"
-    assert found.loc[is_adaptive, ["attacker", "evasion_5"]].values.tolist() == [["adaptive", 1.0]]
-    assert set(found.loc[~is_adaptive, "attacker"]) == {NOT_ADAPTIVE}
 
 
 @pytest.mark.parametrize(("missing", "split"), [(0, "val"), (1, "test")])

@@ -29,13 +29,10 @@ def test_a_difference_that_nobody_typed_is_a_factor_unless_others_determine_it()
     assert list(factor_values(jobs, [[], []])) == ["dataset.size"]
 
 
-def test_what_changes_with_the_seed_is_a_factor_but_for_seeds_of_parts():
+def test_what_changes_with_the_seed_is_a_factor_but_not_seeds_of_parts_nor_where_a_job_ran():
     jobs = [job(seed=0, epochs=10), job(seed=1, epochs=5)]
     assert list(factor_values(jobs, [["seed=0"], ["seed=1"]])) == ["epochs", "seed"]
     jobs = [job(seed=seed, attack_seed={"seed": seed}) for seed in (0, 1)]
     assert list(factor_values(jobs, [["seed=0"], ["seed=1"]])) == ["seed"]
-
-
-def test_where_and_how_fast_a_job_ran_is_no_factor():
     jobs = [job(threads=n, output_root=f"/{n}") for n in (1, 2)]
     assert factor_values(jobs, [["threads=1", "hydra.run.dir=/1"], ["threads=2"]]).empty

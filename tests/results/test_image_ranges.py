@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dovision.results.image_ranges import read_runs, sorted_ranges
-from dovision.results.run_record import Run, read_sweep
+from dovision.results.run_record import read_sweep
 from dovision.results.schemas import read_summary
+from made_runs import seal
 
 pytestmark = pytest.mark.slow
 TABLES = ("samples", "effects", "effect_sums", "maps")
@@ -58,15 +59,8 @@ def test_runs_that_differ_in_more_than_their_range_stay_apart(measured):
     runs = read_runs(sweep)
     assert [len(pq.read_table(run.folder / "samples.parquet")) for run in runs] == [16, 16]
     assert len({run.label for run in runs}) == 2
-    write_other_code(changed)
+    seal(changed, measurement=99)
     assert sorted(run.record["images"] for run in read_runs(sweep)) == [4, 4, 8]
-
-
-def write_other_code(folder: Path) -> None:
-    run = Run(folder)
-    run.hold()
-    run.update({"measurement": 99})
-    run.close()
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def of_masks(painted_run: Path, tmp_path: Path) -> Run:
     return run
 
 
-def test_sizes_are_paired_within_the_image_whatever_the_sign(of_masks):
+def test_sizes_are_paired_within_the_image_and_their_interval_is_over_patients(of_masks):
     sizes = mask_sizes(of_masks.folder).set_index("sample")
     first = sizes.loc[1, ["inside", "outside", "moved", "minus_outside", "minus_moved"]].astype(float)
     assert first.tolist() == pytest.approx([0.61, 0.25, 0.2, 0.36, 0.41])
@@ -49,9 +49,6 @@ def test_sizes_are_paired_within_the_image_whatever_the_sign(of_masks):
     assert sizes.loc[23, "minus_outside"] == pytest.approx(0.38)
     assert sizes.loc[1, "minus_moved_log_odds"] == pytest.approx(5 * 0.41)
     assert sizes["mask"].unique().tolist() == ["lung"]
-
-
-def test_the_interval_of_a_difference_is_over_patients(of_masks):
     row = mask_contrasts(of_masks.folder).iloc[0]
     own = np.array([0.41 + 0.01 * (sample % 5 - 1) for sample in range(23)])
     interval = mean_interval(own, np.arange(23) // 2, bounds=EFFECT_BOUNDS)

@@ -19,12 +19,15 @@ def test_a_start_that_fails_leaves_the_directory_to_the_next_one(tmp_path):
     assert second.look().state == "running"
 
 
-def test_a_directory_in_which_another_process_is_at_work_is_refused(tmp_path):
+def test_a_directory_of_another_process_is_refused_and_a_fact_that_is_not_plain_by_name(tmp_path):
     at_work = Run(tmp_path)
     at_work.start({}, [], {})
     with pytest.raises(FileExistsError, match="another process is writing.*output_root"):
         Run(tmp_path).start({}, [], {})
     assert at_work.look().state == "running"
+    with pytest.raises(ValueError, match="fact device must be made of plain types, got object"):
+        at_work.update({"device": object()})
+    assert at_work.state == "running"
 
 
 @pytest.mark.parametrize("text", ["", '{"state": "compl', '{"state": "done"}', "{}", "\0" * 80])
@@ -61,14 +64,6 @@ def test_a_run_that_ends_while_its_state_is_looked_up_is_not_called_interrupted(
 
     monkeypatch.setattr("dovision.results.run_record.is_locked", is_locked)
     assert Run(tmp_path).look().state == "completed"
-
-
-def test_a_fact_that_is_not_plain_is_refused_by_name(tmp_path):
-    run = Run(tmp_path)
-    run.start({}, [], {})
-    with pytest.raises(ValueError, match="fact device must be made of plain types, got object"):
-        run.update({"device": object()})
-    assert run.state == "running"
 
 
 def test_chunks_of_a_completed_run_that_was_killed_before_their_removal_go_with_the_next_command(tmp_path):

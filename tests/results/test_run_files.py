@@ -86,14 +86,10 @@ def test_nothing_is_written_or_removed_through_a_link(tmp_path, entry, target):
 
 
 @pytest.mark.slow
-def test_tables_have_their_declared_columns_and_a_row_for_each_key(fitted_run):
+def test_a_run_writes_what_is_declared_alone_with_a_row_for_each_key_of_a_table(fitted_run):
     for table in [file for file in RUN_FILES if isinstance(file, RunTable) and (fitted_run / file).is_file()]:
         assert read_schema(fitted_run / table).names == table.schema().names
         assert not table.read(fitted_run).duplicated(list(table.keys)).any(), table.path
-
-
-@pytest.mark.slow
-def test_a_run_writes_what_is_declared_and_nothing_else(fitted_run):
     declared = {path for file in RUN_FILES for path in file.find(fitted_run)}
     assert {path for path in fitted_run.rglob("*") if path.is_file()} - declared == set()
     always = "run.json samples.parquet effects.parquet effect_sums.parquet boxes.parquet summary.json metrics.csv"

@@ -137,11 +137,9 @@ def of_quality(number, labels=("a", "b"), **classes):
         (of_quality((0.2, 0.4)), "balanced accuracy 0.30 is"),  # below it
         (of_quality((0.51, 0.7)), None),
         (of_quality((0.24, 0.5), "abcd"), "chance, 0.25."),
-        (of_quality((0.26, 0.5), "abcd"), None),
         (of_quality(None), None),  # without labels
         (of_quality(None, a=(0.4, 0.6)), "classes: AUROC 0.50 is not shown to beat chance, 0.50."),
         (of_quality(None, a=(0.4, 0.6), b=(0.45, 0.65)), "largest AUROC of a label 0.55 is"),
-        (of_quality(None, a=(0.4, 0.6), b=(0.55, 0.65)), None),
         (of_quality(None, **dict.fromkeys("bc", (0.4, 0.6)), a=(0.51, 0.7)), "largest AUROC of a label 0.60"),
         (of_quality(None, **dict.fromkeys("bc", (0.51, 0.7)), a=(0.4, 0.6)), None),
         (of_quality((0.4, 0.6), {"a": 20, "b": 20, "c": 0}), "chance, 0.50"),

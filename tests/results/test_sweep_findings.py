@@ -51,22 +51,16 @@ def test_seeds_are_pooled_with_their_number_and_spread_and_nothing_else(runs):
     assert frame["low"].isna().all()
 
 
-def test_a_factor_whose_name_is_that_of_a_number_has_its_key(runs):
+def test_settings_of_one_name_or_one_reading_and_jobs_without_a_factor_are_told_apart(runs):
     settings = [{"seed": 0, "evaluation": {"images": images}} for images in (12, 13)]
     frame = by_factors([replace(runs[0], config=runs[0].config | own) for own in settings])
     assert list(frame["evaluation images"]) == ["12", "13"]
     assert set(frame["images"]) == {40}
-
-
-def test_values_that_read_alike_are_not_pooled(runs):
     """Both are shown as "yes" by themselves."""
     settings = [{"seed": seed, "augmentation": name} for seed, name in enumerate(("True", "yes"))]
     frame = by_factors([replace(runs[0], config=runs[0].config | own) for own in settings])
     assert set(frame["seeds"]) == {1}
     assert set(frame["augmentation"]) == {"True", "yes"}
-
-
-def test_jobs_of_one_seed_that_differ_in_no_factor_stand_by_themselves(runs):
     twice = [replace(runs[0], label=name) for name in ("first", "second")]
     frame = by_factors(twice)
     assert frame["job"].tolist() == ["first", "second"]

@@ -23,15 +23,12 @@ def choose(most, classes, right, order=None):
     return choice.samples
 
 
-def test_each_class_is_shown_right_in_one_and_wrong_in_the_next_and_then_the_other_way_round():
+def test_each_class_is_shown_right_and_wrong_in_turn_and_the_first_turned_sample_beside_them():
     classes, right = [0, 0, 1, 1, 0, 0], [True, True, True, False, False, True]
     assert choose(6, classes, right) == [0, 3, 4, 2, 1, 5]
     assert choose(2, classes, right) == [0, 3]
     assert choose(0, classes, right) == []
     assert choose(3, [0] * 9, [True] * 9) == [0, 1, 2]
-
-
-def test_the_first_turned_sample_is_saved_beside_the_others():
     choice = PictureChoice(1, {})
     left = [choice.offer(sample, True, turned=sample > 1) for sample in range(4)]
     assert choice.samples == [0, 2]

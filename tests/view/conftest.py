@@ -1,9 +1,6 @@
 """Networks that are opened without the command, and the page served to this process."""
 
-import json
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,22 +65,3 @@ def serve() -> Iterator[Callable[..., str]]:
     for server, thread in running:
         server.should_exit = True
         thread.join(10)
-
-
-def post(address: str, asked: Any = None, **headers: str) -> tuple[int, Any]:
-    """Status and answer of a question, from a page that is the server's own."""
-    body = asked if isinstance(asked, bytes) else json.dumps(asked or {}).encode()
-    request = urllib.request.Request(address, body, headers, method="POST")
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as refused:
-        with refused:
-            text = refused.read()
-        return refused.code, json.loads(text) if text.startswith(b"{") else text.decode()
-
-
-@pytest.fixture(scope="session")
-def ask() -> Callable[..., tuple[int, Any]]:
-    """Asks the server a question."""
-    return post

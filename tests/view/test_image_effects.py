@@ -30,10 +30,12 @@ def test_what_a_check_raises_ends_the_attack(shown):
     assert all(parameter.requires_grad for parameter in shown.classifier.parameters())
 
 
-def test_an_image_without_a_label_is_attacked_away_from_what_is_predicted():
+def test_an_image_without_a_label_is_attacked_away_from_what_is_predicted_and_one_out_of_range_refused():
     classifier, digits = dv.example()
     batch = digits.rows(slice(0, 1))._replace(label=torch.tensor([-1]))
     assert ImageEffects(classifier, batch).batch.label.tolist() == [1]
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        ImageEffects(classifier, digits.rows(slice(0, 1))._replace(image=digits.image[:1] * 300))
 
 
 def test_the_rows_have_the_predicted_class_first_and_all_that_matters_after_the_edit():
@@ -45,9 +47,3 @@ def test_the_rows_have_the_predicted_class_first_and_all_that_matters_after_the_
     assert rows[0].effect == pytest.approx(float(probability[0]), abs=1e-6)
     odds = task.log_odds(treated) - task.log_odds(control)
     assert rows[5].log_odds_effect == pytest.approx(float(odds[6]), abs=1e-5)
-
-
-def test_an_image_out_of_range_is_refused():
-    classifier, digits = dv.example()
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
-        ImageEffects(classifier, digits.rows(slice(0, 1))._replace(image=digits.image[:1] * 300))

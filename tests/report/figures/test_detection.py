@@ -62,7 +62,7 @@ def test_all_figures_are_drawn_and_the_table_has_cost_noise_control_and_the_adap
     assert "adaptive" not in report_figures["detection_table_eps_0.1"].table
 
 
-def test_the_numbers_of_the_table_are_those_of_the_run(report_figures):
+def test_the_numbers_of_the_table_and_the_areas_under_the_curves_are_those_of_the_run(report_figures, run):
     report_figure = report_figures["detection_table_eps_0.3"]
     rows = report_figure.data[
         (report_figure.data["attack"] == "pgd") & (report_figure.data["detector"] == "max_softmax")
@@ -72,6 +72,12 @@ def test_the_numbers_of_the_table_are_those_of_the_run(report_figures):
         for name in ("auroc_paired", "auroc", "auroc_twins", "auroc_noise")
     )
     assert text.replace("0.", ".") in set(report_figure.table.to_numpy().ravel())
+    frame = read_detection(run.folder)
+    worst = frame[(frame["attack"] == WORST) & (frame["detector"] == "max_softmax")].set_index("eps")["auroc"]
+    curves = report_figures["detection_curves"].data.query("detector == 'max_softmax'")
+    for eps, rows in curves.groupby("eps"):
+        false, found = np.r_[0, rows["false"]], np.r_[0, rows["found"]]
+        assert np.trapezoid(found, false) == pytest.approx(worst[eps])
 
 
 def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
@@ -80,15 +86,6 @@ def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
     assert list(drawn) == ["detection_table_eps_0.1"]
     assert "PGD 0 of 20" in drawn["detection_table_eps_0.1"].caption
     assert "-\n-\n-\n-" in drawn["detection_table_eps_0.1"].table.to_numpy()
-
-
-def test_the_area_under_each_curve_is_the_auroc_of_the_table(run, report_figures):
-    frame = read_detection(run.folder)
-    worst = frame[(frame["attack"] == WORST) & (frame["detector"] == "max_softmax")].set_index("eps")["auroc"]
-    curves = report_figures["detection_curves"].data.query("detector == 'max_softmax'")
-    for eps, rows in curves.groupby("eps"):
-        false, found = np.r_[0, rows["false"]], np.r_[0, rows["found"]]
-        assert np.trapezoid(found, false) == pytest.approx(worst[eps])
 
 
 @pytest.mark.parametrize(

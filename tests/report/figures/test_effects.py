@@ -17,9 +17,12 @@ def runs(sweep):
     return [run for run in read_sweep(sweep) if run.state == "completed"]
 
 
-def test_units_with_a_place_in_the_image_have_maps_instead(runs):
+def test_units_with_a_fixed_place_alone_have_average_maps(runs, map_run):
     drawn = [report_figure.name for report_figure in Effects(0, averages=10, maps=3).of_run(runs[0])]
     assert drawn == ["average_effect_maps", "average_effects"]
+    for run in (runs[2], *read_sweep(map_run)):
+        names = [each.name for each in Effects(0, averages=10, maps=3).of_run(run)]
+        assert "average_effect_maps" not in names
 
 
 def test_of_two_classes_that_exclude_each_other_each_effect_is_shown_once(runs, monkeypatch):
@@ -47,9 +50,3 @@ def test_average_effects_lie_where_their_units_do(runs):
     expected = averaged.loc[("clean", panel.get_title("left"), "r1c2"), "mean"]
     limit = figure.figure.axes[-1].get_ylim()[1]
     assert np.allclose(painted[8:16, 16:24], blended(np.uint8([[128]]), np.array([[-expected]]), limit)[0, 0])
-
-
-def test_units_without_a_fixed_place_have_no_average_map(runs, map_run):
-    for run in (runs[2], *read_sweep(map_run)):
-        names = [each.name for each in Effects(0, averages=10, maps=3).of_run(run)]
-        assert "average_effect_maps" not in names

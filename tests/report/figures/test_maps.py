@@ -32,7 +32,7 @@ def test_a_run_with_maps_has_all_figures_and_one_without_has_none(shown, sweep):
     assert list(Maps(0).of_run(read_sweep(sweep)[0])) == []
 
 
-def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
+def test_the_table_has_a_row_for_each_explainer_and_the_sanity_figure_starts_at_the_map_as_it_is(shown):
     table = shown["map_scores"].table
     words = table.to_numpy().ravel().tolist()
     assert table[table["explainer"] == "effect map"].index.tolist() == [
@@ -47,6 +47,10 @@ def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
     row = data[(data["explainer"] == "effect_map") & (data["metric"] == "energy") & (data["cases"] == "all")].iloc[0]
     assert f"{row['mean']:.3f}*\n[{row['low']:.3f}, {row['high']:.3f}]" in words  # a star: differs from grad_cam
     assert row["seconds"] == 0.2
+    axes = shown["map_sanity"].figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["as is", "1 of 3", "2 of 3", "3 of 3"]
+    line = next(line for line in axes.lines if len(line.get_xdata()) == 4)
+    assert (line.get_xdata()[0], line.get_ydata()[0]) == (0, 1)
 
 
 def test_of_a_classifier_at_chance_nothing_is_starred(map_run):
@@ -55,13 +59,6 @@ def test_of_a_classifier_at_chance_nothing_is_starred(map_run):
     assert not any("*" in cell for row in drawn["map_scores"].table.to_numpy() for cell in row)
     assert maps.at_chance(run).text in drawn["map_scores"].caption
     assert "star" not in drawn["map_scores"].caption
-
-
-def test_the_sanity_figure_starts_at_the_map_as_it_is(shown):
-    axes = shown["map_sanity"].figure.axes[0]
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["as is", "1 of 3", "2 of 3", "3 of 3"]
-    line = next(line for line in axes.lines if len(line.get_xdata()) == 4)
-    assert (line.get_xdata()[0], line.get_ydata()[0]) == (0, 1)
 
 
 @pytest.fixture(scope="module")
