@@ -157,7 +157,8 @@ def test_an_object_of_captum_is_taken_with_its_settings_and_left_as_it_was(convo
 def test_a_layer_may_be_given_by_its_module(convolutional, images):
     classifier, batch = convolutional(), images(3, 3, 14, 14)
     by_name, by_module = (Captum("LayerGradCam", layer) for layer in ("2", classifier.network[2]))
-    made = Captum(captum.attr.LayerGradCam(classifier.network, classifier.network[2]))
+    made = Captum(captum.attr.LayerGradCam(classifier.network.forward, classifier.network[2]))
+    made.check(classifier, (3, 14, 14))
     maps = [explainer(batch, TARGET[:3], classifier) for explainer in (by_name, by_module, made)]
     assert torch.equal(maps[0], maps[1])
     assert torch.equal(maps[0], maps[2])

@@ -4,9 +4,9 @@ import re
 import tempfile
 
 import matplotlib.text
-import numpy as np
 import pytest
 import torch
+from captum.attr import Saliency
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
@@ -49,12 +49,10 @@ DATA = {
     "text": ("digits", "images must be a file or a folder that exists, got 'digits'."),
     "empty": (tempfile.mkdtemp(), "images must be a folder with pictures, got "),
     "nothing": (None, "images must be tensors, NumPy arrays, PIL images or paths, got None."),
-    "numbers": ([1, 2, 3], "images must be tensors, NumPy arrays, PIL images or paths, got 1."),
     "objects": ([object()], "images must be tensors, NumPy arrays, PIL images or paths, got an object of class object"),
     "none": ([], "images must be at least one, got none."),
     "to 255": (IMAGES * 255, "Bring 8-bit numbers to [0, 1]: image / 255."),
     "grey arrays": (IMAGES[:, 0].numpy(), "images must have one axis of channels, of 1, 3, 4, got shape (6, 8, 8)."),
-    "square": (np.zeros((3, 3, 3)), "images must have one axis of channels, of 1, 3, 4, got shape (3, 3, 3)."),
     "sizes": ([Image.new("L", (8, 8)), Image.new("L", (8, 9))], "Give the size that they are brought to"),
     "mode": (Image.new("F", (8, 8)), "an image must have pixels of a known range, but is of mode F"),
     "keys": ({"pixels": IMAGES}, "a mapping must have its images under one of pixel_values, image, images, img, got"),
@@ -114,6 +112,7 @@ REFUSED = {
     "effects, site": (dv.effects, {"intervention": dv.Activation(site="7")}, "site"),
     "explain, none": (dv.explain, {"explainers": []}, "explainer must name at least one, got none."),
     "explain, layer": (dv.explain, {"explainers": "grad_cam"}, "the default layer of a Sequential is not known"),
+    "explain, function": (dv.explain, {"explainers": Saliency(torch.sum)}, "got Saliency of another function"),
     "explain, both": (dv.explain, {"target": "a", "settings": dv.MapSettings()}, "target must be given once, got 'a'"),
     "explain, cells": (dv.explain, {"settings": dv.MapSettings(cells=9)}, "cells must be at most the image's 8 pixels"),
     "attack, none": (dv.attack, {"attack": "none"}, "attack must have an epsilon, got none."),
@@ -126,7 +125,6 @@ REFUSED = {
     "detect, reference": (dv.detect, {"reference": "entropy"}, "reference must be one of max_softmax, got 'entropy'."),
     "detect, none": (dv.detect, {"attacks": ["fgsm", "none"]}, "attacks must have an epsilon, got none."),
     "detect, shapes": (dv.detect, {"data": (IMAGES, IMAGES[..., 1:])}, "data must be images of one shape, got (1, 8, "),
-    "detect, eps": (dv.detect, {"attacks": [dv.FGSM(0.1)], "eps": 0.1}, "eps must be given once"),
 }
 
 

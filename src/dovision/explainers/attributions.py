@@ -50,7 +50,7 @@ class Captum(Explainer):
 
     Args:
         method: the name of a class of `captum.attr`, such as "DeepLift"; the class; or an object of it, whose settings
-            count and whose network is replaced by the classifier.
+            count; its function must be the classifier or the network of it.
         layer: name or module of a layer, for methods of one, such as LayerGradCam; None is the last spatial layer of a
             known network.
         arguments: of the class and of its `attribute`, by name. Numbers in `baselines` are pixel units; several are
@@ -126,6 +126,10 @@ class Captum(Explainer):
         self.absolute = absolute
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
+        function = getattr(self.method, "forward_func", classifier)
+        if not any(getattr(function, "__self__", function) is module for module in classifier.modules()):
+            remedy = f"Give its class and the scale: dv.Captum(captum.attr.{self.name}, scale='probability')."
+            raise ValueError(f"method must explain the classifier, got {self.name} of another function. {remedy}")
         self._features(shape)
         if self.by_layer:
             _layers.check_layer(classifier, self.layer, shape)

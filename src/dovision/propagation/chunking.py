@@ -69,10 +69,6 @@ class PassLimits:
         most = pairs // self.pairs if self.chunk is None else min(-(-pairs // self.chunk), pairs // ENOUGH_ROWS)
         return max(1, most)
 
-    def least_rows(self, pairs: int) -> int:
-        """Smallest number of rows of a pass over some of these pairs, at most `ENOUGH_ROWS`."""
-        return min(ENOUGH_ROWS, pairs // self.passes(pairs))
-
     def halve(self, pairs: int) -> None:
         """Halve the pairs of a pass for good, once memory has run out with so many."""
         self.pairs = self.limit = pairs // 2

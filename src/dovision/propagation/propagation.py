@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
-from dovision.propagation.chunking import FIRST, PassLimits, is_out_of_memory
+from dovision.propagation.chunking import ENOUGH_ROWS, FIRST, PassLimits, is_out_of_memory
 from dovision.propagation.edits import Edit, Pairs, all_pairs
 from dovision.propagation.engine_choice import (
     SiteEngines,
@@ -334,7 +334,7 @@ class EditedPasses:
             if passes > 1:
                 pending.extend(np.array_split(chunk, passes))
             elif len(chunk):
-                least = self.allowance.least_rows(stream) if fewer else 1
+                least = min(ENOUGH_ROWS, stream // self.allowance.passes(stream)) if fewer else 1  # of a pass
                 rows: Index = np.resize(chunk, max(len(chunk), least))
                 try:
                     logits = self.engine.run(self.clean, pairs.chosen(rows), edit.chosen(rows), self.context)
