@@ -7,14 +7,11 @@ from dovision.io.atomic import replacing
 from dovision.io.text_files import make_folder, read_json, read_yaml, write_json
 
 
-def test_a_file_is_read_up_to_its_budget(tmp_path):
+def test_a_file_is_read_up_to_its_budget_and_a_text_without_its_byte_order_mark_in_utf_8(tmp_path):
     (tmp_path / "a").write_bytes(b"0123456789")
     assert files.read_bytes(tmp_path / "a", 10) == b"0123456789"
     with pytest.raises(ValueError, match=r"a must have at most 9 bytes, got 10\. Make it smaller"):
         files.read_bytes(tmp_path / "a", 9)
-
-
-def test_a_text_is_read_without_its_byte_order_mark_and_in_utf_8_alone(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_text("Käfer\n", "utf-8-sig")
     assert files.read_text(path) == "Käfer\n"

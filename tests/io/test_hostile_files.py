@@ -196,14 +196,7 @@ HUGE: dict[str, tuple[str, Callable[[Path], Any], Callable[[Path], Any], str]] =
     ),
     "a JPEG of scans": ("a.jpg", scans, pixels, "too many scans"),
     "a TIFF of pages": ("a.tiff", pages, pixels, "several frames"),
-    "a mask": (
-        "m.npz",
-        lambda path: np.savez_compressed(path, m=np.zeros((8193, 8193), bool)),
-        BY_NAME["masks.npz"].read,
-        "67,108,864",
-    ),
     "deep JSON": ("a.json", lines("[" * 10**6), text_files.read_json, "one JSON object"),
-    "deep YAML": ("a.yaml", lines("[" * 20000), text_files.read_yaml, "YAML of plain types"),
     "long YAML": ("a.yaml", lines("- a\n" * (1 << 20), "b"), text_files.read_yaml, "4,194,304 bytes"),
     "a header of safetensors": (
         "a.safetensors",

@@ -98,12 +98,13 @@ def test_what_the_environment_has_chosen_stays(name):
     assert int(faults) >= PAGES
 
 
-def test_elsewhere_a_signal_ends_the_job_at_once_and_its_handler_is_put_back():
+def test_elsewhere_a_signal_ends_the_job_at_once_as_no_error_and_its_handler_is_put_back():
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped, match="stopped by SIGTERM") as caught, Stop():
         os.kill(os.getpid(), signal.SIGTERM)
     assert caught.value.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) == before
+    assert not issubclass(Stopped, Exception)
 
 
 @pytest.mark.parametrize(("signum", "end"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
@@ -132,7 +133,3 @@ def test_a_schedulers_notice_is_listened_to_only_where_its_client_does():
     unheard = signal.getsignal(signal.SIGUSR2)
     with Stop():
         assert signal.getsignal(signal.SIGUSR2) == unheard
-
-
-def test_no_part_can_take_it_for_an_error_of_its_own():
-    assert not issubclass(Stopped, Exception)

@@ -38,7 +38,7 @@ def run(fitted, dovision_evaluate, tmp_path_factory):
     return run
 
 
-def test_the_masks_of_a_pictured_image_are_its_segments_and_part_all_of_it(run):
+def test_masks_are_the_segments_of_a_pictured_image_which_the_map_of_the_explainer_is_painted_on(run):
     masks = read_masks(run.folder)
     samples = sorted({sample for sample, _ in masks})
     assert len(samples) == 3  # two, and one that the attack turns
@@ -52,6 +52,10 @@ def test_the_masks_of_a_pictured_image_are_its_segments_and_part_all_of_it(run):
         for (top, left, bottom, right), unit in zip(boxes, units["unit"], strict=True):
             covered[top:bottom, left:right] += masks[sample, unit]
         assert (covered == 1).all()
+    maps = read_maps(run.folder)
+    assert set(maps["variant"]) == {"as is", "perturbed"}
+    assert maps["cells"].map(lambda cells: np.isfinite(cells).all()).all()
+    assert maps["cells"].map(np.ptp).max() > 0
 
 
 def test_figures_page_and_dashboard_paint_the_pixels_of_masks_alone(run):
@@ -68,13 +72,6 @@ def test_figures_page_and_dashboard_paint_the_pixels_of_masks_alone(run):
         size = (box[2] - box[0]) * (box[3] - box[1])
         bits = np.unpackbits(np.frombuffer(base64.b64decode(mask), np.uint8), count=size)
         assert np.array_equal(bits.astype(bool), masks[sample, unit].ravel())
-
-
-def test_the_map_of_the_explainer_is_painted_on_the_segments_of_the_clean_image(run):
-    maps = read_maps(run.folder)
-    assert set(maps["variant"]) == {"as is", "perturbed"}
-    assert maps["cells"].map(lambda cells: np.isfinite(cells).all()).all()
-    assert maps["cells"].map(np.ptp).max() > 0
 
 
 def write_masks_of_digits(folder: Path, size: int = 32) -> Path:

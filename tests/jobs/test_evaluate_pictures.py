@@ -80,12 +80,18 @@ def test_no_number_that_needs_a_label_is_anywhere(measured):
     assert pq.read_table(run / "maps.parquet")["correct"].null_count == pq.read_table(run / "maps.parquet").num_rows
 
 
-def test_an_attack_succeeds_where_it_changes_what_is_predicted(measured):
+def test_an_attack_succeeds_where_it_changes_what_is_predicted_and_each_picture_has_a_sentence(measured):
     samples = pq.read_table(run_of(measured) / "samples.parquet").to_pandas()
     clean, attacked = (samples[samples["condition"] == name].set_index("sample") for name in ("clean", "eps=0.1"))
     changed = [not np.array_equal(*both) for both in zip(clean["prediction"], attacked["prediction"], strict=True)]
     assert clean["success"].isna().all()
     assert attacked["success"].tolist() == changed
+    (run,) = read_sweep(measured / "evaluate")
+    used = subjects(run)
+    found = [each.text for each in (*use_findings(run, used), *attack_findings(run, used))]
+    assert {re.split(r": | is ", text)[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
+    assert all("is a guess: P(" in text or " cells that count most, P(" in text for text in found[:3]), found
+    assert found[3:] == []  # the attack's success would be a rate of 3 images
 
 
 def test_the_page_names_no_true_class_and_each_picture(measured, run_command, svg_only):
@@ -98,15 +104,6 @@ def test_the_page_names_no_true_class_and_each_picture(measured, run_command, sv
     assert "photo0.png" in page
     figures = {path.stem for path in (measured / "evaluate" / "report" / "figures").rglob("*.csv")}
     assert "classes" not in figures
-
-
-def test_each_picture_has_a_sentence(measured):
-    (run,) = read_sweep(measured / "evaluate")
-    used = subjects(run)
-    found = [each.text for each in (*use_findings(run, used), *attack_findings(run, used))]
-    assert {re.split(r": | is ", text)[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
-    assert all("is a guess: P(" in text or " cells that count most, P(" in text for text in found[:3]), found
-    assert found[3:] == []  # the attack's success would be a rate of 3 images
 
 
 def test_the_photo_experiment_is_two_commands_away(tmp_path, run_command, capsys):

@@ -45,7 +45,7 @@ def test_states_have_colours_on_a_terminal(printed):
     assert "\x1b[31mfailed" in received
 
 
-def test_names_give_way_in_a_narrow_terminal_and_numbers_do_not(printed):
+def test_names_give_way_in_a_narrow_terminal_and_rows_beyond_a_screenful_are_counted(printed):
     text, _ = printed(JOBS, columns=50)
     assert text[-4:] == [
         " 0    a rather long    completed           0.0123",
@@ -53,9 +53,6 @@ def test_names_give_way_in_a_narrow_terminal_and_numbers_do_not(printed):
         "      attack",
         " 1    pgd              failed                   -",
     ]
-
-
-def test_a_table_has_at_most_a_screenful_of_rows(printed):
     assert printed(LONG, lines=30)[0][-2:] == [" 21", "and 278 more rows"]
 
 

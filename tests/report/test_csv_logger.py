@@ -20,12 +20,15 @@ def read(folder):
     return pd.read_csv(folder / "csv" / "metrics.csv").set_index("step")
 
 
-def test_what_is_logged_at_a_step_is_one_row(tmp_path):
+def test_what_is_logged_at_a_step_is_one_row_beside_the_configuration(tmp_path):
     logged(tmp_path, (1, {"loss": 0.5}), (1, {"lr": 0.1}), (0, {"accuracy/clean": 1.0})).finalize("success")
     found = read(tmp_path)
     assert found.index.tolist() == [0, 1]
     assert found.loc[1].dropna().to_dict() == {"loss": 0.5, "lr": 0.1}
     assert found.loc[0].dropna().to_dict() == {"accuracy/clean": 1.0}
+    config = {"attack": {"eps": [0.1, "16/255"]}, "note": None}
+    CSVLogger(str(tmp_path), "csv").log_hyperparams(config)
+    assert yaml.safe_load((tmp_path / "csv" / "hparams.yaml").read_text()) == config
 
 
 def test_a_stopped_job_goes_on_below_its_rows_and_logs_no_step_twice(tmp_path):
@@ -52,9 +55,3 @@ def test_a_row_that_a_kill_has_cut_is_left_out(tmp_path, left):
     (tmp_path / "csv" / "metrics.csv").write_text(left, newline="")
     logged(tmp_path, (2, {"loss": 0.4})).finalize("success")
     assert read(tmp_path)["loss"].to_dict() == ({1: 0.5, 2: 0.4} if "0.5" in left else {2: 0.4})
-
-
-def test_the_configuration_lies_beside_it_as_it_is_nested(tmp_path):
-    config = {"attack": {"eps": [0.1, "16/255"]}, "note": None}
-    CSVLogger(str(tmp_path), "csv").log_hyperparams(config)
-    assert yaml.safe_load((tmp_path / "csv" / "hparams.yaml").read_text()) == config

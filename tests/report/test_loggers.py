@@ -20,15 +20,12 @@ SMALL = ("dataset=digits", "training.classifier.epochs=3", "training.autoencoder
 NOT_PARTIAL = {"_target_": "pytorch_lightning.loggers.CSVLogger", "name": None, "version": "own"}
 
 
-def test_a_class_of_lightning_needs_no_more_than_its_yaml(tmp_path):
+def test_a_class_of_lightning_needs_no_more_than_its_yaml_and_any_other_is_refused(tmp_path):
     component = Component("logger.own", NOT_PARTIAL)
     (logger,) = make_loggers({"own": component}, tmp_path, name="n", group="g", job_type="train", config={"a": 1})
     logger.log_metrics({"loss": 0.5}, step=1)
     logger.finalize("success")
     assert {path.name for path in (tmp_path / "own").iterdir()} == {"metrics.csv", "hparams.yaml"}
-
-
-def test_a_component_that_is_no_logger_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"logger\.own must be a logger of Lightning, got an object of class Counter"):
         make_loggers({"own": Component("logger.own", {"_target_": "collections.Counter"})}, tmp_path,
                      name="n", group="g", job_type="train")  # fmt: skip

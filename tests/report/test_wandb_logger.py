@@ -114,7 +114,7 @@ def test_trouble_neither_fails_nor_stalls_a_job(trouble, copy, dovision_evaluate
     assert KEY not in printed
 
 
-def test_a_key_is_asked_for_as_long_as_w_and_b_may_take(job_loggers, monkeypatch):
+def test_a_key_is_asked_for_in_time_and_numbers_beyond_the_first_are_kept_for_one_table(job_loggers, monkeypatch):
     import wandb
 
     monkeypatch.setenv("WANDB_LOGIN_TIMEOUT", "")
@@ -123,9 +123,6 @@ def test_a_key_is_asked_for_as_long_as_w_and_b_may_take(job_loggers, monkeypatch
     settings = wandb.Settings()
     settings.update_from_env_vars(os.environ)
     assert settings.login_timeout == 2
-
-
-def test_numbers_beyond_the_first_are_kept_for_one_table(job_loggers, monkeypatch):
     sent = []
     monkeypatch.setattr("pytorch_lightning.loggers.WandbLogger.log_metrics", lambda self, *args: sent.append(args[0]))
     (logger,) = job_loggers("wandb")

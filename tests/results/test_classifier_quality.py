@@ -98,7 +98,7 @@ def test_each_label_is_judged_at_its_threshold_on_the_images_of_which_it_is_know
         assert quality.overall[name].value == pytest.approx(mean)
 
 
-def test_what_one_class_alone_does_not_define_is_missing_and_noted():
+def test_what_one_class_alone_or_a_label_that_is_never_known_does_not_define_is_missing_and_noted():
     label, prediction, probability, group = drawn(2)
     for only, kept in ((0, "specificity"), (1, "sensitivity")):
         one = np.full_like(label, only)
@@ -113,6 +113,12 @@ def test_what_one_class_alone_does_not_define_is_missing_and_noted():
     quality = classifier_quality(label % 2, prediction, probability, group, multiclass(8))
     note = "No image of c2, c3, c4, c5, c6, 1 more, so no sensitivity and no AUROC of it; means leave it out."
     assert quality.notes == [note]
+    label = np.array([[1, -1], [0, -1], [1, -1]])
+    probability = np.array([[0.9, 0.5], [0.2, 0.5], [0.4, 0.5]])
+    task = Task("multilabel", ("a", "b"))
+    quality = classifier_quality(label, (probability >= 0.5) * 1, probability, np.arange(3), task)
+    assert estimates(quality.classes["b"]).keys() == {"images"}
+    assert "No image of b" in quality.notes[0]
 
 
 def test_a_single_label_keeps_its_intervals():
@@ -122,12 +128,3 @@ def test_a_single_label_keeps_its_intervals():
     for name, whole in OVERALL.items():
         assert found.overall[whole] == found.classes["nodule"][name]
     assert found.overall["sensitivity"].low < found.overall["sensitivity"].value
-
-
-def test_a_label_that_is_never_known_has_no_numbers():
-    label = np.array([[1, -1], [0, -1], [1, -1]])
-    probability = np.array([[0.9, 0.5], [0.2, 0.5], [0.4, 0.5]])
-    task = Task("multilabel", ("a", "b"))
-    quality = classifier_quality(label, (probability >= 0.5) * 1, probability, np.arange(3), task)
-    assert estimates(quality.classes["b"]).keys() == {"images"}
-    assert "No image of b" in quality.notes[0]

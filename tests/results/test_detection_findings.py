@@ -54,14 +54,11 @@ def test_the_detail_has_operating_points_and_differences_by_family(tmp_path):
     assert detail["minus the reference on PGD"].startswith("+0.560 [+")
 
 
-def test_without_a_threshold_the_area_is_told(tmp_path):
+def test_without_a_threshold_the_area_is_told_and_the_adaptive_attacker_has_a_norm(tmp_path):
     write_scores(tmp_path, images=18, adaptive=False, made=MADE[:2], eps=(0.3,))
     write_detection(tmp_path)
     (found,) = detection_findings(Run(tmp_path, "", "completed", {}, {}, {}))
     assert " has its lowest AUROC, 0." in found.text
-
-
-def test_the_adaptive_attacker_has_a_norm(tmp_path):
     write_scores(tmp_path, made=MADE[-1:], eps=(0.3,))
     write_detection(tmp_path)
     _, found = detection_findings(Run(tmp_path, "", "completed", {}, {}, {}))

@@ -73,16 +73,13 @@ def test_p_values_of_a_table_are_adjusted_over_the_whole_of_it():
     assert table["p"].notna().sum() == 2 * 2 * len(MAP_METRICS)
 
 
-def test_the_pooled_metric_is_the_rank_correlation_over_all_objects(map_run, judged):
+def test_the_pooled_metric_and_its_difference_are_rank_correlations_over_the_objects_of_both(map_run, judged):
     parts = estimates(map_run)
     for explainer, own in parts.groupby("explainer"):
         row = row_of(judged, explainer, POOLED)
         assert row["mean"] == pytest.approx(stats.spearmanr(own["density"], own["evidence"]).statistic)
         assert row["scored"] == len(own)
     assert row_of(judged, "random_map", POOLED)["low"] < 0 < row_of(judged, "random_map", POOLED)["high"]
-
-
-def test_the_pooled_difference_is_over_the_objects_of_maps_that_both_have(map_run, judged):
     parts = estimates(map_run).pivot(index=["sample", "class", "object"], columns="explainer", values="density")
     evidence = estimates(map_run).drop_duplicates(["sample", "class", "object"]).set_index(list(parts.index.names))
     both = parts.dropna().join(evidence["evidence"])

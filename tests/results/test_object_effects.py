@@ -21,16 +21,13 @@ def test_the_mean_true_effect_is_that_of_the_rows(map_run):
     assert frame.loc[("clean", "tag", "opacity"), "log_odds_high"] < -0.2
 
 
-def test_the_controls_of_a_box_are_averaged_within_the_image(painted_run):
+def test_controls_are_averaged_within_the_image_and_a_labelled_object_is_judged_on_its_class(painted_run):
     both = paired(object_rows(painted_run)).set_index(["sample", "object", "class"])
     effects = read_effects(painted_run, [7]).set_index(["unit", "class"])["effect"]
     row = both.loc[(7, "tag", "opacity")]
     controls = effects[("tag control 0", "opacity")], effects[("tag control 1", "opacity")]
     assert row["control"] == pytest.approx(np.mean(controls))
     assert row["difference"] == pytest.approx(effects[("tag", "opacity")] - np.mean(controls))
-
-
-def test_a_labelled_object_is_judged_on_its_class_and_any_other_on_each(painted_run):
     frame = contrasts(painted_run)
     pairs = set(zip(frame["kind"], frame["class"], strict=True))
     others = {(kind, label) for kind in ("tag", "rib") for label in ("nodule", "opacity")}

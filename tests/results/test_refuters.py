@@ -137,15 +137,11 @@ def test_refuters_of_objects_judge_the_object_minus_its_controls(intervention):
         assert as_is[["estimate", "low", "high"]].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_images_without_labels_have_nothing_to_refute_and_a_warning_says_so(caplog):
+def test_images_without_labels_have_nothing_to_refute_and_an_intervention_at_two_sites_is_refused(caplog):
     classifier, digits = dv.example()
     refuted = dv.effects(classifier, digits.image, dv.PixelGrid(2, 2), refute=True).refuters
     assert refuted.empty
     assert "nothing to refute" in caplog.text
-
-
-def test_an_intervention_at_two_sites_is_refused():
-    classifier, digits = dv.example()
     both = dv.Joint(dv.PixelGrid(2, 2), held=dv.Activation("relu", choose=[0]))
     with pytest.raises(ValueError, match=r"refute needs an intervention at one site.*got Joint. Set refute=false"):
         dv.effects(classifier, (digits.image, digits.label), both, refute=True)
