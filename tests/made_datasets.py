@@ -47,13 +47,14 @@ def write_mnist(root: Path) -> Settings:
     return {"root": str(root), "val_images": 3}
 
 
-def write_folders(root: Path) -> Settings:
+def write_folders(root: Path, width: int = 24, file: str = "{number}.bmp") -> Settings:
+    """Ten files of 20 pixels in height in each of the classes cat and dog."""
     random = np.random.default_rng(0)
     for label in ("cat", "dog"):
         (root / label).mkdir(parents=True)
         for number in range(10):
-            pixels = random.integers(0, 256, (20, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / label / f"{number}.bmp")
+            pixels = random.integers(0, 256, (20, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / label / file.format(number=number, pair=number // 2, label=label))
     return {"root": str(root), "classes": ["cat", "dog"], "shape": [3, 20, 20]}
 
 

@@ -11,8 +11,16 @@ from PIL import Image
 import dovision as dv
 from dovision.datasets.image_folder import ImageFolder
 from dovision.types import Task
+from made_datasets import write_folders
 
 SPLITS = ("train", "val", "test")
+
+
+@pytest.fixture
+def folder_of_images(tmp_path: Path) -> Path:
+    """Ten PNG files in each of the classes cat and dog, without folders for the splits."""
+    write_folders(tmp_path, 30, "patient{pair}-{label}-{number}.png")
+    return tmp_path
 
 
 def open_folder(root: Path, **settings) -> ImageFolder:

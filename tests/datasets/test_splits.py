@@ -22,22 +22,25 @@ def matrix(sets) -> np.ndarray:
     return np.array([[label in own for label in range(4)] for own in sets], dtype=np.float32).reshape(-1, 4)
 
 
+def parted(groups, *given):
+    """A cut, which is a partition that keeps groups together."""
+    rows = _splits.split_groups(groups, *given)
+    assert sorted(sum(rows.values(), ())) == list(range(len(groups)))
+    assert sum(len({groups[row] for row in own}) for own in rows.values()) == len(set(groups))
+    return rows
+
+
 @given(samples, st.floats(0, 0.49), st.floats(0, 0.49), st.integers(0, 5))
 def test_a_cut_is_a_partition_that_keeps_groups_together(pairs, val, test, seed):
     groups, labels = [group for group, _ in pairs], [label for _, label in pairs]
-    rows = _splits.split_groups(groups, labels, val, test, seed)
-    assert sorted(sum(rows.values(), ())) == list(range(len(pairs)))
-    of_split = [{groups[row] for row in own} for own in rows.values()]
-    assert sum(map(len, of_split)) == len(set(groups))
+    rows = parted(groups, labels, val, test, seed)
     assert rows == _splits.split_groups(groups, labels, val, test, seed)
 
 
 @given(films, st.integers(0, 5))
 def test_a_cut_by_several_labels_keeps_groups_together_and_has_labels_of_three_groups_alone_everywhere(pairs, seed):
     groups, labels = [group for group, _ in pairs], matrix([own for _, own in pairs])
-    rows = _splits.split_groups(groups, labels, 0.15, 0.15, seed)
-    assert sorted(sum(rows.values(), ())) == list(range(len(pairs)))
-    assert sum(len({groups[row] for row in own}) for own in rows.values()) == len(set(groups))
+    rows = parted(groups, labels, 0.15, 0.15, seed)
     held = {group: labels[[row for row, other in enumerate(groups) if other == group]].any(0) for group in set(groups)}
     alone = Counter(int(own.argmax()) for own in held.values() if own.sum() == 1)
     for label, count in alone.items():
