@@ -34,6 +34,11 @@ def attributions(library, name: str, forward, images: Tensor, **arguments) -> Te
     return getattr(library, name)(forward).attribute(images, **arguments)
 
 
+def both(*given, **arguments) -> list[Tensor]:
+    """Ours and captum's."""
+    return [attributions(library, *given, **arguments) for library in (dovision.captum, captum.attr)]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -75,11 +80,7 @@ def test_signatures_are_captums():
 )
 def test_what_is_no_network_in_eval_mode_is_left_to_captum(name, arguments, network, images):
     for forward, target in ((lambda image: network(image), 1), (lambda image: network(image).sum(1), None)):
-        found, expected = (
-            attributions(library, name, forward, images, target=target, **arguments)
-            for library in (dovision.captum, captum.attr)
-        )
-        assert torch.equal(found, expected)
+        assert torch.equal(*both(name, forward, images, target=target, **arguments))
     with pytest.raises(Exception, match="targets|index|output"):
         attributions(dovision.captum, name, network, images, target=9, **arguments)
 
@@ -92,12 +93,8 @@ def test_a_window_that_does_not_fit_is_refused_as_captum_refuses_it(network, ima
 def test_dropout_in_training_mode_stays_so_and_draws_as_for_captum(network, images):
     drawing = nn.Sequential(network, nn.Dropout(0.5)).eval()
     drawing[1].train()
-    found, expected = (
-        attributions(library, "FeatureAblation", drawing, images, target=1, feature_mask=CELLS)
-        for library in (dovision.captum, captum.attr)
-    )
+    assert torch.equal(*both("FeatureAblation", drawing, images, target=1, feature_mask=CELLS))
     assert drawing[1].training
-    assert torch.equal(found, expected)
 
 
 def test_a_tuple_is_no_target_of_several_images(network, images):
@@ -109,11 +106,7 @@ def test_a_tuple_is_no_target_of_several_images(network, images):
 @pytest.mark.parametrize("name", ["FeatureAblation", "Occlusion", "ShapleyValueSampling"])
 def test_in_float32_attributions_differ_by_a_millionth_of_the_largest_logit_at_most(name, network, images):
     single = copy.deepcopy(network).float()
-    arguments = {"target": 1} | (
-        {"sliding_window_shapes": (3, 4, 4)} if name == "Occlusion" else {"feature_mask": CELLS}
-    )
-    found, expected = (
-        attributions(library, name, single, images.float(), **arguments) for library in (dovision.captum, captum.attr)
-    )
+    cells = {"sliding_window_shapes": (3, 4, 4)} if name == "Occlusion" else {"feature_mask": CELLS}
+    found, expected = both(name, single, images.float(), target=1, **cells)
     largest = single(images.float()).abs().max().item()
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * max(largest, 1))

@@ -210,19 +210,10 @@ def test_the_best_column_is_that_of_the_highest_auroc_and_of_equals_the_first():
     assert best_column(clean[:, :2], attacked[:, :2]) == 0
 
 
-@pytest.fixture
-def counted():
-    """A classifier, and the list of how many images it was asked about in each pass."""
-    classifier, _ = made("multiclass")
-    asked = []
-    classifier.register_forward_pre_hook(lambda module, inputs: asked.append(len(inputs[0])))
-    return classifier, asked
-
-
 @torch.no_grad()
-def test_other_images_changed_images_and_other_weights_are_read_anew(counted):
-    classifier, asked = counted
-    image = images(2)
+def test_other_images_changed_images_and_other_weights_are_read_anew():
+    (classifier, _), image, asked = made("multiclass"), images(2), []
+    classifier.register_forward_pre_hook(lambda module, inputs: asked.append(len(inputs[0])))
     first = logits_of(image, classifier)
     torch.testing.assert_close(logits_of(image.clone(), classifier), first)
     image.mul_(0.5)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 
 from dovision.interfaces import Classifier
 from dovision.models.small_resnet import SmallResNet
@@ -50,6 +51,17 @@ def small_transformer() -> nn.Module:
             nn.init.normal_(module.in_proj_weight)
     nn.init.normal_(network.linear.weight)
     return network
+
+
+def vision_transformer(layers: int = 2) -> Classifier:
+    """Of torchvision, in 4 x 4 patches."""
+    torch.manual_seed(1)
+    network = VisionTransformer(32, 8, num_layers=layers, num_heads=2, hidden_dim=12, mlp_dim=24, num_classes=3)
+    for module in network.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            nn.init.normal_(module.in_proj_weight)
+    nn.init.normal_(network.heads.head.weight)
+    return Classifier(network, Task("multiclass", CLASSES), (0.5,), (0.2,)).eval()
 
 
 def classifier_of(network: nn.Module, kind: str = "multiclass") -> Classifier:

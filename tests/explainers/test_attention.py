@@ -3,23 +3,15 @@
 import pytest
 import torch
 from torch import nn
-from torchvision.models import VisionTransformer, swin_t
+from torchvision.models import swin_t
 
 from dovision.explainers.attention import AttentionRollout, GradientAttention, attention_weights
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Task
 
+from .conftest import vision_transformer
+
 SHAPE = (3, 32, 32)
-
-
-def vision_transformer() -> Classifier:
-    torch.manual_seed(1)
-    network = VisionTransformer(32, 8, num_layers=3, num_heads=2, hidden_dim=12, mlp_dim=24, num_classes=3)
-    for module in network.modules():
-        if isinstance(module, nn.MultiheadAttention):
-            nn.init.normal_(module.in_proj_weight)
-    nn.init.normal_(network.heads.head.weight)
-    return Classifier(network, Task("multiclass", ("a", "b", "c")), (0.5,), (0.2,)).eval().double()
 
 
 @pytest.fixture
@@ -48,7 +40,7 @@ def own_weights(classifier: Classifier, image: torch.Tensor) -> tuple[torch.Tens
 
 
 def test_recorded_attention_equals_that_of_the_network_and_its_logits_stay(batch):
-    classifier = vision_transformer()
+    classifier = vision_transformer(3).double()
     logits, weights = attention_weights(classifier, batch.image)
     expected, own = own_weights(classifier, batch.image)
     torch.testing.assert_close(logits, expected)
@@ -56,7 +48,7 @@ def test_recorded_attention_equals_that_of_the_network_and_its_logits_stay(batch
 
 
 def test_rollout_equals_one_worked_out_by_hand(batch):
-    classifier = vision_transformer()
+    classifier = vision_transformer(3).double()
     product = torch.eye(17, dtype=torch.float64)
     for weights in own_weights(classifier, batch.image)[1]:
         product = (0.5 * weights.mean(1) + 0.5 * torch.eye(17, dtype=torch.float64)) @ product
@@ -65,7 +57,7 @@ def test_rollout_equals_one_worked_out_by_hand(batch):
 
 
 def test_gradient_attention_equals_one_worked_out_by_hand(batch):
-    classifier = vision_transformer()
+    classifier = vision_transformer(3).double()
     image = batch.image.clone().requires_grad_()
     logits, weights = own_weights(classifier, image)
     used = [each._base for each in weights]  # the module returns a view of the weights that it uses

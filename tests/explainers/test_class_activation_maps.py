@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import torchvision
 from captum.attr import LayerGradCam
 from torch import nn
-from torchvision.models import DenseNet, SwinTransformer, VisionTransformer
+from torchvision.models import DenseNet, SwinTransformer
 
 import made_batches
 from dovision.explainers import _layers
@@ -20,6 +20,8 @@ from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.small_cnn import small_cnn
 from dovision.models.small_resnet import small_resnet
 from dovision.types import Batch, Task
+
+from .conftest import vision_transformer
 
 TARGET = torch.tensor([2, 0, 1])
 CAMS = ("EigenCAM", "EigenGradCAM", "GradCAMElementWise", "GradCAMPlusPlus", "HiResCAM", "LayerCAM", "XGradCAM")
@@ -244,13 +246,6 @@ TASK = Task("multiclass", ("a", "b", "c"))
 
 def batch_of(size: int) -> Batch:
     return made_batches.batch_of(torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(4)))
-
-
-def vision_transformer() -> Classifier:
-    torch.manual_seed(1)
-    network = VisionTransformer(32, 8, num_layers=2, num_heads=2, hidden_dim=12, mlp_dim=24, num_classes=3)
-    nn.init.normal_(network.heads.head.weight)
-    return Classifier(network, TASK, (0.5,), (0.2,)).eval()
 
 
 def swin() -> Classifier:

@@ -1,9 +1,8 @@
 """Contract of every model of conf/model; a new yaml is tested unlisted."""
 
-import atexit
 import functools
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import hydra
 import pytest
@@ -48,11 +47,10 @@ def settings_of(name):
 
 @functools.cache
 def _hugging_face():
-    """A folder with a small network, which is there as long as this process."""
-    folder = TemporaryDirectory()
-    save_network(Path(folder.name), size=64)
-    atexit.register(folder.cleanup)
-    return folder.name
+    """A folder with a small network."""
+    folder = mkdtemp()
+    save_network(Path(folder), size=64)
+    return folder
 
 
 def built(settings):

@@ -51,12 +51,6 @@ WRAPPED = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "message"), WRAPPED.values(), ids=WRAPPED)
-def test_wrap_refuses(arguments, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        dv.wrap(**({"network": network(), "classes": 3} | arguments))
-
-
 MEASURED = {
     "classifier: network": ({"classifier": network()}, "as wrap(network, classes) makes one, got an object of class"),
     "image: to 255": ({"image": IMAGE * 255}, "images must lie in [0, 1], got [0.32, 254.95]. Bring 8-bit numbers"),
@@ -81,10 +75,17 @@ MEASURED = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "message"), MEASURED.values(), ids=MEASURED)
-def test_effect_map_refuses(arguments, message):
+GIVEN = {"classifier": CLASSIFIER, "image": IMAGE, "intervention": GRID}
+CALLS = [
+    *((dv.wrap, {"network": network(), "classes": 3} | own, message) for own, message in WRAPPED.values()),
+    *((dv.effect_map, GIVEN | own, message) for own, message in MEASURED.values()),
+]
+
+
+@pytest.mark.parametrize(("function", "arguments", "message"), CALLS, ids=[*WRAPPED, *MEASURED])
+def test_arguments_are_refused(function, arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        dv.effect_map(**({"classifier": CLASSIFIER, "image": IMAGE, "intervention": GRID} | arguments))
+        function(**arguments)
 
 
 def test_logits_that_an_intervention_makes_infinite_are_refused():

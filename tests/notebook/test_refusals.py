@@ -18,11 +18,12 @@ torch.manual_seed(0)
 CLASSIFIER = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"], [0.1], [0.9])
 ON_CODE = dv.EffectProfile({"code": dv.Activation("code")}, "log_odds", True, 0.01)
 PAIRS = TensorDataset(IMAGES, LABELS)
+GIVEN = {"classifier": CLASSIFIER, "data": IMAGES}
 CALLS = {
-    dv.effects: {"intervention": dv.PixelGrid(2, 2)},
-    dv.explain: {"explainers": "center_map"},
-    dv.attack: {"attack": "fgsm"},
-    dv.detect: {"detectors": "max_softmax", "attacks": "fgsm"},
+    dv.effects: {**GIVEN, "intervention": dv.PixelGrid(2, 2)},
+    dv.explain: {**GIVEN, "explainers": "center_map"},
+    dv.attack: {**GIVEN, "attack": "fgsm"},
+    dv.detect: {**GIVEN, "data": (IMAGES, IMAGES), "detectors": "max_softmax", "attacks": "fgsm"},
 }
 
 
@@ -35,14 +36,6 @@ class Endless(IterableDataset):
 def occupied(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     return tmp_path
-
-
-def call(function, **arguments):
-    """The function with what it needs besides, and these arguments."""
-    own = {"classifier": CLASSIFIER, "data": IMAGES} | CALLS[function] | arguments
-    if (function is dv.detect and "data" in arguments) or function is not dv.detect:
-        return function(**own)
-    return function(**own | {"data": (IMAGES, IMAGES)})
 
 
 DATA = {
@@ -73,16 +66,7 @@ DATA = {
 @pytest.mark.parametrize(("data", "message"), DATA.values(), ids=DATA)
 def test_images_are_refused(function, data, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        call(function, data=data)
-
-
-@pytest.mark.parametrize("name", ["mean", "std", "size"])
-@pytest.mark.parametrize(
-    "data", [dv.Batch(IMAGES, LABELS, LABELS, LABELS), dv.component("dataset", "digits")], ids=["batch", "dataset"]
-)
-def test_what_has_no_effect_on_images_of_dovision_is_refused(data, name):
-    with pytest.raises(ValueError, match=rf"{name} must be None for {type(data).__name__}, .* got 0.5."):
-        dv.ImageData(data, **{name: 0.5})
+        function(**CALLS[function] | {"data": data})
 
 
 def test_images_of_a_loader_are_brought_to_a_size_in_its_dataset():
@@ -94,9 +78,9 @@ def test_images_of_a_loader_are_brought_to_a_size_in_its_dataset():
 @pytest.mark.parametrize("function", CALLS, ids=lambda function: function.__name__)
 def test_a_plain_network_and_a_folder_with_files_are_refused(function, occupied):
     with pytest.raises(ValueError, match="classifier must be a Classifier, as wrap"):
-        call(function, classifier=CLASSIFIER.network)
+        function(**CALLS[function] | {"classifier": CLASSIFIER.network})
     with pytest.raises(ValueError, match=re.escape(f"folder must be new or empty, got {occupied}, which is not.")):
-        call(function, folder=occupied)
+        function(**CALLS[function] | {"folder": occupied})
     assert [path.name for path in occupied.iterdir()] == ["notes.txt"]
 
 
@@ -120,6 +104,7 @@ REFUSED = {
     "attack, nothing": (dv.attack, {"attack": None}, "attack must be an attack, or the name of one, such as 'pgd'"),
     "attack, eps": (dv.attack, {"eps": "8/2555/3"}, 'eps must be a number or a fraction such as "8/255"'),
     "detect, data": (dv.detect, {"data": IMAGES}, "data must be a dataset of dovision, or a pair of"),
+    "detect, pair": (dv.detect, {"data": (IMAGES, LABELS)}, "got images and labels. Give each split as such a pair"),
     "detect, detector": (dv.detect, {"detectors": "softmax"}, "Did you mean max_softmax"),
     "detect, code": (dv.detect, {"detectors": ON_CODE}, "which reads a code."),
     "detect, reference": (dv.detect, {"reference": "entropy"}, "reference must be one of max_softmax, got 'entropy'."),
@@ -128,26 +113,24 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("function", "arguments", "message"), REFUSED.values(), ids=REFUSED)
-def test_arguments_are_refused(function, arguments, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        call(function, **arguments)
-
-
-HELD = {
+HELD = {  # by ImageData
     "labels": ({"images": PAIRS, "labels": LABELS}, "labels must come with images alone; TensorDataset has its own"),
     "split": ({"images": dv.component("dataset", "digits"), "split": "all"}, "split must be one of train, val, test, "),
     "mean": ({"images": IMAGES, "mean": [124, 117, 104]}, "mean and std must be in [0, 1], one number or one a"),
     "size": ({"images": IMAGES, "size": "8"}, "shape must be three whole numbers (channels, height, width)"),
     "most": ({"images": IMAGES, "most": 0}, "most must be a whole number of at least 1, got 0"),
     "batch_size": ({"images": IMAGES, "batch_size": 0.5}, "batch_size must be a whole number of at least 1, got 0.5"),
+    "mean of a batch": ({"images": dv.Batch(IMAGES, *[LABELS] * 3), "mean": 0.5}, "mean must be None for Batch, "),
+    "std of a batch": ({"images": dv.Batch(IMAGES, *[LABELS] * 3), "std": 0.5}, "std must be None for Batch, "),
+    "size of a dataset": ({"images": dv.component("dataset", "digits"), "size": 0.5}, "size must be None for Digits, "),
 }
+CASES = [*REFUSED.values(), *((dv.ImageData, *case) for case in HELD.values())]
 
 
-@pytest.mark.parametrize(("arguments", "message"), HELD.values(), ids=HELD)
-def test_image_data_refuses(arguments, message):
+@pytest.mark.parametrize(("function", "arguments", "message"), CASES, ids=[*REFUSED, *HELD])
+def test_arguments_are_refused(function, arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        dv.ImageData(**arguments)
+        function(**CALLS.get(function, {}) | arguments)
 
 
 def test_compare_and_results_refuse():
@@ -228,8 +211,3 @@ def test_maps_are_evidence_and_have_no_effects_beside_them_unless_asked_for(digi
     both = dv.explain(*digits, "center_map", intervention=dv.PixelGrid(2, 2))
     assert "average_effects" in both.figures
     assert any("black over" in sentence for sentence in both.findings)
-
-
-def test_images_with_labels_are_no_pair_of_splits(digits):
-    with pytest.raises(ValueError, match=r"got images and labels\. Give each split as such a pair"):
-        dv.detect(*digits, "max_softmax", "fgsm", eps=0.1)
