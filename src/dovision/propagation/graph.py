@@ -56,13 +56,9 @@ class PartOf:
         return self.split(*args, **kwargs)[self.number]
 
 
-def follows_sizes(step: Step, value: Any, sizes: set[Step]) -> bool:
-    """Return whether a step's value is a size, or is computed from such steps alone."""
-    return _is_size(value) or (len(step.inputs()) > 0 and sizes.issuperset(step.inputs()))
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, (int, torch.Size)) or (isinstance(value, tuple) and all(map(_is_size, value)))
+def is_size(value: Any) -> bool:
+    """Return whether a value is a size, or a tuple of sizes."""
+    return isinstance(value, (int, torch.Size)) or (isinstance(value, tuple) and all(map(is_size, value)))
 
 
 @dataclass(frozen=True)
@@ -88,9 +84,9 @@ class Graph:
                 reached.add(step)
         return reached
 
-    def ancestors(self) -> set[Step]:
-        """Steps on which the logits after an edit depend."""
-        reached = {self.output}
+    def ancestors(self, *others: Step) -> set[Step]:
+        """Steps on which the logits after an edit, or other steps, depend."""
+        reached = {self.output, *others}
         for step in reversed(self.steps):
             if step in reached:
                 reached.update(step.inputs())

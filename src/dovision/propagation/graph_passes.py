@@ -49,10 +49,7 @@ def join_channel_shuffle(graph: Graph) -> Graph:
         shuffled = _shuffled(step)
         if shuffled is not None:
             step.function, step.args, step.kwargs = F.channel_shuffle, shuffled, {}
-    needed = {graph.output, graph.site, graph.image}
-    for step in reversed(graph.steps):
-        if step in needed:
-            needed.update(step.inputs())
+    needed = graph.ancestors(graph.site, graph.image)
     return replace(graph, steps=tuple(step for step in graph.steps if step in needed))
 
 
@@ -100,10 +97,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
             continue
         if convolution.function is not F.conv2d or readers[convolution] != 1:
             continue
-        settings, statistics = (
-            named_arguments(convolution, CONVOLUTION),
-            {"eps": 1e-5} | named_arguments(norm, BATCH_NORM),
-        )
+        settings = named_arguments(convolution, CONVOLUTION)
+        statistics = {"eps": 1e-5} | named_arguments(norm, BATCH_NORM)
         if statistics.get("training") or len(convolution.inputs()) > 1 or len(norm.inputs()) > 1:
             continue
         of_norm: Any = (statistics.get(name) for name in ("running_mean", "running_var", "eps", "weight", "bias"))
@@ -144,11 +139,9 @@ def drop_identities(graph: Graph) -> Graph:
 
     for step in graph.steps:
         step.args, step.kwargs = step.arguments(source)
-        operand = _operand(step)
-        function = step.function
+        operand, function = _operand(step), step.function
         hooked = isinstance(function, nn.Module) and (function._forward_hooks or function._forward_pre_hooks)
-        is_identity = type(function) in _IDENTITIES and not hooked
-        if is_identity and operand is not None and step is not graph.output:
+        if type(function) in _IDENTITIES and not hooked and operand is not None and step is not graph.output:
             source_of[step] = operand
     return replace(graph, steps=tuple(step for step in graph.steps if step not in source_of))
 

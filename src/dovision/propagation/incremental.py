@@ -12,11 +12,11 @@ from torch import Tensor, fx
 
 from dovision.interfaces import Context, Intervention
 from dovision.propagation.edits import Channels, Edit, Pairs, edit_of
-from dovision.propagation.graph import Graph, Method, Step, follows_sizes
+from dovision.propagation.graph import Graph, Method, Step, is_size
 from dovision.propagation.graph_passes import use_in_place
 from dovision.propagation.kernels.packed_linear import PackedLinear
 from dovision.propagation.patch import Background, Map, Patch
-from dovision.propagation.rules import Rule, almost_all, pointwise, rule_of
+from dovision.propagation.rules import almost_all, pointwise, rule_of
 from dovision.propagation.spans import Index
 
 
@@ -76,7 +76,8 @@ class Incremental:
                 values[step] = step.function(*args, **kwargs)
             if isinstance(values[step], Tensor):
                 shapes[step] = values[step].shape
-            if step is not self.graph.site and follows_sizes(step, values[step], sizes):  # the site's follow the edit
+            from_sizes = len(step.inputs()) > 0 and sizes.issuperset(step.inputs())
+            if step is not self.graph.site and (from_sizes or is_size(values[step])):  # the site's follow the edit
                 sizes.add(step)
             for dead in self.clean_last_use.get(position, ()):
                 if dead not in self.stored and dead not in sizes:
@@ -165,20 +166,19 @@ class _Pass:
             return self._resized(step)
         changed = [self.values[source] for source in self.engine.inputs[step] if source in self.values]
         rule = self.engine.rules[step]
-        if rule is not None and changed and all(isinstance(value, Patch) for value in changed):
-            return self._patch(step, rule, changed[0].channel_axis)
-        return None
-
-    def _patch(self, step: Step, rule: Rule, channel_axis: int) -> Patch | None:
-        def operand(source: Step) -> Any:
-            return Map(self.background, source, self.image, self.values.get(source), channel_axis)
-
-        if any(len(self.background.shapes.get(source, ())) != 4 for source in (step, *self.engine.inputs[step])):
+        if rule is None or not changed or not all(isinstance(value, Patch) for value in changed):
             return None
-        if not self.background.sizes.isdisjoint(self.engine.inputs[step]):
+        operands = self.engine.inputs[step]
+        if any(len(self.background.shapes.get(source, ())) != 4 for source in (step, *operands)):
             return None
-        args, kwargs = step.arguments(operand)
-        return rule(Map(self.background, step, self.image, None, channel_axis), *args, **kwargs)
+        if not self.background.sizes.isdisjoint(operands):
+            return None
+
+        def as_map(source: Step) -> Map:
+            return Map(self.background, source, self.image, self.values.get(source), changed[0].channel_axis)
+
+        args, kwargs = step.arguments(as_map)
+        return rule(as_map(step), *args, **kwargs)
 
     def _full(self, step: Step) -> Any:
         """A step's whole result for each edited image, changed or not."""

@@ -61,13 +61,16 @@ def presented_site(classifier: Classifier, intervention: Intervention, shape: Sh
     if intervention.unit is None:
         return site
     name = f"site {intervention.site!r}"
-    layout = intervention.layout
-    if layout is not None:
-        _check_given(layout, *_evidence(classifier, site, shape), name)
-    elif site is None:
-        layout = Layout.NCHW
-    else:
+    if (layout := intervention.layout) is None:
         layout = find_layout(classifier, site, shape, name)
+    else:
+        value, seen = _evidence(classifier, site, shape)
+        if len(layout.value) != len(value) or seen.layout not in (None, layout):
+            shown = "" if seen.layout is None else f" and of layout {seen.layout.value}, as the network shows"
+            raise ValueError(
+                f"layout must be that of {name}, which is of shape {value}{shown}, got {layout.value}. Leave it out, "
+                "or choose another layer."
+            )
     if intervention.unit not in layout.units:
         raise ValueError(
             f"the units of site {intervention.site!r}, of layout {layout.value}, must be of a kind that it has "
@@ -76,8 +79,7 @@ def presented_site(classifier: Classifier, intervention: Intervention, shape: Sh
     return site.presented(layout) if site is not None and site.layout is None else site
 
 
-@torch.no_grad()
-def find_layout(classifier: Classifier, site: Site, shape: Shape, name: str) -> Layout:
+def find_layout(classifier: Classifier, site: Site | None, shape: Shape, name: str) -> Layout:
     """Determine the layout of a site's value.
 
     The evidence, until some is conclusive: how the value's shape follows a blank image that is made twice as high, and
@@ -87,7 +89,7 @@ def find_layout(classifier: Classifier, site: Site, shape: Shape, name: str) -> 
 
     Args:
         classifier: on any device; on the meta device nothing is computed.
-        site: of the classifier.
+        site: of the classifier; None: the input.
         shape: (C, H, W) of the images.
         name: what an error calls the site.
 
@@ -110,19 +112,10 @@ def _evidence(classifier: Classifier, site: Site | None, shape: Shape) -> tuple[
     if site is None:
         return (1, *shape), Seen(Layout.NCHW, "")
     with evaluating(classifier):
-        value = _shape(classifier, site, shape)
+        image = classifier.mean.new_zeros(1, *shape)
+        value = tuple(WholePasses(classifier, site).clean(image).site.shape)
         seen = Probes(classifier, shape).layout(site) if site.layout is None else Seen(site.layout, "")
     return value, seen
-
-
-def _check_given(layout: Layout, value: Shape, seen: Seen, name: str) -> None:
-    """Raise if a value cannot have the given layout."""
-    shown = "" if seen.layout is None else f" and of layout {seen.layout.value}, as the network shows"
-    if len(layout.value) != len(value) or seen.layout not in (None, layout):
-        raise ValueError(
-            f"layout must be that of {name}, which is of shape {value}{shown}, got {layout.value}. Leave it out, or "
-            "choose another layer."
-        )
 
 
 def require_channels(classifier: Classifier, name: str, shape: Shape) -> int:
@@ -140,20 +133,13 @@ def require_channels(classifier: Classifier, name: str, shape: Shape) -> int:
     if site is None:
         raise ValueError(f"a layer of the network is needed, got {INPUT!r}.")
     layout = find_layout(classifier, site, shape, f"layer {name!r}")
-    with evaluating(classifier), torch.no_grad():
-        value = _shape(classifier, site, shape)
+    value, _ = _evidence(classifier, site, shape)
     if layout not in (Layout.NCHW, Layout.NCT, Layout.NC):
         raise ValueError(
             f"layer {name!r} must have its channels on axis 1, as in (B, C, H, W) or (B, C), but it is of shape "
             f"{value}, of layout {layout.value}. Choose another layer."
         )
     return value[1]
-
-
-def _shape(classifier: Classifier, site: Site, shape: Shape) -> Shape:
-    """Shape of the site's value for a blank image."""
-    image = classifier.mean.new_zeros(1, *shape)
-    return tuple(WholePasses(classifier, site).clean(image).site.shape)
 
 
 class _Run(NamedTuple):

@@ -30,8 +30,8 @@ class Site:
 
     name: str
     module: nn.Module
-    enter: Callable[..., Any]
-    leave: Callable[[Forward, Any], Any]
+    enter: Callable[..., Any] = lambda forward, *args, **kwargs: forward(*args, **kwargs)
+    leave: Callable[[Forward, Any], Any] = lambda forward, value: value
     call: int | None = None  # which of the module's calls in a pass, from 0; None: its only one
     layout: Layout | None = None  # of the value before it was presented; None: it is taken as it comes
 
@@ -109,7 +109,7 @@ def find_site(classifier: Classifier, name: str) -> Site | None:
     if not numbered or call.isdecimal():
         number = int(call) if numbered else None
         if path in modules:
-            return Site(name, modules[path], _output, _as_output, number)
+            return Site(name, modules[path], call=number)
         owner, _, last = path.rpartition(".")
         if last == HEADS and (heads := _heads(name, modules.get(owner), number)):
             return heads
@@ -142,47 +142,22 @@ def site_names(classifier: Classifier) -> list[str]:
     return names
 
 
-def _output(forward: Forward, *args: Any, **kwargs: Any) -> Any:
-    return forward(*args, **kwargs)
-
-
-def _as_output(forward: Forward, value: Any) -> Any:
-    return value
-
-
 def _heads(name: str, attention: nn.Module | None, call: int | None) -> Site | None:
     """Site of the heads of torch's attention, or of a module with a number of heads and an output projection."""
     if isinstance(attention, nn.MultiheadAttention):
-        torchs = _TorchAttention(attention)
-        return Site(name, attention, torchs.enter, torchs.leave, call, Layout.NHTC)
+        return _torch_heads(name, attention, call)
     for names in JOINED_HEADS:
         number, joins = (getattr(attention, attribute, None) for attribute in names)
         if isinstance(number, int) and isinstance(joins, nn.Linear) and joins.in_features % number == 0:
-            return _before(name, joins, number, call)
+            enter = lambda forward, joined, heads=number: _split(joined, heads)  # noqa: E731  # of its projection
+            return Site(name, joins, enter, lambda forward, value: forward(_joined(value)), call, Layout.NHTC)
     return None
 
 
-def _before(name: str, joins: nn.Linear, heads: int, call: int | None) -> Site:
-    """Heads at the input of their output projection."""
-    return Site(
-        name,
-        joins,
-        lambda forward, joined: _split(joined, heads),
-        lambda forward, value: forward(_joined(value)),
-        call,
-        Layout.NHTC,
-    )
+def _torch_heads(name: str, module: nn.MultiheadAttention, call: int | None) -> Site:
+    """Heads of `nn.MultiheadAttention` without masks, between the products before and its output projection."""
 
-
-@dataclass(frozen=True, eq=False)
-class _TorchAttention:
-    """`nn.MultiheadAttention` without masks, in two halves: before and after its output projection."""
-
-    module: nn.MultiheadAttention
-
-    def enter(self, forward: Forward, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
-        """Output of the heads, shape (B, heads, T, D)."""
-        module = self.module
+    def enter(forward: Forward, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         names = ("key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
         options = dict(zip(names, args, strict=False)) | kwargs
         masked = any(options.get(name) is not None for name in names[0:3:2])
@@ -197,11 +172,11 @@ class _TorchAttention:
         heads = [_split(F.linear(inputs[i], weights[i], biases[i]), module.num_heads) for i in range(3)]
         return F.scaled_dot_product_attention(*heads)
 
-    def leave(self, forward: Forward, value: Any) -> tuple[Any, None]:
-        """The module's output for these heads, and no attention weights."""
-        joins = self.module.out_proj
-        output = F.linear(_joined(value), joins.weight, joins.bias)
-        return (output if self.module.batch_first else output.transpose(0, 1)), None
+    def leave(forward: Forward, value: Any) -> tuple[Any, None]:
+        output = F.linear(_joined(value), module.out_proj.weight, module.out_proj.bias)
+        return (output if module.batch_first else output.transpose(0, 1)), None  # no attention weights
+
+    return Site(name, module, enter, leave, call, Layout.NHTC)
 
 
 def _split(joined: Any, heads: int) -> Any:
