@@ -5,21 +5,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from dovision.functional.outputs import ClassShare
+from dovision.interfaces import Classifier
 from dovision.jobs.evaluate import main
 from dovision.models.checkpoint import save_checkpoint
 from dovision.report.report_figure import setup_sentence
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import EFFECTS
 from dovision.results.thumbnails import save_image
+from dovision.types import Task
 
 OUTPUT = {"_target_": "dovision.functional.outputs.ClassShare", "classes": [1, 2], "region": [0, 0, 8, 16]}
-SEGMENTER = """
-from torch import nn
-
-from dovision.interfaces import Classifier
-from dovision.types import Task
 
 
 class Maps(nn.Module):
@@ -33,19 +31,16 @@ class Maps(nn.Module):
 
 def segmenter(shape, task, classes, mean, std, output):
     return Classifier(Maps(), Task(task, tuple(classes)), mean, std, output)
-"""
+
+
 ARGUMENTS = {"shape": [1, 16, 16], "task": "multilabel", "classes": ["cat", "dog"], "mean": [0.5], "std": [0.25]}
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path) -> Path:
     """A picture, and a checkpoint of a segmentation network of the user's own."""
-    (tmp_path / "my_segmenter.py").write_text(SEGMENTER)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    from my_segmenter import segmenter
-
     torch.manual_seed(0)
-    settings = {"_target_": "my_segmenter.segmenter", **ARGUMENTS, "output": OUTPUT}
+    settings = {"_target_": f"{__name__}.segmenter", **ARGUMENTS, "output": OUTPUT}
     made = segmenter(**ARGUMENTS, output=ClassShare([1, 2], [0, 0, 8, 16]))
     save_checkpoint(tmp_path / "segmenter.ckpt", made, settings, None, {})
     (tmp_path / "photos").mkdir()
