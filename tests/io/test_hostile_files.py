@@ -232,3 +232,5 @@ def test_gzip_is_read_to_its_end_in_pieces(tmp_path):
     (tmp_path / "a.gz").write_bytes(data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
     with pytest.raises(ValueError, match="CRC check failed"):
         files.unzipped(tmp_path / "a.gz", 3 << 20)
+    with pytest.raises(FileNotFoundError, match=r"b\.gz"):
+        files.unzipped(tmp_path / "b.gz", 3 << 20)

@@ -16,8 +16,10 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def test_each_layer_is_listed_with_layout_shape_and_units(run_command, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run_command(main, "dataset=digits", "autoencoder=conv_1x1") == 0
-    found = rows(capsys.readouterr().out)
+    found = {}
+    for words in ((), ("autoencoder=conv_1x1",)):
+        assert run_command(main, "dataset=digits", *words) == 0
+        found |= rows(capsys.readouterr().out)
     assert found["input"] == ["NCHW", "1x32x32", "1 channel, 1024 positions"]
     assert found["conv1"] == ["NCHW", "32x30x30", "32 channels, 900 positions"]
     assert found["linear1"] == ["NC", "256", "256 channels"]
