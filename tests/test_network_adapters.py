@@ -147,16 +147,12 @@ BATCH = dv.Batch(torch.rand(2, 3, 8, 8), torch.arange(2), torch.arange(2), torch
         (lambda box: dv.GradCAM()(BATCH, BATCH.label, box), "No layer of it gives a map of the image"),
         (lambda box: dv.effect_map(box, BATCH.image, dv.Activation(site="0")), "has no site '0'. Its sites are: input"),
         (lambda box: dv.AttentionRollout()(BATCH, BATCH.label, box), "no attention ran in the network"),
+        (lambda _: dv.wrap(lambda image: None, 3)(BATCH.image), r"must return logits, shape \(B, K\), got NoneType"),
     ],
 )
 def test_what_needs_an_inside_refuses_a_callable_in_a_sentence(use, message):
     with pytest.raises(ValueError, match=message):
         use(dv.wrap(squares, 3))
-
-
-def test_a_function_without_logits_is_refused():
-    with pytest.raises(ValueError, match=r"the function must return logits, shape \(B, K\), got NoneType"):
-        dv.wrap(lambda image: None, 3)(BATCH.image)
 
 
 def test_a_file_that_is_no_onnx_is_refused_at_once(tmp_path):

@@ -39,17 +39,13 @@ FOOLBOX_PGD = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_fgsm_equals_foolbox(norm, classifier, batch):
-    expected = by_foolbox(FOOLBOX_FAST[norm](), batch, classifier, EPS[norm])
-    torch.testing.assert_close(FGSM(EPS[norm], norm)(batch, classifier, EPS[norm]), expected, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("norm", NORMS)
-def test_bim_equals_foolbox_without_a_random_start(norm, classifier, batch):
-    theirs = FOOLBOX_PGD[norm](steps=10, abs_stepsize=EPS[norm] / 4, random_start=False)
-    ours = BIM(EPS[norm], steps=10, step_size=EPS[norm] / 4, norm=norm)
-    expected = by_foolbox(theirs, batch, classifier, EPS[norm])
-    torch.testing.assert_close(ours(batch, classifier, EPS[norm]), expected, rtol=0, atol=1e-6)
+def test_fgsm_and_bim_equal_foolbox_without_a_random_start(norm, classifier, batch):
+    eps = EPS[norm]
+    pgd = FOOLBOX_PGD[norm](steps=10, abs_stepsize=eps / 4, random_start=False)
+    pairs = (FGSM(eps, norm), FOOLBOX_FAST[norm]()), (BIM(eps, steps=10, step_size=eps / 4, norm=norm), pgd)
+    for ours, theirs in pairs:
+        expected = by_foolbox(theirs, batch, classifier, eps)
+        torch.testing.assert_close(ours(batch, classifier, eps), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -248,13 +248,6 @@ def batch_of(size: int) -> Batch:
     return made_batches.batch_of(torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(4)))
 
 
-def swin() -> Classifier:
-    torch.manual_seed(1)
-    network = SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=3)
-    nn.init.normal_(network.head.weight)
-    return Classifier(network, TASK, (0.5,), (0.2,)).eval()
-
-
 def grad_cam_by_hooks(classifier: Classifier, module: nn.Module, batch: Batch, as_map) -> torch.Tensor:
     """Worked out with a hook of its own; `as_map` puts values of the module into (B, C, h, w)."""
     found = []
@@ -276,7 +269,10 @@ def test_grad_cam_of_a_vision_transformer_puts_patches_where_they_lie():
 
 
 def test_grad_cam_of_a_swin_moves_the_channels():
-    classifier, batch = swin(), batch_of(64)
+    torch.manual_seed(1)
+    network = SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=3)
+    nn.init.normal_(network.head.weight)
+    classifier, batch = Classifier(network, TASK, (0.5,), (0.2,)).eval(), batch_of(64)
     last = classifier.network.features
     expected = grad_cam_by_hooks(classifier, last, batch, lambda value: value.movedim(-1, 1))
     torch.testing.assert_close(GradCAM().run(batch, batch.label, classifier), expected)

@@ -109,7 +109,4 @@ def test_images_of_several_labels_are_stratified_by_the_rarest():
     assert strata(label).tolist() == [2, 0, 1, 3, 0, 2]  # counts 5, 1, 2; 3 is an image without a known label
     assert sorted(sample_order(label, np.arange(6))) == list(range(6))
     assert strata(np.array([0, -1, 0])).tolist() == [0, 1, 0]
-
-
-def test_no_images_have_an_order_too():
     assert len(sample_order(np.zeros(0, int), np.zeros(0, int))) == 0

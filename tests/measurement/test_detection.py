@@ -209,11 +209,13 @@ def test_no_detector_is_fitted_to_the_patients_whose_images_make_the_thresholds(
         assert for_thresholds(groups).rolling(50).mean().dropna().between(0.25, 0.42).all()
 
 
-def test_an_attack_that_beats_nobody_teaches_nobody(tmp_path, caplog):
+def test_an_attack_that_beats_nobody_teaches_nobody_and_is_not_enough_for_supervised_detectors(tmp_path, caplog):
     detection = run(tmp_path, {"weak": Shift(0.001)})
     fits = fit_detectors(tmp_path, detection.detectors, detection.protocol)
     assert [fitted.name for fitted in fits] == ["grey", "plain"]
     assert "weak beat fewer than 2 validation images" in caplog.text
+    with pytest.raises(ValueError, match=r"supervised detectors \(taught\) need at least 2 validation images on which"):
+        fit_detectors(tmp_path, {"taught": detection.detectors["taught"]}, detection.protocol)
 
 
 def test_an_attack_that_hardly_succeeds_at_any_epsilon_is_warned_of(tmp_path, caplog):
@@ -241,12 +243,6 @@ def test_an_attack_that_fails_is_left_out_with_its_reason_and_tried_again_by_the
     monkeypatch.setattr(Fails, "run", lambda self, batch, classifier, eps: batch.image)
     assert start("with", {**shift, "fails": Fails([0.05, 0.1])}).failed == {}
     assert set(ATTACKS.read(tmp_path / "with")["attack"]) == {"random_sign", "shift", "fails"}
-
-
-def test_supervised_detectors_alone_are_refused_where_no_attack_succeeds(tmp_path):
-    detection = run(tmp_path, {"weak": Shift(0.001)})
-    with pytest.raises(ValueError, match=r"supervised detectors \(taught\) need at least 2 validation images on which"):
-        fit_detectors(tmp_path, {"taught": detection.detectors["taught"]}, detection.protocol)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +326,7 @@ def test_controls_are_a_fit_to_permuted_labels_and_the_sum_of_what_a_monotone_de
     assert sorted(sums["score"]) == pytest.approx(sorted(TEST), abs=1e-6)
 
 
-def test_what_a_fit_has_chosen_is_written(tmp_path):
+def test_what_a_fit_has_chosen_is_written_and_one_to_all_but_a_family_scores_that_family_alone(tmp_path):
     class Tuned(Taught):
         def fit_features(self, clean, attacked):
             super().fit_features(clean, attacked)
@@ -342,10 +338,6 @@ def test_what_a_fit_has_chosen_is_written(tmp_path):
     assert tuned["shift"] == ["step=0.002, layers=[0, 2]"]
     assert tuned["other"] == tuned["all but shift"] == ["step=0.002, layers=[0, 4]"]
     assert set(table.loc[table["detector"] == "taught", "tuned"]) == {""}
-
-
-def test_a_fit_to_all_but_a_family_scores_that_family_alone(tmp_path):
-    run(tmp_path, {"noise": Noise(0.01), "shift": Shift(0.2), "other": Shift([0.15, 0.3])})
     scores = read_scores(tmp_path)
     taught = scores[scores["detector"] == "taught"].groupby("fitted_on", observed=True)
     scored = {name: set(rows["attack"]) for name, rows in taught}
