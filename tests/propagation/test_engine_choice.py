@@ -21,6 +21,7 @@ from dovision.interfaces import Classifier
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.graph_passes import fold_batch_norm
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.propagation import LITTLE
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
@@ -219,9 +220,9 @@ def test_whole_passes_are_made_where_little_is_saved(regions, site, engine, monk
     assert type(propagation.engine) is engine
 
 
-@pytest.mark.parametrize(("little", "traces"), [(engine_choice.LITTLE, 0), (0, 1)])
+@pytest.mark.parametrize(("little", "traces"), [(LITTLE, 0), (0, 1)])
 def test_a_small_call_runs_the_network_itself(little, traces, traced, monkeypatch):
-    monkeypatch.setattr(engine_choice, "LITTLE", little)
+    monkeypatch.setattr("dovision.propagation.propagation.LITTLE", little)
     classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
     propagation = Propagation(classifier, Painted(GRID))
     propagation.prepare_for_call(batch, *checked_logits(classifier, batch.image[:1]))

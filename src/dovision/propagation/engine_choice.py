@@ -35,12 +35,11 @@ from dovision.propagation.sites import Site
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
-from dovision.types import INPUT, Batch, Shape
+from dovision.types import INPUT, Shape
 
 log = logging.getLogger(__name__)
 
 SITES = 4  # of a classifier that are kept; each holds copies of the convolutions' weights
-LITTLE = 5 * 10**9  # operations of the whole passes of a call up to which these take less time than a trace
 WORTH_IT = 0.9  # the share of the operations of whole passes up to which incremental ones are taken
 TUNED = 0.8  # time of a traced convolution, in channels_last and with its batch-norm, over the classifier's own
 PACKED = 0.87  # time of a linear layer with packed weights and its activation, likewise; with MKL .9 to 1
@@ -64,33 +63,6 @@ class SiteEngines:
 
 
 _ENGINES: MutableMapping[Classifier, tuple[int, OrderedDict[Any, SiteEngines]]] = WeakKeyDictionary()
-
-
-def engine_of_few_passes(
-    classifier: Classifier, intervention: Intervention, batch: Batch, control: Tensor, operations: Operations
-) -> WholePasses | None:
-    """Whole passes for edits of so few images that a trace and a trial would take longer; otherwise None.
-
-    What was called before does not count: the same call gives the same bits each time, in each thread.
-
-    Args:
-        classifier: in eval mode.
-        intervention: whose units are counted.
-        batch: all images of the call.
-        control: logits of the first, shape (1, K).
-        operations: of the classifier's pass on it.
-
-    Raises:
-        ValueError: as `check_company`.
-    """
-    if intervention.site != INPUT or intervention.shortens or intervention.second is not None:
-        return None
-    image, whole_passes = batch.image[:1], WholePasses(classifier, None)
-    if len(batch.image) * len(intervention.units(tuple(image.shape[1:]))) * operations.number > LITTLE:
-        return None
-    check_company(whole_passes, image, control, image)
-    whole_passes.bytes_per_row = operations.largest if image.is_cpu else 0
-    return whole_passes
 
 
 def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape) -> SiteEngines:

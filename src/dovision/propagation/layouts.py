@@ -28,14 +28,7 @@ MAP_LAYERS = (  # their output is a map (B, C, H, W) by definition
 )
 HEIGHT, WIDTH = 2, 3  # axes of an image, and of such a map
 MOST_LAYERS = 24  # before the site, whose axes are doubled
-Axes = frozenset[int]
-
-
-class Growth(NamedTuple):
-    """Axes of a site's value that grow when its input grows in height and in width."""
-
-    height: Axes
-    width: Axes
+Growth = tuple[frozenset[int], frozenset[int]]  # axes of a value that grow with the height of its input, the width
 
 
 class Seen(NamedTuple):
@@ -205,7 +198,7 @@ class Probes:
                 if shape is not None and len(shape) == len(value)
             ]
             if len(axes) == 2:
-                yield Growth(*axes)
+                yield axes[0], axes[1]
 
         yield from growth([self._once(None, axis) for axis in (HEIGHT, WIDTH)])
         before = self._before(module, call)

@@ -15,20 +15,16 @@ from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import ENOUGH_ROWS, FIRST, PassLimits, is_out_of_memory
 from dovision.propagation.edits import Edit, Pairs, all_pairs
-from dovision.propagation.engine_choice import (
-    SiteEngines,
-    check_company,
-    choose_engine,
-    engine_of_few_passes,
-    engines_at,
-)
+from dovision.propagation.engine_choice import SiteEngines, check_company, choose_engine, engines_at
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.operations import Operations
 from dovision.propagation.sites import find_site
 from dovision.propagation.spans import Index
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import JointPasses, Shortened, WholePasses
-from dovision.types import Batch
+from dovision.types import INPUT, Batch
+
+LITTLE = 5 * 10**9  # operations of the whole passes of a call up to which these take less time than a trace
 
 
 class Outcome(NamedTuple):
@@ -101,12 +97,17 @@ class Propagation:
         self._fit(batch.image)
         if self.engine is None:
             with evaluating(self.classifier):
-                self.engine = whole_passes = self.whole_passes(batch)
+                whole_passes = self.whole_passes(batch)
                 if self.intervention.shortens or self.intervention.second is not None:
                     clean = whole_passes.clean(batch.image[:1])
                     check_company(whole_passes, clean.site, clean.control, batch.image[:1])
-                else:
-                    self.engine = self._chosen(whole_passes, batch)
+                    self.engine = whole_passes
+                assert self._engines is not None
+                for row in range(len(batch.image)):
+                    if self.engine is None:
+                        alone = self.context(whole_passes, batch.rows(slice(row, row + 1)))
+                        choice = choose_engine(self._engines, whole_passes, self.intervention, alone)
+                        self.engine, self.allowance.tried = choice
                 if self.engine is None:  # no image has a unit
                     return whole_passes
             self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
@@ -114,13 +115,25 @@ class Propagation:
 
     @torch.no_grad()
     def prepare_for_call(self, batch: Batch, control: Tensor, operations: Operations) -> None:
-        """Take whole passes if the batch, all that is to be run, takes few; otherwise the first call chooses.
+        """Take whole passes where a trace and a trial would take longer; otherwise the first call chooses.
 
-        Arguments are those of `engine_of_few_passes`.
+        What was called before does not count: the same call gives the same bits each time, in each thread.
+
+        Args:
+            batch: all images of the call.
+            control: logits of the first, shape (1, K).
+            operations: of the classifier's pass on it.
         """
         self._fit(batch.image)
-        with evaluating(self.classifier):
-            self.engine = engine_of_few_passes(self.classifier, self.intervention, batch, control, operations)
+        edit, image = self.intervention, batch.image[:1]
+        if edit.site != INPUT or edit.shortens or edit.second is not None:
+            return
+        if len(batch.image) * len(edit.units(tuple(image.shape[1:]))) * operations.number <= LITTLE:
+            engine = WholePasses(self.classifier, None)
+            with evaluating(self.classifier):
+                check_company(engine, image, control, image)
+            engine.bytes_per_row = operations.largest if image.is_cpu else 0
+            self.engine = engine
 
     def _fit(self, image: Tensor) -> None:
         """Reset the engine for images of another size, type or device."""
@@ -131,16 +144,6 @@ class Propagation:
             self.site = find_site(self.classifier, self.intervention.site)
             self.engine = self._engines = self._reference = self._reference_passes = None
             self._made_for = made_for
-
-    def _chosen(self, whole_passes: WholePasses, batch: Batch) -> Incremental | WholePasses | None:
-        """Choose the engine by the first image that has a unit; None if there is no such image."""
-        assert self._engines is not None
-        for row in range(len(batch.image)):
-            first = self.context(whole_passes, batch.rows(slice(row, row + 1)))
-            engine, self.allowance.tried = choose_engine(self._engines, whole_passes, self.intervention, first)
-            if engine is not None:
-                return engine
-        return None
 
     def whole_passes(self, batch: Batch) -> WholePasses:
         """Whole forward passes, with the site's value as the intervention sees it."""

@@ -272,7 +272,8 @@ def interpolate(
     if not mode.startswith("nearest") or not whole or input.patch is None or input.channel_axis != 1:
         return None
     value = input.patch.value.repeat_interleave(down, 2).repeat_interleave(across, 3)
-    return Patch(value, input.patch.rows.times(down), input.patch.columns.times(across))
+    rows, columns = input.patch.rows, input.patch.columns
+    return Patch(value, Span(rows.start * down, rows.size * down), Span(columns.start * across, columns.size * across))
 
 
 def conv_transpose2d(

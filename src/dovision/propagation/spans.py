@@ -38,10 +38,6 @@ class Span(NamedTuple):
     def shifted(self, by: int) -> Span:
         return Span(self.start + by, self.size)
 
-    def times(self, factor: int) -> Span:
-        """Interval after each position is repeated `factor` times."""
-        return Span(self.start * factor, self.size * factor)
-
     def equals(self, other: Span) -> bool:
         return self.size == other.size and bool((self.start == other.start).all())
 

@@ -55,10 +55,10 @@ class PackedLinear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.by_onednn = onednn_is_faster(weight)
-        self.weight = weight.contiguous()
+        self.weight = weight.detach().contiguous()
         if self.by_onednn:
             self.weight = _ONEDNN._reorder_linear_weight(self.weight, _ROWS)
-        self.bias = None if bias is None else bias.contiguous()  # of which the kernel reads the memory
+        self.bias = None if bias is None else bias.detach().contiguous()  # of which the kernel reads the memory
 
     def __call__(self, input: Tensor) -> Tensor:
         rows = input.reshape(-1, input.shape[-1])

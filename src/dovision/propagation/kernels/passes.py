@@ -51,9 +51,7 @@ class PackedWindowAttention:
         window: Sequence[int],
         shift: Sequence[int],
     ) -> None:
-        self.into, self.back = (
-            PackedLinear(weight.detach(), None if bias is None else bias.detach()) for weight, bias in (into, back)
-        )
+        self.into, self.back = PackedLinear(*into), PackedLinear(*back)
         self.heads, self.bias = heads, scores.detach()
         self.window, self.shift = (window[0], window[1]), (shift[0], shift[1])
         self._scores: dict[_Size, Tensor] = {}  # what is added to them, by the size of the map
@@ -113,7 +111,7 @@ def pack_linear(graph: Graph) -> Graph:
         weight: Any = settings.get("weight")
         bias: Any = settings.get("bias")
         if kernel_class is not None and (bias is None or (_is_fixed(bias) and bias.shape == weight.shape[:1])):
-            step.function = kernel_class(weight.detach(), None if bias is None else bias.detach())
+            step.function = kernel_class(weight, bias)
             step.args, step.kwargs = (settings["input"],), {}
     readers = graph.readers()
     joined: dict[Step, Step] = {}
