@@ -107,28 +107,26 @@ def edit_of(
         compare: whether to look for what has changed; otherwise all has.
         by_channel: whether to give Channels in place of the whole value, where each edit sets one.
     """
-    origin: Index | None = None
+    within = pairs.box
+    changed = torch.ones(len(pairs), dtype=torch.bool, device=value.device)
     if local:
         assert pairs.box is not None
         top, left, bottom, right = pairs.box.T
         rows = Span.covering(top, bottom, value.shape[2])
         columns = Span.covering(left, right, value.shape[3])
+        within = pairs.box - np.stack([rows.start, columns.start] * 2, axis=1)
         content = gather(value.movedim(1, -1).contiguous(), pairs.image, rows, columns).movedim(-1, 1)
         if context.canvas is not None:
             paint = gather(context.canvas[0].movedim(1, -1).contiguous(), pairs.image, rows, columns).movedim(-1, 1)
             share = np.zeros((len(pairs), 1, *content.shape[2:]), np.float32)
             for pair, unit in enumerate(pairs.unit.tolist()):
-                inside = (
-                    slice(*(pairs.box[pair, ::2] - rows.start[pair])),
-                    slice(*(pairs.box[pair, 1::2] - columns.start[pair])),
-                )
+                top, left, bottom, right = within[pair]
                 shares = intervention.shares(tuple(value.shape[1:]), unit, context.canvas[1][pairs.image[pair]])
-                share[pair, 0][inside] = 1 if shares is None else shares
+                share[pair, 0, top:bottom, left:right] = 1 if shares is None else shares
             weight = torch.from_numpy(share).to(content)
             new = torch.where(weight > 0, torch.lerp(content, paint, weight), content)
-            changed = _differs(new, content)
-            return Edit(Patch(content.copy_(new), rows, columns), changed)
-        origin = np.stack([rows.start, columns.start], axis=1)
+            differs = _differs(new, content)
+            return Edit(Patch(content.copy_(new), rows, columns), differs)
     else:
         image = torch.from_numpy(pairs.image)
         one = by_channel and bool((pairs.image == pairs.image[0]).all())  # image, which is then not copied
@@ -139,24 +137,20 @@ def edit_of(
         if channels is not None and not (on_processor and channels[1].isnan().any()):  # nan is reported unit by unit
             channel = torch.arange(len(pairs), device=value.device), channels[0]
             new = channels[1].to(value.dtype)
-            differs = (
-                _differs(new[:, None], content[channel][:, None])
-                if compare
-                else torch.ones_like(channels[0], dtype=torch.bool)
-            )
+            differs = _differs(new[:, None], content[channel][:, None]) if compare else changed
             if by_channel:
                 return Edit(Channels(channels[0], new - content[channel]), differs)
             content[channel] = new
             return Edit(content, differs)
         content = content.clone() if one else content
-    changed = torch.ones(len(pairs), dtype=torch.bool, device=value.device)
     for group in pairs.groups():
-        new, box = _done(pairs, group, intervention, value, context)
-        index = as_rows(group)
+        images, index = as_rows(pairs.image[group]), as_rows(group)
+        box = None if pairs.box is None else Box(*pairs.box[group[0]].tolist())
+        new = intervention.checked_do(value[images], int(pairs.unit[group[0]]), context.rows(images), box)
         region: tuple[Any, ...] = (index,)
-        if box is not None:
-            down, across = (0, 0) if origin is None else origin[group[0]].tolist()
-            region += (..., slice(box.top - down, box.bottom - down), slice(box.left - across, box.right - across))
+        if within is not None:
+            top, left, bottom, right = within[group[0]]
+            region += (..., slice(top, bottom), slice(left, right))
         if compare:
             changed[index] = _differs(new, content[region])
         content[region] = new
@@ -167,13 +161,3 @@ def _differs(new: Tensor, old: Tensor) -> Tensor:
     """Return whether any bit of a row differs, shape (P,)."""
     bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[new.element_size()]
     return (new.view(bits) != old.view(bits)).flatten(1).any(1)
-
-
-def _done(
-    pairs: Pairs, group: Index, intervention: Intervention, value: Tensor, context: Context
-) -> tuple[Tensor, Box | None]:
-    """do(unit) on the images of a group, and its region."""
-    image, unit = pairs.image[group], int(pairs.unit[group[0]])
-    index = as_rows(image)
-    box = None if pairs.box is None else Box(*pairs.box[group[0]].tolist())
-    return intervention.checked_do(value[index], unit, context.rows(index), box), box

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -39,9 +40,9 @@ def site_table(classifier: Classifier, shape: Shape, only: Collection[str] | Non
     with evaluating(classifier):
         probes = Probes(classifier, shape)
         return [
-            _row(row.name, row.value, probes.layout(row.site) if row.seen is None else row.seen)
-            for row in _found_sites(classifier, shape, probes)
-            if only is None or row.name in only
+            _row(name, value, probes.layout(site) if seen is None else seen)
+            for name, site, value, seen in _found_sites(classifier, shape, probes)
+            if only is None or name in only
         ]
 
 
@@ -54,28 +55,22 @@ def site_shapes(classifier: Classifier, shape: Shape) -> dict[str, Shape]:
         shape: (C, H, W) of the images.
     """
     with evaluating(classifier):
-        return {row.name: row.value[1:] for row in _found_sites(classifier, shape, Probes(classifier, shape))}
+        return {name: value[1:] for name, _, value, _ in _found_sites(classifier, shape, Probes(classifier, shape))}
 
 
-class _FoundSite(NamedTuple):
-    """Site with the shape of its value, and its layout if that is known without a probe."""
-
-    name: str
-    site: Site
-    value: Shape
-    seen: Seen | None
-
-
-def _found_sites(classifier: Classifier, shape: Shape, probes: Probes) -> Iterator[_FoundSite]:
+def _found_sites(
+    classifier: Classifier, shape: Shape, probes: Probes
+) -> Iterator[tuple[str, Site, Shape, Seen | None]]:
+    """Name and shape of the value of each site, and its layout if that is known without a probe."""
     sites = [site for name in site_names(classifier) if (site := find_site(classifier, name)) is not None]
-    yield _FoundSite(INPUT, sites[0], (1, *shape), Seen(Layout.NCHW, ""))
+    yield INPUT, sites[0], (1, *shape), Seen(Layout.NCHW, "")
     heads = _head_shapes(classifier, [site for site in sites if site.layout is not None], shape)
     for site in sites:
         if site.layout is not None:
             seen = Seen(site.layout, "windows of the image on the batch axis")
             value = heads.get(site.name)
             if value is not None:
-                yield _FoundSite(site.name, site, value, seen if value[0] == 1 else Seen(None, seen.reason))
+                yield site.name, site, value, seen if value[0] == 1 else Seen(None, seen.reason)
             continue
         calls = probes.unchanged.shapes.get(site.module, [])
         for call, value in enumerate(calls):
@@ -84,21 +79,17 @@ def _found_sites(classifier: Classifier, shape: Shape, probes: Probes) -> Iterat
                 name = f"{site.name}#{call}" if numbered else site.name
                 one = find_site(classifier, name) if numbered else site
                 assert one is not None
-                yield _FoundSite(name, one, value, None)
+                yield name, one, value, None
 
 
 def _head_shapes(classifier: Classifier, sites: list[Site], shape: Shape) -> dict[str, Shape]:
     """Shapes of the heads' values, from one pass; of an attention that runs several times, the first call's."""
-    shapes: dict[str, Shape] = {}
+    values: dict[str, torch.Tensor] = {}
     with ExitStack() as taps:
         for site in sites:
-
-            def note(value: torch.Tensor, name: str = site.name) -> None:
-                shapes[name] = tuple(value.shape)
-
-            taps.enter_context(site.tapped(note))
+            taps.enter_context(site.tapped(partial(values.__setitem__, site.name)))
         classifier(classifier.mean.new_zeros(1, *shape))
-    return shapes
+    return {name: tuple(value.shape) for name, value in values.items()}
 
 
 def _row(name: str, value: Shape, seen: Seen) -> SiteRow:
