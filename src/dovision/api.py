@@ -200,8 +200,8 @@ def checked_logits(classifier: Classifier, image: Tensor) -> tuple[Tensor, Opera
         except Exception as error:  # whatever the network's own code raises
             if isinstance(error, ValueError) or is_out_of_memory(error):
                 raise
-            shape = tuple(image.shape[1:])
-            raise ValueError(f"the network must take images of shape {shape}, but: {error}") from error
+            got = f"the network must take images of shape {tuple(image.shape[1:])}, but: {error}"
+            raise ValueError(f"{got}. Bring them to what it takes: to_batch(images, size=.., channels=1).") from error
         rest = torch.split(image[1:], AT_A_TIME) if len(image) > 1 else ()
         logits = logit_checks.measurable(torch.cat([first, *map(classifier, rest)]), "logits")
         if classifier.output is not probability and logit_checks.ending(logits):

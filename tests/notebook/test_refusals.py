@@ -41,15 +41,14 @@ def occupied(tmp_path):
 DATA = {
     "text": ("digits", "images must be a file or a folder that exists, got 'digits'."),
     "empty": (tempfile.mkdtemp(), "images must be a folder with pictures, got "),
-    "nothing": (None, "images must be tensors, NumPy arrays, PIL images or paths, got None."),
-    "objects": ([object()], "images must be tensors, NumPy arrays, PIL images or paths, got an object of class object"),
+    "nothing": (None, "NumPy arrays of numbers, PIL images or paths, or a list of these, got None."),
+    "objects": (IMAGES.numpy().astype(object), "paths, or a list of these, got an object of class ndarray."),
     "none": ([], "images must be at least one, got none."),
     "to 255": (IMAGES * 255, "Bring 8-bit numbers to [0, 1]: image / 255."),
     "grey arrays": (IMAGES[:, 0].numpy(), "images must have one axis of channels, of 1, 3, 4, got shape (6, 8, 8)."),
     "sizes": ([Image.new("L", (8, 8)), Image.new("L", (8, 9))], "Give the size that they are brought to"),
     "mode": (Image.new("F", (8, 8)), "an image must have pixels of a known range, but is of mode F"),
     "keys": ({"pixels": IMAGES}, "a mapping must have its images under one of pixel_values, image, images, img, got"),
-    "both": ({"image": IMAGES, "img": IMAGES}, "a mapping must have one value of images, got image and img."),
     "coarse": ({"img": IMAGES, "fine_label": LABELS}, "a mapping must have its labels under one of label, labels, "),
     "not processed": ({"pixel_values": IMAGES}, "pixel_values must be normalised by the classifier's mean and std, bu"),
     "some labels": ([(IMAGES[0], 1), (IMAGES[1], None)], "images must all have a label, or none, got 1 of 2 with one."),
@@ -58,7 +57,7 @@ DATA = {
     "normalised": (IMAGES * 4 - 2, "images must lie in [0, 1]"),
     "endless": (Endless(), "images must have a length, got an iterable dataset. Give a DataLoader of it."),
     "labels": ((IMAGES, LABELS + 1), "labels must be the number of a class, 0 to 2, or -1 where it is not known, got"),
-    "size": (torch.rand(2, 1, 9, 9), "the network must take images of shape (1, 9, 9), but: "),
+    "size": (torch.rand(2, 1, 9, 9), "(1x81 and 64x3). Bring them to what it takes: to_batch(images, size=.., chan"),
 }
 
 
@@ -137,7 +136,8 @@ def test_compare_and_results_refuse():
     one = dv.effects(CLASSIFIER, IMAGES, dv.PixelGrid(1, 2))
     labelled = [dv.effects(CLASSIFIER, (IMAGES, LABELS.roll(by)), dv.PixelGrid(1, 2)) for by in (0, 1)]
     maps = dv.explain(CLASSIFIER, IMAGES, "center_map")
-    attacked = dv.attack(CLASSIFIER, IMAGES, dv.FGSM([0.1, "8/255"]))
+    attacked = dv.attack(CLASSIFIER, IMAGES.repeat(4, 1, 1, 1), dv.FGSM([0.1, "8/255"]))
+    assert {*attacked.to_pandas().query("metric == 'accuracy'")["reason"]} == {"nothing was measured"}
     refused = {
         "results must be two or more of one kind, by name, or one of detect or explain, got MeasuredEffects.": (one,),
         "by name, or one of detect or explain, got none.": ({},),

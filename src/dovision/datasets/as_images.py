@@ -354,11 +354,12 @@ def _float_image(image: Any, undo: tuple[Tensor, Tensor] | None, channels: int, 
         return _image_io.pixels(Path(image), channels, _image_io.Decoding(white=white))
     if isinstance(image, (list, tuple)) and isinstance(_first(image), (bool, float, Integral)):
         image = np.asarray(image)
-    if isinstance(image, np.ndarray):
+    if isinstance(image, np.ndarray) and image.dtype.kind in "biufc":
         image = torch.from_numpy(np.ascontiguousarray(_channels_first(image)))
         image = image.float() if image.is_floating_point() else image
     if not isinstance(image, Tensor):
-        raise ValueError(f"images must be tensors, NumPy arrays, PIL images or paths, got {checks.in_words(image)}")
+        must = "tensors, NumPy arrays of numbers, PIL images or paths, or a list of these, got"
+        raise ValueError(f"images must be {must} {checks.in_words(image)}")
     checks.dense("images", image)
     if undo is not None and image.is_floating_point():
         mean, std = (numbers.to(image) for numbers in undo)

@@ -121,7 +121,10 @@ class Captum(Explainer):
         for level in levels if isinstance(levels, (list, tuple)) else [levels]:
             if level is not None and not isinstance(level, Tensor):
                 checks.within("baselines", level, 0, 1, "It is in pixel units.")
-        self.cells = None if cells is None else _rows_and_columns(cells)
+        sides = [cells, cells] if isinstance(cells, int) else cells
+        if sides is not None and len(sides) != 2:
+            raise ValueError(f"cells must be one number or two, rows and columns, got {cells!r}.")
+        self.cells = tuple(checks.positive_int("cells", side) for side in sides or ()) or None
         self.scale = checks.choice("scale", scale, (LOGITS, *SCALES))
         self.absolute = absolute
 
@@ -383,13 +386,6 @@ def _separate_calls(classifier: Classifier, image: Tensor) -> Iterator[None]:
     finally:
         for name, module in names.items():
             network.set_submodule(name, module)
-
-
-def _rows_and_columns(cells: int | Sequence[int]) -> tuple[int, int]:
-    listed = [cells, cells] if isinstance(cells, int) else list(cells)
-    if len(listed) != 2:
-        raise ValueError(f"cells must be one number or two, rows and columns, got {cells!r}.")
-    return checks.positive_int("cells", listed[0]), checks.positive_int("cells", listed[1])
 
 
 def chunks(batch: Batch, target: Tensor, size: int) -> Iterator[tuple[Tensor, list[int]]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.functional.estimates import FEW_IMAGES
+from dovision.functional.intervals import NOT_MEASURED
 from dovision.interfaces import Attack, Classifier
 from dovision.notebook.image_data import as_images
 from dovision.notebook.measuring import WHOLE_IMAGE, ResultFolder, check_components, measured_run, one_attack
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _PICTURES = 4  # side by side
 _SHARES = ("success_rate", "success_8bit", "robust_accuracy", "accuracy")  # of a condition, in its table
+_COLUMNS = ("success", "success_8bit", "correct", "correct")  # of samples, behind these
 
 
 class AttackedImages(MeasuredImages):
@@ -62,14 +64,14 @@ class AttackedImages(MeasuredImages):
     def to_pandas(self) -> pd.DataFrame:
         """A row per (condition, metric): estimate, low, high, reason, images, of success_rate, robust_accuracy, ...
 
-        success_rate: share of successful attacks among images that were right before; success_8bit: the same after
-        rounding to 8 bits; robust_accuracy: share right before and after; accuracy: share right after.
+        success_rate: share of images that were right before and are wrong after, with any other class, also where one
+        is the target; success_8bit: the same after rounding to 8 bits; robust_accuracy: share right before and after.
         """
-        rows = []
+        rows, counts = [], self.samples.groupby("condition", observed=True).count()
         for condition, numbers in self.summary["conditions"].items():
-            few = next((FEW_IMAGES for note in numbers["notes"] if FEW_IMAGES in note), None)
-            for metric in _SHARES if condition != CLEAN else ():
-                share = numbers[metric] or dict.fromkeys(("estimate", "low", "high"), np.nan) | {"reason": few}
+            for metric, column in zip(_SHARES, _COLUMNS, strict=True) if condition != CLEAN else ():
+                reason = FEW_IMAGES if np.any(counts.loc[condition, column]) else NOT_MEASURED
+                share = numbers[metric] or dict.fromkeys(("estimate", "low", "high"), np.nan) | {"reason": reason}
                 columns = {name: share.get(name) for name in ("estimate", "low", "high", "reason")}
                 rows.append({"condition": condition, "metric": metric, **columns, "images": numbers["images"]})
         return pd.DataFrame(rows)

@@ -14,6 +14,7 @@ from dovision.functional.detection import Scored, auroc_difference
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import of_images
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNBOUNDED, Number, withheld
+from dovision.notebook.attack import AttackedImages
 from dovision.notebook.detect import DetectedAttacks
 from dovision.notebook.explain import ExplainedImages
 from dovision.notebook.results import MeasuredImages, Result
@@ -53,7 +54,7 @@ class ComparedResults(Result):
         >>> result = {name: dv.attack(classifier, images, name, eps=0.1) for name in ("fgsm", "pgd")}
         >>> compared = dv.compare(result)
         >>> compared
-        ComparedResults(reference='fgsm', rows=6)
+        ComparedResults(reference='fgsm', rows=2)
         >>> sorted(compared.to_pandas()["result"].unique())
         ['fgsm', 'pgd']
         >>> all("FGSM" in text for text in compared.findings)
@@ -219,7 +220,7 @@ def _conditions(named: Mapping[str, MeasuredImages], reference: str) -> pd.DataF
     for name, result in named.items():
         samples = result.samples
         for condition, numbers in result.summary["conditions"].items():
-            for metric in _HEADLINES:
+            for metric in _HEADLINES[: 3 if isinstance(result, AttackedImages) else 4]:  # nobody asked for its effects
                 if (number := numbers[metric]) is None:
                     continue
                 row: dict[str, Any] = {"result": name, "condition": condition, "metric": metric}
