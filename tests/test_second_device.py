@@ -69,8 +69,8 @@ CALLS = {  # with the synchronisations of a call
     "lightning": (lightning, 71),
     "attack": (attack, 71),
     "explain": (explain, 74),
-    "detect": (detect, 85),
-    "compare": (lambda *given: dv.compare(detect(*given)), 85),
+    "detect": (detect, 86),
+    "compare": (lambda *given: dv.compare(detect(*given)), 86),
 }
 
 
