@@ -52,7 +52,7 @@ def test_sizes_are_paired_within_the_image_and_their_interval_is_over_patients(o
     row = mask_contrasts(of_masks.folder).iloc[0]
     own = np.array([0.41 + 0.01 * (sample % 5 - 1) for sample in range(23)])
     interval = mean_interval(own, np.arange(23) // 2, bounds=EFFECT_BOUNDS)
-    assert tuple(row[["minus_moved", "minus_moved_low", "minus_moved_high"]]) == pytest.approx(interval[:3], abs=1e-8)
+    assert tuple(row[["minus_moved", "minus_moved_low", "minus_moved_high"]]) == pytest.approx(interval[:3], abs=1e-6)
     log_odds = mean_interval(5 * own, np.arange(23) // 2)
     names = [f"minus_moved_log_odds{end}" for end in ("", "_low", "_high")]
     assert tuple(row[names]) == pytest.approx(log_odds[:3])
