@@ -15,7 +15,8 @@ from dovision.jobs.report import main as report
 from dovision.jobs.verify import main as verify
 from dovision.models.checkpoint import save_checkpoint
 from dovision.models.small_cnn import small_cnn
-from dovision.results.effect_findings import attack_findings, subjects, use_findings
+from dovision.results.effect_findings import attack_findings, use_findings
+from dovision.results.headline_effects import subjects
 from dovision.results.run_record import read_sweep
 from dovision.results.thumbnails import save_image
 from page_text import visible
@@ -87,7 +88,7 @@ def test_an_attack_succeeds_where_it_changes_what_is_predicted_and_each_picture_
     assert clean["success"].isna().all()
     assert attacked["success"].tolist() == changed
     (run,) = read_sweep(measured / "evaluate")
-    used = subjects(run)
+    used = subjects(run.folder)
     found = [each.text for each in (*use_findings(run, used), *attack_findings(run, used))]
     assert {re.split(r": | is ", text)[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
     assert all("is a guess: P(" in text or " cells that count most, P(" in text for text in found[:3]), found

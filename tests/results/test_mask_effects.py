@@ -11,7 +11,8 @@ import pytest
 
 from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval
 from dovision.report.figures.objects import Objects
-from dovision.results.effect_findings import subjects, use_findings
+from dovision.results.effect_findings import use_findings
+from dovision.results.headline_effects import subjects
 from dovision.results.mask_effects import mask_contrasts, mask_sizes
 from dovision.results.run_record import Run, read_sweep
 from dovision.results.tables import EFFECTS, effects_schema, write_table
@@ -63,7 +64,7 @@ def test_sizes_are_paired_within_the_image_and_their_interval_is_over_patients(o
 def test_the_finding_and_the_figure_give_both_differences(of_masks):
     summary = {"mask_contrasts": mask_contrasts(of_masks.folder).to_dict("records"), "labels": {"opacity": 24}}
     run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
-    (found,) = use_findings(run, subjects(run))
+    (found,) = use_findings(run, subjects(run.folder))
     text = r"Not shown to use the lung: mean over it, P\(opacity\) \w+ in \d+ of 12 groups, by .*"
     assert re.fullmatch(text, found.text)
     detail = dict(found.detail)

@@ -11,7 +11,7 @@ from torch import nn
 import dovision as dv
 from dovision.functional.intervals import mean_interval
 from dovision.results.effect_findings import verdict
-from dovision.results.headline_effects import headline_effects
+from dovision.results.headline_effects import subjects
 from dovision.results.image_tables import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
 from dovision.results.mask_effects import mask_contrasts
 from dovision.results.object_effects import contrasts
@@ -110,12 +110,12 @@ def test_refuters_of_masks_judge_the_size_inside_minus_that_of_moved_masks():
     classifier = dv.wrap(Corner(), ["dark", "bright"])
     labels = torch.ones(IMAGES, dtype=torch.int64)
     found = dv.effects(classifier, (images, labels), dv.Brush(mask, controls=2), refute=True)
-    (headline,) = headline_effects(found.folder)
-    (row,) = mask_contrasts(found.folder, headline.level).to_dict("records")
+    (subject,) = subjects(found.folder)
+    (row,) = mask_contrasts(found.folder, subject.level).to_dict("records")
     as_is = found.refuters.set_index("refuter").loc[UNALTERED]
     expected = [row[f"minus_moved_log_odds{end}"] for end in ("", "_low", "_high")]
     assert as_is[["estimate", "low", "high"]].tolist() == pytest.approx(expected, abs=1e-5)
-    assert headline.name == "mask_minus_moved"
+    assert [*subject.headlines] == ["mask_minus_moved"]
 
 
 @pytest.mark.parametrize("intervention", [dv.RegionBox(dv.Constant(0.0), 2, 0), dv.PixelGrid(4, 4)])
@@ -126,13 +126,12 @@ def test_refuters_of_objects_judge_the_object_minus_its_controls(intervention):
     network = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), len(films.task.classes)))
     classifier = dv.wrap(network, films.task.classes)
     found = dv.effects(classifier, films, intervention, refute=True)
-    headlines = headline_effects(found.folder)
-    assert headlines
-    for headline in headlines:
-        table = contrasts(found.folder, headline.level).set_index(["kind", "class"])
-        row = table.loc[(headline.subject, headline.label)]
+    assert subjects(found.folder)
+    for subject in subjects(found.folder):
+        table = contrasts(found.folder, subject.level).set_index(["kind", "class"])
+        row = table.loc[(subject.name, subject.label)]
         verdicts = found.refuters.set_index(["subject", "class", "refuter"])
-        as_is = verdicts.loc[(headline.subject, headline.label, UNALTERED)]
+        as_is = verdicts.loc[(subject.name, subject.label, UNALTERED)]
         expected = row[["log_odds", "log_odds_low", "log_odds_high"]].tolist()
         assert as_is[["estimate", "low", "high"]].tolist() == pytest.approx(expected, abs=1e-5)
 

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dovision.functional.intervals import Number
-from dovision.results import effect_findings, map_findings, sweep_findings
-from dovision.results.effect_findings import Subject, change_finding, epsilon_text
+from dovision.results import effect_findings, headline_effects, map_findings, sweep_findings
+from dovision.results.effect_findings import change_finding, epsilon_text
 from dovision.results.finding import HEADLINE_METRICS, spread_values
-from dovision.results.headline_effects import without_opposite
+from dovision.results.headline_effects import Subject, subjects, without_opposite
 from dovision.results.run_findings import run_findings, write_findings
 from dovision.results.run_record import Run, read_run
 from dovision.results.sentences import NOT_SHOWN, QUESTIONS, SHOWN, UNMOVED
@@ -29,12 +28,13 @@ def used(effect, beyond=(-2.0, -1.0), refuters=(), elsewhere=0.0):
     effects = np.array(effect, float)
     rows = pd.DataFrame({"sample": range(len(effects)), "group": range(len(effects)), "effect": effects})
     rows = rows.assign(condition="clean", effect_elsewhere=elsewhere)
-    number = {"beyond": Number(sum(beyond) / 2, *beyond, len(effects), "t", "")}
-    units = rows.iloc[:0]
-    subject = Subject("object", "tag", "disease", "black over it", rows, units, number, [], 0.95, refuters)
+    row = {"mean": sum(beyond) / 2, "low": beyond[0], "high": beyond[1]}
+    averages = row, {"beyond": "mean"}, {}, 0.95, {number: {} for number in range(len(refuters))}
+    subject = Subject("object", "tag", "disease", "disease", "black over it", rows, rows.iloc[:0], *averages)
     summary = {"conditions": {"clean": {"images": len(effects)}}, "labels": {"disease": len(effects)}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(effect_findings, "has_rows", lambda folder: True)
+        patch.setattr(effect_findings, "verdict", lambda run, number, *subject: refuters[number])
         (found,) = effect_findings.use_findings(Run(Path("nowhere"), "", "completed", {}, {}, summary), [subject])
     return found
 
@@ -199,7 +199,7 @@ def test_the_change_of_an_effect_has_a_word(attacked, words):
     sizes = {"clean": -0.4, "eps=0.2": attacked}
     cells = [(n, name, size, size * (5 + n % 7) + (n % 3) / 9) for name, size in sizes.items() for n in range(21)]
     rows = pd.DataFrame(cells, columns=["sample", "condition", "effect", "log_odds_effect"])
-    subject = Subject("zone", "top", "a", "", rows.assign(group=rows["sample"]), pd.DataFrame(), {}, [], 0.95, [])
+    subject = Subject("zone", "top", "a", "a", "", rows.assign(group=rows["sample"]), rows, {}, {}, {}, 0.95, {})
     (found,) = change_finding(subject, "eps=0.2")
     assert f"Under attack the top {words}" in found.text
 
@@ -218,10 +218,9 @@ def test_a_zone_that_few_images_have_is_not_the_strongest():
 @pytest.mark.parametrize(("low", "words"), [(0.2, "Effects are spread"), (0.4, "Few units decide")])
 def test_a_network_relies_on_few_units_if_they_have_more_than_their_share(low, words, monkeypatch, tmp_path, write_run):
     write_run(tmp_path, eps=(), images=40, grid=None, maps=0)
-    row = effect_findings.few_units(tmp_path) | {"few": 4, "units": 16, "share_low": low}
-    monkeypatch.setattr(effect_findings, "few_units", lambda folder: row)
-    run = read_run(tmp_path)
-    (found,) = effect_findings.use_findings(run, effect_findings.subjects(run))
+    row = headline_effects.few_units(tmp_path) | {"few": 4, "units": 16, "share_low": low}
+    monkeypatch.setattr(headline_effects, "few_units", lambda folder: row)
+    (found,) = effect_findings.use_findings(read_run(tmp_path), subjects(tmp_path))
     assert found.text.startswith(f"{words}: the strongest 4 of 16 make up 0.")
 
 

@@ -22,7 +22,7 @@ from dovision.interventions.edge_control import EdgeControl, Elsewhere, Repaint,
 from dovision.interventions.fills import Constant, Mean
 from dovision.measurement.callback import Evaluation
 from dovision.propagation import Propagation
-from dovision.results.headline_effects import OF_OBJECT, Headline, headline_effects
+from dovision.results.headline_effects import OF_OBJECT, subjects
 from dovision.results.image_tables import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED, read_box_table
 from dovision.results.resumable_writer import NO_RESUME, Resume
 from dovision.results.tables import RunTable
@@ -78,16 +78,16 @@ class RefuterEvaluation(Evaluation):
     ) -> None:
         self.options = RefuterOptions() if options is None else options
         super().__init__(classifier, mean=mean, std=std, folder=folder, resume=self.options.resume)
-        self.headlines = headline_effects(folder)
+        pairs = [(subject, subject.of_images()) for subject in subjects(folder)]
+        self.headlines = [(*pair, *headline) for pair in pairs for headline in pair[0].headlines.items()]
         if not self.headlines:
             log.warning("nothing to refute: refuters need an average effect of at least %d labelled images", MIN_IMAGES)
-        of_sets = any(one.name.startswith(OF_OBJECT) for one in self.headlines)
+        of_sets = any(name.startswith(OF_OBJECT) for _, _, name, _ in self.headlines)
         self.intervention = refutable((self.options.objects if of_sets else None) or intervention)
         self.only: dict[int, set[str]] = {}
-        for headline in self.headlines:
-            for sample, units in headline.units.items():
-                controls = [control for unit in units for control in headline.controls.get(unit, ())]
-                self.only.setdefault(sample, set()).update(units, controls)
+        for _, images, _, controls in self.headlines:
+            for sample, (units, _) in images.items():
+                self.only.setdefault(sample, set()).update(units, *(controls.get(unit, ()) for unit in units))
 
     def start(self, batch: Batch) -> None:
         self.trials = [*self._trials(self.intervention.network_of(self.classifier).to(self.device))]
@@ -133,32 +133,35 @@ class RefuterEvaluation(Evaluation):
         on_both = torch.stack([effects, log_odds], 3)
         columns, shape = {unit: column for column, unit in enumerate(outcome.units)}, tuple(batch.image.shape[1:])
 
-        def mean(headline: Headline, row: int, units: Iterable[str]) -> Tensor | None:
+        def mean(row: int, units: Iterable[str], classes: Iterable[str], sizes: bool) -> Tensor | None:
             """Mean effect of the units that the image has, on both scales; None where it has none."""
             numbers = [columns[unit] for unit in units if unit in columns]
             boxes = {unit: trial.propagation.intervention.on_image(shape, unit, samples[row]) for unit in numbers}
             chosen = [unit for unit, box in boxes.items() if box is None or box.area]
-            names = headline.classes.get(samples[row], [headline.label])
-            means = torch.stack([on_both[row, chosen, task.classes.index(name)] for name in names]).mean(dim=0)
-            return (means.abs() if headline.sizes else means).mean(dim=0) if chosen else None
+            means = torch.stack([on_both[row, chosen, task.classes.index(name)] for name in classes]).mean(dim=0)
+            return (means.abs() if sizes else means).mean(dim=0) if chosen else None
 
-        for headline, (suffix, refuter) in itertools.product(self.headlines, trial.refuters.items()):
+        for (subject, images, name, controls), (suffix, refuter) in itertools.product(
+            self.headlines, trial.refuters.items()
+        ):
             for row, sample in enumerate(samples):
-                for unit in headline.units.get(sample, ()):
-                    number = mean(headline, row, [f"{unit}{suffix}"])
-                    if number is not None and (controls := headline.controls.get(unit)):
-                        of_controls = mean(headline, row, [f"{control}{suffix}" for control in controls])
+                units, classes = images.get(sample, ((), ()))
+                for unit in units:
+                    number = mean(row, [f"{unit}{suffix}"], classes, subject.sizes)
+                    if number is not None and controls.get(unit):
+                        others = [f"{control}{suffix}" for control in controls[unit]]
+                        of_controls = mean(row, others, classes, subject.sizes)
                         number = None if of_controls is None else number - of_controls
                     if number is not None:
                         yield {
                             "sample": sample,
                             "group": int(batch.group[row]),
-                            "headline": headline.name,
+                            "headline": name,
                             "refuter": refuter,
-                            "subject": headline.subject,
+                            "subject": subject.name,
                             "unit": unit,
-                            "class": headline.label,
-                            "level": headline.level,
+                            "class": subject.of,
+                            "level": subject.level,
                             "effect": float(number[0]),
                             "log_odds_effect": float(number[1]),
                         }

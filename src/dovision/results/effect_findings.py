@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,17 +24,9 @@ from dovision.results.finding import (
     middle,
     spread_values,
 )
-from dovision.results.headline_effects import (
-    OF_MASK,
-    OF_OBJECT,
-    OF_UNIT,
-    OF_ZONE,
-    strongest_mask,
-    strongest_objects,
-)
+from dovision.results.headline_effects import Subject
 from dovision.results.image_tables import LEAST, MOST, PLACEBO, RANDOM, SETS_FILE, UNALTERED, read_box_table
-from dovision.results.mask_effects import INSIDE_MINUS, mask_sizes
-from dovision.results.object_effects import object_rows, paired, touching
+from dovision.results.object_effects import touching
 from dovision.results.refuters import REFUTATIONS
 from dovision.results.run_record import Run
 from dovision.results.sentences import (
@@ -54,21 +46,12 @@ from dovision.results.tables import (
     SAMPLES,
     has_rows,
     read_effects,
-    read_groups,
     read_samples,
     read_task,
     row_groups,
 )
 from dovision.results.thumbnails import samples_in_conditions
-from dovision.results.zone_effects import (
-    PREDICTED_CLASS,
-    TRUE_CLASS,
-    change_of_effect,
-    few_units,
-    strongest_zone,
-    units_by_zone,
-    zone_rows,
-)
+from dovision.results.zone_effects import PREDICTED_CLASS, change_of_effect, units_by_zone
 from dovision.types import Box
 
 _TWENTIETH = 20  # of the units, that the sentence on a picture paints
@@ -82,29 +65,6 @@ _PAINTED = {"PixelGrid": "cell", "SlidingWindow": "window", "Segments": "segment
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "spatial": "spatial"}
 _NORM_OF = {"EADAttack": "l1", "RandomSpatial": "spatial", "Spatial": "spatial"}  # of attacks that have no other
 _ROUNDING = 1 + 1e-4  # of sizes of perturbations, in float32
-
-
-class Subject(NamedTuple):
-    """What the network may use: an object, a mask or a zone, with its effects and those of its control."""
-
-    form: str  # of its sentence
-    name: str
-    label: str  # the class, in words
-    done: str  # to it, such as "black over it"
-    rows: pd.DataFrame  # sample, group, condition, effect, effect_elsewhere, log_odds_effect (but for masks)
-    units: pd.DataFrame  # sample, condition, unit, class, effect
-    beyond: Mapping[str, Number]  # differences to the controls in log-odds, by name
-    detail: Sequence[tuple[str, str]]  # numbers that the fold names
-    level: float
-    refuters: Sequence[tuple[bool, str]]  # of each headline whether it is refuted, and the text
-    sizes: bool = False  # differences are of sizes, and so above 0 whatever the sign of the effect
-
-
-def subjects(run: Run) -> list[Subject]:
-    """Subjects of a run's findings, the strongest first; none of a run without effects image by image or labels."""
-    if not (has_rows(run.folder) and run.summary["labels"]):
-        return []
-    return [*_mask(run)] or [*_objects(run)] or [*_zone(run)]
 
 
 def use_findings(run: Run, used: Sequence[Subject]) -> Iterator[Finding]:
@@ -123,7 +83,8 @@ def use_findings(run: Run, used: Sequence[Subject]) -> Iterator[Finding]:
     if few or not run.summary["labels"]:
         yield from _each_picture(run)
     else:
-        yield from [_use(run, subject) for subject in used] or [*_few_units(run)]
+        for subject in used:
+            yield from _few_units(run, subject) if subject.form == "units" else [_use(run, subject)]
 
 
 def _use(run: Run, subject: Subject) -> Finding:
@@ -131,12 +92,19 @@ def _use(run: Run, subject: Subject) -> Finding:
     clean = subject.rows[subject.rows["condition"] == CLEAN]
     row = spread(clean["effect"].to_numpy(float), clean["group"].to_numpy(), subject.level)
     groups = clean.groupby("group")[["effect", "effect_elsewhere"]].mean()
-    sign = int(np.sign(row["median"]))
-    beyond = all(number.sign() == (1 if subject.sizes else sign) for number in subject.beyond.values())
-    refuted = any(fails for fails, _ in subject.refuters)
+    sign, averages = int(np.sign(row["median"])), subject.row
+    beyond = all(direction(averages, name) == (1 if subject.sizes else sign) for name in subject.beyond.values())
+    refuters = [verdict(run, name, subject.name, subject.of) for name in subject.headlines]
+    refuted = any(fails for fails, _ in refuters)
     is_used = beyond and row["share_low"] > _HALF and abs(row["median"]) > _LEAST and not refuted
     hits = f"{row['hits']:,.0f} of {len(groups):,} {'images' if len(groups) == clean['sample'].nunique() else 'groups'}"
-    words = {"done": subject.done, "label": subject.label, "moves": MOVES[sign], "hits": hits}
+    unit = _unit(run)
+    done = subject.done.format(over=_over(run), unit=unit)
+    painted = []
+    if "covered" in averages:
+        cells = f"{averages['cells']:.3g} {unit}s in one do(), on median"
+        painted = [("painted of it", f"{averages['covered']:.0%}, by {cells}")]
+    words = {"done": done, "label": subject.label, "moves": MOVES[sign], "hits": hits}
     number = Number(row["median"], row["median_low"], row["median_high"], len(groups), "", "few groups")
     result = finding(
         USES,
@@ -152,11 +120,15 @@ def _use(run: Run, subject: Subject) -> Finding:
         (f"share where P {words['moves']}", f"{hits}, {interval_text(share, '.2f')}"),
         ("median change of P", interval_text(number, "+.3f")),
         ("range", f"{finer_text(row['least'], '+.3f')} to {finer_text(row['most'], '+.3f')}"),
-        *subject.detail,
-        *((f"log-odds, {name}", interval_text(beyond, "+.3f")) for name, beyond in subject.beyond.items()),
+        *((text, in_brackets(averages, name)) for text, name in subject.means.items()),
+        *painted,
+        *(
+            (f"log-odds, {text}", interval_text(Number.of(averages, name), "+.3f"))
+            for text, name in subject.beyond.items()
+        ),
         ("level of the intervals", level_text(subject.level)),
         ("fill", fill_of(run) or "none"),
-        *(("refuters", text) for _, text in subject.refuters if text),
+        *(("refuters", text) for _, text in refuters if text),
     ]
     dots = {"subject": groups["effect"], "control": groups["effect_elsewhere"]}
     return result._replace(
@@ -201,77 +173,13 @@ def _painted(sample: int, label: str, boxes: pd.DataFrame, before: float, after:
     return {"sample": int(sample), "label": str(label), "before": before, "after": after, "painted": painted}
 
 
-def _mask(run: Run) -> Iterator[Subject]:
-    """The mask of the largest effect, against its outside and the mask moved elsewhere."""
-    if not run.summary.get("mask_contrasts") or (strongest := strongest_mask(run.folder)) is None:
-        return
-    row, level = strongest
-    others = {other: name for name, other in INSIDE_MINUS.items() if not pd.isna(row[other])}
-    rows = mask_sizes(run.folder)
-    rows = rows[(rows["condition"] == CLEAN) & (rows["mask"] == row["mask"]) & (rows["class"] == row["class"])]
-    elsewhere = rows["effect_moved" if "moved" in others else "effect_outside"]
-    rows = rows.assign(unit=rows["mask"], effect_elsewhere=elsewhere)
-    beyond = {f"size minus that {other}": Number.of(row, f"{name}_log_odds") for other, name in others.items()}
-    mean = [(f"mean size on P minus that {other}", in_brackets(row, name)) for other, name in others.items()]
-    refuters = [verdict(run, f"{OF_MASK}{name}", row["mask"], row["class"]) for name in others.values()]
-    words = (str(row["mask"]), str(row["class"]), f"{_over(run)} it")
-    yield Subject("object", *words, rows, rows, beyond, mean, level, refuters, sizes=True)
-
-
-def _objects(run: Run) -> Iterator[Subject]:
-    """True or painted objects; none of a kind with too few images for an interval."""
-    table, strongest, level = strongest_objects(run.folder)
-    if not strongest:
-        return
-    rows = object_rows(run.folder)
-    of_cells = "covered" in rows
-    if table == "contrasts":  # on the class of the object, beside the mean effect of its controls
-        rows = paired(rows).rename(columns={"box": "effect", "control": "effect_elsewhere"})
-        rows = rows[rows["label"].isna() | (rows["label"] == rows["class"])]
-        rows = rows.assign(log_odds_effect=rows["log_odds"])
-    rows = rows.rename(columns={"object": "unit"})
-    done = "without it" if table == "object_effects" else f"{_over(run)} {'it' if of_cells else 'its box'}"
-    for row in strongest:
-        name, label = row["kind"], row["class"]
-        of_object = rows[(rows["kind"] == name) & (rows["class"] == label)]
-        if "effect_elsewhere" not in of_object:
-            of_object = of_object.assign(effect_elsewhere=np.nan)
-        beyond = {"beyond the control": Number.of(row, "log_odds")}
-        mean = [("mean change of P", in_brackets(row, "difference" if table == "contrasts" else "mean"))]
-        refuters = [verdict(run, f"{OF_OBJECT}{name}", name, label)]
-        if of_cells:
-            clean = of_object[of_object["condition"] == CLEAN]
-            cells = f"{clean['cells'].median():.3g} {_unit(run)}s in one do(), on median"
-            mean += [("painted of it", f"{clean['covered'].mean():.0%}, by {cells}")]
-        yield Subject("object", name, label, done, of_object, of_object, beyond, mean, level, refuters)
-
-
-def _zone(run: Run) -> Iterator[Subject]:
-    """The zone whose units lower the true class most, against units elsewhere in the same images."""
-    units = units_by_zone(run.folder)
-    rows = zone_rows(units, read_groups(run.folder))
-    if (strongest := strongest_zone(rows)) is None:
-        return
-    zone, means = strongest
-    row = means.iloc[0].to_dict()
-    rows = rows[(rows["zone"] == zone) & (rows["of"] == row["of"])]
-    units = units[(units["zone"] == zone) & (units["of"] == row["of"])]
-    beyond = {"beyond units elsewhere": Number.of(row, "log_odds_beyond")}
-    names = {"mean change of P": "effect", "elsewhere": "effect_elsewhere", "log-odds": "log_odds_effect"}
-    names |= {} if pd.isna(row["beyond_frame"]) else {"log-odds beyond its frame": "beyond_frame"}
-    mean = [(text, in_brackets(row, name)) for text, name in names.items()]
-    refuters = [verdict(run, OF_ZONE, zone, TRUE_CLASS)]
-    words = (zone, _label(run, row["of"]), f"{_over(run)} a {_unit(run)} there")
-    yield Subject("zone", *words, rows, units, beyond, mean, row["level"], refuters)
-
-
-def _few_units(run: Run) -> Iterator[Finding]:
+def _few_units(run: Run, subject: Subject) -> Iterator[Finding]:
     """Finding on how many units have most of the effects, on images that did not choose them."""
-    row = few_units(run.folder)
-    if row is None or pd.isna(row["share"]):
+    row = subject.row
+    if pd.isna(row["share"]):
         return
     equal = row["few"] / row["units"]
-    fails, refuters = verdict(run, OF_UNIT, row["unit"], TRUE_CLASS)
+    ((fails, refuters),) = (verdict(run, name, subject.name, subject.of) for name in subject.headlines)
     is_shown = direction(row, "share", equal) > 0 and not fails
     number = Number.of(row, "median")._replace(n=row["clusters"])
     result = finding(USES, "units", SHOWN if is_shown else NOT_SHOWN, f"{row['few']} of {row['units']}", number)
@@ -362,12 +270,6 @@ def place_text(boxes: pd.DataFrame, units: pd.DataFrame) -> str:
         return far if is_far else f"{near} the middle"
     text = {-1: "upper ", 0: "", 1: "lower "}[down] + ("left" if across < 0 else "right")
     return f"at the {text}" if is_far else f"{text} of the middle"
-
-
-def _label(run: Run, of: str) -> str:
-    """Class of an average over images: the only one that is judged, or the true or predicted one of each image."""
-    task = read_task(run.folder)
-    return of if task.opposite is None else task.classes[1]
 
 
 def attack_findings(run: Run, used: Sequence[Subject]) -> Iterator[Finding]:

@@ -1,20 +1,21 @@
-"""The effects that the findings of a run are about: which units of which images each of them averages."""
+"""The effects that findings are about, and that refuters measure again: of objects, masks, zones or a unit."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import LEVEL, level_of_selected
 from dovision.results.effect_sums import read_cells
 from dovision.results.image_tables import SETS_FILE
-from dovision.results.mask_effects import INSIDE_MINUS, mask_contrasts
-from dovision.results.object_effects import TAG, contrasts, object_effects, object_rows
-from dovision.results.tables import CLEAN, read_groups, read_samples, read_table, read_task
+from dovision.results.mask_effects import INSIDE_MINUS, mask_contrasts, mask_sizes
+from dovision.results.object_effects import TAG, contrasts, object_effects, object_rows, paired
+from dovision.results.tables import CLEAN, has_rows, read_groups, read_samples, read_table, read_task
 from dovision.results.zone_effects import (
     TRUE_CLASS,
     explained,
@@ -27,29 +28,40 @@ from dovision.types import MATCHED_CONTROL, OUTSIDE
 
 OBJECT_TABLES = {"object_effects": object_effects, "contrasts": contrasts}  # by their names in the summary
 KINDS = 2  # of objects that have a finding
-OF_ZONE, OF_UNIT, OF_MASK, OF_OBJECT = "zone_effect", "unit_effect", "mask_", "effect_of_"  # of findings, or the start
+OF_OBJECT = "effect_of_"  # begins the name of the effect of an object
 
 
-class Headline(NamedTuple):
-    """Effects that a finding averages: of one class, or of each image's true one, and of some units of each image."""
+class Subject(NamedTuple):
+    """What the network may use: an object, a mask, a zone or a unit, with its effects and those of its control."""
 
-    name: str  # of the finding
-    subject: str  # the unit, zone, mask or kind of object that it names
-    label: str  # TRUE_CLASS: `classes` has that of each image
-    units: Mapping[int, Collection[str]]  # by sample
-    level: float  # of intervals of the largest of so many
-    controls: Mapping[str, Collection[str]] = {}  # by unit: units whose mean effect is subtracted from the unit's
-    sizes: bool = False  # of effects, rather than effects
-    classes: Mapping[int, Sequence[str]] = {}  # by sample
+    form: str  # of its sentence
+    name: str
+    label: str  # the class, in words
+    of: str  # the class, or TRUE_CLASS or PREDICTED_CLASS, which `units` has for each image
+    done: str  # to it, such as "{over} its box", of what a run paints over a {unit}
+    rows: pd.DataFrame  # sample, group, condition, effect, effect_elsewhere, log_odds_effect (but for masks)
+    units: pd.DataFrame  # sample, condition, unit, class, effect
+    row: Mapping[str, Any]  # averages over the clean images
+    beyond: Mapping[str, str]  # columns of `row` with differences to the controls in log-odds, by what they are
+    means: Mapping[str, str]  # likewise those with changes of P
+    level: float  # of intervals, of the largest of so many
+    headlines: Mapping[str, Mapping[str, Collection[str]]]  # by name, the controls whose mean a unit's effect is minus
+    sizes: bool = False  # differences are of sizes, and so above 0 whatever the sign of the effect
+
+    def of_images(self) -> dict[int, tuple[list[str], list[str]]]:
+        """Units and classes of each clean image, by sample."""
+        clean = self.units[self.units["condition"] == CLEAN].groupby("sample")[["unit", "class"]]
+        pairs = clean.agg(lambda column: [*map(str, column.unique())])
+        return {int(sample): (units, classes) for sample, units, classes in pairs.itertuples()}
 
 
-def headline_effects(folder: Path) -> list[Headline]:
-    """Headline effects of a run's tables, as `effect_findings` chooses them; none of too few images or no labels."""
+def subjects(folder: Path) -> list[Subject]:
+    """Subjects of a run's tables, the strongest first; none without effects image by image, labels or enough images."""
     samples = read_samples(folder)
-    labelled = samples["correct"].notna().any()
-    if not labelled or (samples["condition"] == CLEAN).sum() < MIN_IMAGES:
+    is_few = (samples["condition"] == CLEAN).sum() < MIN_IMAGES
+    if is_few or not (samples["correct"].notna().any() and has_rows(folder)):
         return []
-    return [*_of_masks(folder)] or [*_of_objects(folder)] or [*_of_zone(folder)]
+    return [*_mask(folder)] or [*_objects(folder)] or [*_zone(folder)] or [*_unit(folder)]
 
 
 def strongest_mask(folder: Path) -> tuple[Mapping[str, Any], float] | None:
@@ -94,48 +106,74 @@ def without_opposite(rows: pd.DataFrame, opposite: str | None) -> pd.DataFrame:
     return others if {*others["kind"]} == {*rows["kind"]} else rows
 
 
-def _of_zone(folder: Path) -> Iterator[Headline]:
-    """Headline of the strongest zone, or else of the strongest unit, on the images that did not choose it."""
-    classes = explained(folder)
-    classes = classes[(classes["of"] == TRUE_CLASS) & (classes["condition"] == CLEAN)]
-    true = {int(sample): tuple(names) for sample, names in classes.groupby("sample")["class"]}
-    units = units_by_zone(folder)
-    if (strongest := strongest_zone(zone_rows(units, read_groups(folder)))) is not None:
-        zone, means = strongest
-        inside = units[(units["zone"] == zone) & units["sample"].isin(true)].groupby("sample")["unit"].unique()
-        named = {int(sample): tuple(map(str, names)) for sample, names in inside.items()}
-        yield Headline(OF_ZONE, zone, TRUE_CLASS, named, float(means["level"].iloc[0]), classes=true)
-    elif (few := few_units(folder)) is not None:
-        named = dict.fromkeys(set(few["samples"]) & set(true), (few["unit"],))
-        yield Headline(OF_UNIT, few["unit"], TRUE_CLASS, named, LEVEL, classes=true)
-
-
-def _of_masks(folder: Path) -> Iterator[Headline]:
+def _mask(folder: Path) -> Iterator[Subject]:
+    """The mask of the largest effect, against its outside and the mask moved elsewhere."""
     if (strongest := strongest_mask(folder)) is None:
         return
     row, level = strongest
-    mask = row["mask"]
-    units = dict.fromkeys(map(int, read_samples(folder)["sample"].unique()), (mask,))  # where it is not: no region
-    controls = {"moved": _controls(folder, mask), "outside": [OUTSIDE]}
-    for name, other in INSIDE_MINUS.items():
-        if not pd.isna(row[other]):
-            subtracted = {mask: controls[other]}
-            yield Headline(f"{OF_MASK}{name}", mask, row["class"], units, level, subtracted, sizes=True)
+    name, label = str(row["mask"]), str(row["class"])
+    others = {other: column for column, other in INSIDE_MINUS.items() if not pd.isna(row[other])}
+    rows = mask_sizes(folder)
+    rows = rows[(rows["condition"] == CLEAN) & (rows["mask"] == name) & (rows["class"] == label)]
+    elsewhere = rows["effect_moved" if "moved" in others else "effect_outside"]
+    rows = rows.assign(unit=rows["mask"], effect_elsewhere=elsewhere)
+    beyond = {f"size minus that {other}": f"{column}_log_odds" for other, column in others.items()}
+    means = {f"mean size on P minus that {other}": column for other, column in others.items()}
+    controls = {"moved": _controls(folder, name), "outside": [OUTSIDE]}
+    headlines = {f"mask_{column}": {name: controls[other]} for other, column in others.items()}
+    averages = row, beyond, means, level, headlines
+    yield Subject("object", name, label, label, "{over} it", rows, rows, *averages, sizes=True)
 
 
-def _of_objects(folder: Path) -> Iterator[Headline]:
-    name, shown, level = strongest_objects(folder)
-    rows = object_rows(folder)
-    rows = rows[(rows["condition"] == CLEAN) & ~rows["control"].astype(bool)]
-    if name == "contrasts":
+def _objects(folder: Path) -> Iterator[Subject]:
+    """True or painted objects; none of a kind with too few images for an interval."""
+    table, strongest, level = strongest_objects(folder)
+    rows = object_rows(folder) if strongest else pd.DataFrame()
+    of_cells, is_painted = "covered" in rows, table == "contrasts"
+    if is_painted:  # on the class of the object, beside the mean effect of its controls
+        rows = paired(rows).rename(columns={"box": "effect", "control": "effect_elsewhere"})
         rows = rows[rows["label"].isna() | (rows["label"] == rows["class"])]
-    for row in shown:
-        chosen = rows[(rows["kind"] == row["kind"]) & (rows["class"] == row["class"])]
-        units = chosen.groupby("sample")["object"].unique()
-        named = {int(sample): tuple(map(str, names)) for sample, names in units.items()}
-        objects = {unit for of_sample in named.values() for unit in of_sample} if name == "contrasts" else ()
-        controls = {unit: _controls(folder, unit) for unit in objects}
-        yield Headline(f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"], named, level, controls)
+        rows = rows.assign(log_odds_effect=rows["log_odds"])
+    rows = rows.rename(columns={"object": "unit"})
+    done = "without it" if not is_painted else "{over} it" if of_cells else "{over} its box"
+    for row in strongest:
+        name, label = row["kind"], row["class"]
+        of_object = rows[(rows["kind"] == name) & (rows["class"] == label)]
+        if not is_painted:
+            of_object = of_object.assign(effect_elsewhere=np.nan)
+        if of_cells:
+            clean = of_object[of_object["condition"] == CLEAN]
+            row |= {"covered": clean["covered"].mean(), "cells": clean["cells"].median()}
+        controls = {unit: _controls(folder, unit) for unit in of_object["unit"].unique() if is_painted}
+        averages = {"beyond the control": "log_odds"}, {"mean change of P": "difference" if is_painted else "mean"}
+        headlines = {f"{OF_OBJECT}{name}": controls}
+        yield Subject("object", name, label, label, done, of_object, of_object, row, *averages, level, headlines)
+
+
+def _zone(folder: Path) -> Iterator[Subject]:
+    """The zone whose units lower the true class most, against units elsewhere in the same images."""
+    units, task = units_by_zone(folder), read_task(folder)
+    rows = zone_rows(units, read_groups(folder))
+    if (strongest := strongest_zone(rows)) is None:
+        return
+    zone, means = strongest
+    row = means.iloc[0].to_dict()
+    of, level = row["of"], float(row["level"])
+    rows, units = (frame[(frame["zone"] == zone) & (frame["of"] == of)] for frame in (rows, units))
+    names = {"mean change of P": "effect", "elsewhere": "effect_elsewhere", "log-odds": "log_odds_effect"}
+    names |= {} if pd.isna(row["beyond_frame"]) else {"log-odds beyond its frame": "beyond_frame"}
+    label = of if task.opposite is None else task.classes[1]
+    averages = row, {"beyond units elsewhere": "log_odds_beyond"}, names, level, {"zone_effect": {}}
+    yield Subject("zone", zone, label, of, "{over} a {unit} there", rows, units, *averages)
+
+
+def _unit(folder: Path) -> Iterator[Subject]:
+    """The strongest unit of those that have most of the effects, on images that did not choose it."""
+    if (row := few_units(folder)) is not None:
+        classes = explained(folder).assign(unit=row["unit"])
+        classes = classes[classes["sample"].isin(row["samples"]) & (classes["of"] == TRUE_CLASS)]
+        averages = row, {}, {}, LEVEL, {"unit_effect": {}}
+        yield Subject("units", row["unit"], TRUE_CLASS, TRUE_CLASS, "", pd.DataFrame(), classes, *averages)
 
 
 def _controls(folder: Path, unit: str) -> list[str]:

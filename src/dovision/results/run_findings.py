@@ -11,8 +11,9 @@ from dovision.io.text_files import read_json, write_json
 from dovision.results.detection_findings import detection_findings
 from dovision.results.detection_summary import DETECTION, read_detection
 from dovision.results.detection_tables import ADAPTIVE_ATTACKS
-from dovision.results.effect_findings import Subject, attack_findings, fill_of, subjects, use_findings
+from dovision.results.effect_findings import attack_findings, fill_of, use_findings
 from dovision.results.finding import NOTHING, Finding, finding
+from dovision.results.headline_effects import Subject, subjects
 from dovision.results.image_tables import MAPS_FILE, OTHER_FILL, read_maps
 from dovision.results.map_findings import RANDOM_MAP, at_chance, map_findings
 from dovision.results.run_files import FINDINGS
@@ -31,7 +32,7 @@ def run_findings(run: Run) -> list[Finding]:
     """
     if (run.folder / FINDINGS).is_file():
         return [Finding.from_dict(fields) for fields in read_json(run.folder / FINDINGS)["findings"]]
-    return _findings_of_tables(run, subjects(run))
+    return _findings_of_tables(run, subjects(run.folder))
 
 
 def _findings_of_tables(run: Run, used: Sequence[Subject]) -> list[Finding]:
@@ -49,7 +50,7 @@ def write_findings(run: Run, folder: Path, save: Callable[[int], None] | None = 
         folder: of the file.
         save: called with each sample whose clean image shows a finding best and has no picture yet, which it saves.
     """
-    used = subjects(run)
+    used = subjects(run.folder)
     findings = _findings_of_tables(run, used)
     nearest = {one.picture["nearest"] for one in findings if "nearest" in one.picture} - pictured_samples(run.folder)
     if save and nearest:
