@@ -176,7 +176,7 @@ class Noted(Callback):
 
 
 def test_a_checkpoint_is_chosen_by_the_effects_of_each_epoch(tmp_path):
-    data = DataLoader(TensorDataset(torch.full((3, 1, 2, 2), 0.25), torch.ones(3).long()), 2)
+    data = DataLoader(TensorDataset(torch.full((5, 1, 2, 2), 0.25), torch.ones(5).long()), 2)
     effects, noted = EffectEvaluation(PixelGrid(1, 1), tmp_path / "effects"), Noted()
     best = ModelCheckpoint(tmp_path, filename="best", monitor=SIZE, mode="max")
     trainer = quiet_trainer(

@@ -49,7 +49,7 @@ class Rows(torch.utils.data.Dataset):
     def __getitem__(self, index):
         image = PIXELS[index].reshape(1, 2, 2)
         label = (image.sum() > 0.5).long()
-        return Batch(image, label, torch.tensor(index), torch.tensor(index))
+        return Batch(image, label, torch.tensor(index), torch.tensor(index // 2))
 
 
 def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, attack=None, **options):
@@ -160,8 +160,8 @@ def assert_logged_is_the_tables(logged, folder):
     expected = {
         f"{metric}/{condition}": found[metric]["estimate"]
         for condition, found in summary["conditions"].items()
-        for metric in ("accuracy", "success_rate", "success_8bit", "robust_accuracy", "auroc",
-                       "mean_abs_expected_effect", "mean_expected_logit_effect")
+        for metric in ("accuracy", "success_rate", "success_8bit", "robust_accuracy", "auroc", "auroc_paired",
+                       "auroc_twins", "mean_abs_expected_effect", "mean_expected_logit_effect")
         if found[metric] is not None
     }  # fmt: skip
     for row in averages.itertuples():

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
@@ -19,8 +17,6 @@ from dovision import checks
 from dovision.attacks.gradients import dead_gradients
 from dovision.attacks.none import NoAttack
 from dovision.config.row_choices import ALL_ROWS, NAMED_ROWS, REFERENCES, ROW_CHOICES, WITHOUT_AUTOENCODER
-from dovision.functional.detection import Scored, auroc
-from dovision.functional.effects import RESOLUTION
 from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
@@ -38,16 +34,17 @@ from dovision.measurement.gradient_health import (
 )
 from dovision.measurement.sets import SetMeasurement
 from dovision.propagation import Outcome, Propagation
-from dovision.results.effect_sums import QUANTUM, SUMS, Cells, merged_sums, sums_columns, sums_schema
+from dovision.results.average_effect import average_effects
+from dovision.results.effect_sums import CELL, SUMS, Cells, merged_sums, sums_columns, sums_schema
 from dovision.results.image_tables import SETS_FILE, write_masks, write_sources
 from dovision.results.resumable_writer import NO_RESUME, Merge, Resume
+from dovision.results.summary import condition_numbers
 from dovision.results.tables import (
     CLEAN,
     EFFECTS,
     SAMPLES,
     RunTable,
     effects_schema,
-    read_table,
     row_groups,
     samples_schema,
 )
@@ -56,7 +53,6 @@ from dovision.types import INPUT, Batch, Mask, Shape, Task
 
 log = logging.getLogger(__name__)
 
-SIZE = "mean_abs_expected_effect"
 MOST_NAMED = 100  # average effects of a condition up to which each is logged
 
 
@@ -180,14 +176,10 @@ class EffectEvaluation(Evaluation):
 
     @property
     def average_effects(self) -> dict[str, Tensor]:
-        """Mean effect of each unit on each class over all images, shape (U, K) in [-1, 1], by condition."""
-        total, images = np.zeros((2, self.cells.number))
-        for rows in row_groups(self.folder / SUMS):
-            cell = self.cells.places(rows)
-            np.add.at(total, cell, rows["total"].to_numpy() * QUANTUM)
-            np.add.at(images, cell, rows["images"].to_numpy())
-        means = torch.from_numpy(total) / torch.from_numpy(images)
-        return dict(zip(self.cells.condition, means.view(self.cells.shape), strict=True))
+        """Average effect of each unit on each class, shape (U, K) in [-1, 1], by condition, as of `average_effects`."""
+        means = average_effects(self.folder).set_index([*CELL])["mean"].reindex(self.cells.row_index())
+        by_condition = torch.tensor(means.to_numpy()).view(self.cells.shape)
+        return dict(zip(self.cells.condition, by_condition, strict=True))
 
     def start(self, batch: Batch) -> None:
         network = self.intervention.network_of(self.classifier).to(self.device)
@@ -261,22 +253,11 @@ class EffectEvaluation(Evaluation):
         write_sources(self.folder, self._sources())
 
     def numbers(self) -> dict[str, float]:
-        columns = ["condition", "correct", "success", "success_8bit", SIZE, "mean_expected_logit_effect"]
-        samples = read_table(self.folder / SAMPLES, columns).to_pandas()
-        samples = samples.set_index(samples.pop("condition").astype(str)).astype(float)
-        samples[SIZE] = samples[SIZE].mask(samples[SIZE] < RESOLUTION, 0.0)
-        samples["robust_accuracy"] = (samples["success"] == 0).astype(float).where(samples["correct"].notna())
-        means = samples.rename(columns={"correct": "accuracy", "success": "success_rate"}).groupby(level=0).mean()
-        means.loc[CLEAN, ["success_rate", "success_8bit", "robust_accuracy"]] = np.nan
-        numbers = {f"{name}/{condition}": mean for name in means for condition, mean in means[name].items()}
-        clean = _scored(samples.loc[[CLEAN], SIZE])
-        for condition in self.cells.condition[1:]:
-            rows = samples.loc[[condition]]
-            numbers[f"auroc/{condition}"] = auroc(_scored(rows.loc[rows["success"] == 1, SIZE]), clean).value
-        for condition, average in self.average_effects.items() if self.cells.number <= MOST_NAMED * len(means) else ():
-            cells = itertools.product(self.cells.unit, self.cells.classes)
-            names = (f"average_effect/{condition}/{unit}/{label}" for unit, label in cells)
-            numbers |= dict(zip(names, average.view(-1).tolist(), strict=True))
+        by_condition = condition_numbers(self.folder)
+        numbers = {f"{name}/{key}": one.value for key, named in by_condition.items() for name, one in named.items()}
+        if self.cells.number <= MOST_NAMED * len(by_condition):
+            for row in average_effects(self.folder)[[*CELL, "mean"]].itertuples(index=False):
+                numbers["/".join(("average_effect", *row[:3]))] = row[3]
         return numbers
 
     def merges(self) -> dict[RunTable, Merge]:
@@ -336,12 +317,6 @@ class EffectEvaluation(Evaluation):
     def _count(self, passes: int) -> None:
         self.counters["forward_passes"] += passes
         self.progress.advance(passes)
-
-
-def _scored(sizes: pd.Series[float]) -> Scored:
-    """Effect sizes of images that have one as scores, each image a group of its own."""
-    scores = sizes.dropna().to_numpy()
-    return Scored(scores, np.arange(len(scores)))
 
 
 def named_classes(task: Task, label: Tensor, controls: Sequence[Tensor]) -> Tensor:

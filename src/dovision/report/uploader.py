@@ -11,7 +11,6 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from dovision.report.report_figure import Catalogue, ReportFigure
 from dovision.report.wandb_logger import WandbLogger
 from dovision.results.classifier_quality import OVERALL
-from dovision.results.detection_summary import TWINS
 from dovision.results.map_summary import LOGGED, whole_scores
 from dovision.results.run_findings import run_findings
 from dovision.results.run_record import Run, read_sweep
@@ -75,13 +74,13 @@ def send_run(logger: Logger, run: Run, figures: Sequence[ReportFigure]) -> None:
 
 
 def quality(run: Run) -> dict[str, float]:
-    """Classifier quality and AUROC of twins of a completed run: neither what its callbacks log nor undefined numbers.
+    """Classifier quality of a completed run, which its callbacks do not log, without undefined numbers.
 
     The numbers are named metric/condition, and those of a class "metric/condition class", by the metric of the whole.
     """
     interval_by_name: dict[str, Any] = {}
     for condition, numbers in run.summary["conditions"].items():
-        interval_by_name |= {f"{metric}/{condition}": numbers[metric] for metric in (*OVERALL.values(), *TWINS)}
+        interval_by_name |= {f"{metric}/{condition}": numbers[metric] for metric in OVERALL.values()}
         classes = numbers["classes"] if len(numbers["classes"]) <= _MOST else {}
         for name, of_class in classes.items():
             interval_by_name |= {

@@ -12,7 +12,7 @@ import pandas as pd
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import FEW_IMAGES, of_images, share_of_images
-from dovision.functional.intervals import BOTH_INTERVALS, mean_interval, withheld
+from dovision.functional.intervals import BOTH_INTERVALS, Number, mean_interval, withheld
 from dovision.io.text_files import write_json
 from dovision.results import explanation_metrics, map_summary
 from dovision.results.classifier_quality import OVERALL, classifier_quality
@@ -96,9 +96,20 @@ def label_counts(labels: Mapping[str, int]) -> str:
     return f"{len(labels):,} classes, {least:,}{f' to {most:,}' if most > least else ''} images each"
 
 
-def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str, Any]:
-    condition, success, groups = rows["condition"].iloc[0], rows["success"].to_numpy(float), rows["group"].to_numpy()
-    attacked, correct = condition != CLEAN, rows["correct"].to_numpy(float)  # nan where null
+def condition_numbers(folder: Path) -> dict[str, dict[str, Number]]:
+    """Numbers of each condition of a run, as in `summarise`, but for the quality of the classifier."""
+    samples = read_samples(folder)
+    clean = samples[samples["condition"] == CLEAN]
+    return {str(name): _numbers(rows, clean) for name, rows in samples.groupby("condition", sort=False)}
+
+
+def _numbers(rows: pd.DataFrame, clean: pd.DataFrame) -> dict[str, Number]:
+    success, groups, correct = (
+        rows["success"].to_numpy(float),
+        rows["group"].to_numpy(),
+        rows["correct"].to_numpy(float),
+    )
+    attacked = rows["condition"].iloc[0] != CLEAN
     held = (success == 0).astype(float) if attacked else np.full(len(rows), np.nan)
     shares = {
         "accuracy": correct,
@@ -115,6 +126,12 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
     pairs = {"auroc": (beaten, everyone), "auroc_paired": (beaten, twins), "auroc_twins": (twins, everyone)}
     for name, pair in pairs.items():
         intervals[name] = of_images(auroc(*pair), *(len(side.score) for side in pair))
+    return intervals
+
+
+def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str, Any]:
+    condition, intervals = rows["condition"].iloc[0], _numbers(rows, clean)
+    attacked, groups = condition != CLEAN, rows["group"].to_numpy()
     sizes = rows[_SIZE].dropna().astype(float)
     spread = {"median": sizes.median(), "least": sizes.min(), "most": sizes.max()} if len(sizes) else {}
     label, prediction, probability = (np.stack(rows[n].tolist()) for n in ("label", "prediction", "probabilities"))
@@ -124,7 +141,7 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
     few = [METRIC_HEADS[name].partition(",")[0] for name in METRICS if intervals[name].reason == FEW_IMAGES]
     if few:
         notes.append(f"{display_name(condition)}, no {', '.join(few)}: {FEW_IMAGES}.")
-    if attacked and not (success == 1).any():
+    if attacked and not (rows["success"] == 1).any():
         notes.append(f"No attack in the condition {display_name(condition)} succeeded, so there is no AUROC.")
     return {
         "eps": float(rows["eps"].iloc[0]),
