@@ -68,7 +68,6 @@ def test_a_wrapped_network_is_in_the_mode_of_the_network(training):
     assert not frozen[1].training
 
 
-@pytest.mark.slow
 def test_import_brings_neither_hydra_nor_wandb_nor_lightning():
     script = (
         "import sys; from dovision import *;"

@@ -105,7 +105,6 @@ def test_an_image_that_is_wrong_already_stays_as_it_is(trained, digits):
 PARTS_EPS = {"linf": 0.05, "l2": 0.3}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_it_leaves_right_what_all_of_its_parts_leave_right(norm, trained, digits):
     eps, classifier = PARTS_EPS[norm], trained[0]

@@ -75,7 +75,6 @@ def holding(folder: Path, secret: str) -> list[str]:
     return [str(path) for path in files if secret.encode() in path.read_bytes() or secret in path.name]
 
 
-@pytest.mark.slow
 def test_no_file_of_a_sweep_its_page_or_its_dashboard_holds_a_secret(
     tmp_path, dovision_evaluate, run_command, monkeypatch, offline_run, svg_only
 ):
@@ -102,7 +101,6 @@ def test_no_file_of_a_sweep_its_page_or_its_dashboard_holds_a_secret(
     assert "of-${oc.env:SECRET}" in sent
 
 
-@pytest.mark.slow
 def test_no_file_of_a_failed_job_holds_a_secret(dovision_evaluate, copy, monkeypatch):
     """An error that quotes it is recorded with its traceback, and logged."""
     monkeypatch.setenv("SECRET", SECRET)

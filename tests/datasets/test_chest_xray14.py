@@ -151,7 +151,6 @@ def test_a_class_of_another_name_is_refused(nih_root):
         open_films(nih_root, classes=["Mas"])
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(find_spec("torchxrayvision") is None, reason="the full tables come with torchxrayvision")
 def test_the_official_tables_are_joined_labelled_and_split_by_patient(tmp_path):
     for name in ("Data_Entry_2017_v2020.csv.gz", "BBox_List_2017.csv.gz"):

@@ -39,7 +39,6 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.mark.slow
 def test_the_examples_keep_the_contracts_of_their_kinds_in_inference_mode_too(folder, tmp_path):
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)

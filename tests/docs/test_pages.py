@@ -57,7 +57,6 @@ def first(override: Override) -> str:
     return f"{override.input_line.partition('=')[0]}={value}"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PYTHON if page not in SCRIPTS])
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     names: dict[str, object] = {}
@@ -80,7 +79,6 @@ def test_every_command_composes(command):
     assert composed(*asked, command=name.removeprefix("dovision-"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", RUN, ids=" ".join)
 def test_what_is_shown_of_the_digits_is_planned_by_the_command(command, dovision_evaluate, tmp_path, capsys):
     pytest.importorskip("timm")

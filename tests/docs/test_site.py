@@ -53,7 +53,6 @@ def test_the_tables_of_a_page_are_those_of_the_components(page, tables):
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "quickstart.ipynb"
 
 
-@pytest.mark.slow
 def test_the_quickstart_runs():
     nbclient = pytest.importorskip("nbclient", reason="nbclient is missing: pip install nbclient ipykernel")
     nbformat = pytest.importorskip("nbformat")

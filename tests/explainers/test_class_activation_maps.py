@@ -209,7 +209,6 @@ def of_torchvision(name: str) -> nn.Module:
         return torchvision.models.get_model(name, **settings)
 
 
-@pytest.mark.slow
 def test_the_default_layer_of_each_kind_of_torchvision_network():
     classifiers = {name: classifier_of(of_torchvision(name), classes=1000).to("meta") for name in DEFAULTS}
     assert {name: _layers.default_layer(one, COLOURED) for name, one in classifiers.items()} == DEFAULTS

@@ -1,7 +1,6 @@
 """The first N samples of a split stand for all of it, whatever the labels and groups."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,7 +76,6 @@ def long_tails(draw) -> np.ndarray:
     return np.array(rare + [-(-max(sum(rare), 100 * max(rare)) // frequent)] * frequent)
 
 
-@pytest.mark.slow
 @given(long_tails())
 @settings(max_examples=60, deadline=None)
 def test_each_class_of_a_long_tail_is_within_its_bound_of_its_share(size):

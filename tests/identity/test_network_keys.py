@@ -57,7 +57,6 @@ def test_every_setting_of_the_trainer_but_plumbing_is_part_of_the_fit(config, na
     assert same == (f"trainer.{name}" in (*IRRELEVANT_TO_RESULTS, *IRRELEVANT_TO_FITS))
 
 
-@pytest.mark.slow
 def test_what_watches_a_fit_changes_no_weight(tmp_path, run_command):
     quick = ("dataset=digits", "training.classifier.epochs=1", "trainer.limit_train_batches=3")
     plumbing = ["num_sanity_val_steps=0", "log_every_n_steps=1", "profiler=simple"]
@@ -69,7 +68,6 @@ def test_what_watches_a_fit_changes_no_weight(tmp_path, run_command):
     assert weights[0] == weights[1]
 
 
-@pytest.mark.slow
 def test_every_setting_of_model_training_and_autoencoder_is_part_of_its_fit(config):
     nodes = {"model": 0, "training__classifier": 0, "augmentation": 0, "autoencoder": 1, "training__autoencoder": 1}
     for node, place in nodes.items():
@@ -98,7 +96,6 @@ def test_data_seed_measurement_torch_and_a_file_to_start_from_are_part_of_every_
     assert seen[0] != seen[1]
 
 
-@pytest.mark.slow
 def test_a_file_of_another_fit_is_not_taken_for_this_one(tmp_path, run_command, capsys):
     root = f"output_root={tmp_path}"
     assert run_command(train, *QUICK, root) == 0

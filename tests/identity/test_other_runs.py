@@ -17,7 +17,6 @@ from dovision.results.run_record import DONE, Run
 from made_config import read
 from made_datasets import flip
 
-pytestmark = pytest.mark.slow
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
 SMALL += ("evaluation.num_thumbnails=2", "detection.val_images=40", "detection.test_images=12", "output_root=.")
 USER = ("name=user", "intervention=activation", "attack=fgsm", "attack.eps=0.1", "hydra.run.dir=user")

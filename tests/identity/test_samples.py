@@ -42,7 +42,6 @@ def test_what_is_no_range_is_refused(images):
         read(f"evaluation.images={images}")
 
 
-@pytest.mark.slow
 def test_boxed_images_are_taken_in_the_splits_order_too(films):
     boxed = evaluated_samples(read("evaluation.only_with_boxes=true").evaluation, films)
     table = films.table("test")

@@ -79,7 +79,6 @@ def meet(a: Box, b: Box) -> bool:
     return a.top < b.bottom and b.top < a.bottom and a.left < b.right and b.left < a.right
 
 
-@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(scene=scenes(), seed=st.integers(0, 1000))
 def test_controls_are_as_large_inside_and_beside_all_boxes_or_at_least_beside_their_own(scene, seed, boxed):

@@ -81,7 +81,6 @@ def test_two_may_write_the_same_file_at_once_and_what_a_kill_leaves_can_be_remov
     assert list(tmp_path.iterdir()) == [tmp_path / "summary"]
 
 
-@pytest.mark.slow
 def test_each_file_that_a_run_leaves_was_on_the_disk_before_it_had_its_name(copy, dovision_evaluate, safe):
     classifier = {path for path in copy.rglob("*") if path.is_file()}
     everything = ("attack=fgsm", "attack.eps=0.1", "explainer=[random_map]", "-m")

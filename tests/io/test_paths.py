@@ -40,7 +40,6 @@ def test_the_names_of_files_figures_and_logs_have_no_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "how"),
     [("../../x", ["-m", "seed=0,1"]), ("/tmp/x-of-a-test", ["dry_run=true"]), ("''", []), ("../../x", [])],

@@ -92,7 +92,6 @@ def test_the_settings_of_authors_mnist_are_those_of_the_notebook():
     assert {layer.kernel_size for layer in layers} == {(1, 1)}
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("few_images")
 def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_autoencoder(run):
     digits, _ = read_digits(Path(run.config["dataset"]["root"]), "t10k")
@@ -133,7 +132,6 @@ def test_the_notebook_within_a_fixed_budget_has_its_formulas_on_real_digits(real
     assert rows["divergence"].mean() < 2e-2  # authors: 2.5e-4 after an epoch of single digits, 1.0e-4 after ten
 
 
-@pytest.mark.slow
 def test_authors_chest_runs_on_made_films_and_its_page_says_that_nothing_was_shown(nih_root, run_command, tmp_path):
     from torchvision.models import densenet121
 

@@ -100,7 +100,6 @@ def test_every_intervention_is_taken(name, components):
     check(components, config)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", parts("experiment") + EXPERIMENTS_OF_PAPER)
 def test_every_experiment_is_taken(name, components):
     config = composed(f"hydra.searchpath=[{OF_PAPER}]", f"experiment={name}")
@@ -149,7 +148,6 @@ def test_every_key_that_names_a_layer_or_a_class_is_looked_up(everything, compon
         assert said.startswith(path.rpartition(".")[0]), path
 
 
-@pytest.mark.slow
 def test_every_grid_that_is_finer_than_the_image_is_refused(everything, components):
     grids = [path for path in keys(everything) if path.rpartition(".")[2] in ("rows", "columns", "window")]
     smoothing = ("transforms", "squeezers")  # by so many pixels
@@ -355,7 +353,6 @@ def test_components_of_a_user_are_refused_before_any_fit(group, target, message,
     assert message in refusal(components, config)
 
 
-@pytest.mark.slow
 def test_a_checkpoint_of_other_classes_or_of_another_shape_is_refused(fitted, components):
     (file,) = Path(fitted).glob("checkpoints/*/classifier.ckpt")
     check(components, composed("dataset=digits", f"checkpoint={file}"))

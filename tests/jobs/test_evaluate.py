@@ -109,7 +109,6 @@ def test_the_same_command_again_does_nothing_and_says_so(fitted, dovision_evalua
     assert times() == before
 
 
-@pytest.mark.slow
 def test_tables_depend_on_the_number_of_workers_in_no_byte(fitted, copy, dovision_evaluate):
     assert dovision_evaluate(f"output_root={copy}", *ATTACKED, "num_workers=2") == 0
     first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
@@ -118,7 +117,6 @@ def test_tables_depend_on_the_number_of_workers_in_no_byte(fitted, copy, dovisio
         assert (first / table).read_bytes() == (second / table).read_bytes()
 
 
-@pytest.mark.slow
 def test_batch_size_and_chunk_are_part_of_a_run_whose_tables_they_change_by_rounding(fitted, copy, dovision_evaluate):
     assert dovision_evaluate(f"output_root={copy}", *ATTACKED, "evaluation.batch_size=5", "evaluation.chunk=3") == 0
     first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
@@ -126,7 +124,6 @@ def test_batch_size_and_chunk_are_part_of_a_run_whose_tables_they_change_by_roun
     assert_equal_tables(first, second)
 
 
-@pytest.mark.slow
 def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(copy, dovision_evaluate):
     assert dovision_evaluate(f"output_root={copy}", "intervention=activation", "name=with_autoencoder") == 0
     assert dovision_evaluate(
@@ -140,7 +137,6 @@ def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(co
     assert len(list((copy / "checkpoints").glob("autoencoder-*/autoencoder.ckpt"))) == 1
 
 
-@pytest.mark.slow
 def test_an_output_folder_that_cannot_be_written_is_named(dovision_evaluate, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert dovision_evaluate(f"output_root={tmp_path / 'file'}") == 1
@@ -150,7 +146,6 @@ def test_an_output_folder_that_cannot_be_written_is_named(dovision_evaluate, tmp
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_two_devices_give_the_bytes_of_one(fitted, copy, dovision_evaluate):
     overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
     kept = [override for override in overrides if not override.startswith("output_root")]
@@ -169,7 +164,6 @@ def test_two_devices_give_the_bytes_of_one(fitted, copy, dovision_evaluate):
     assert json.loads((second / "run.json").read_text())["forward_passes"] == 75 * 3 * 5
 
 
-@pytest.mark.slow
 def test_tags_are_in_the_record_and_on_the_page_and_make_no_other_run(copy, dovision_evaluate, page_of, capsys):
     for tags in ("[thesis,first try]", "[]"):
         assert dovision_evaluate(f"output_root={copy}", f"tags={tags}") == 0
@@ -180,7 +174,6 @@ def test_tags_are_in_the_record_and_on_the_page_and_make_no_other_run(copy, dovi
     assert "<li>Tag: thesis</li>\n<li>Tag: first try</li>" in text
 
 
-@pytest.mark.slow
 def test_the_page_shows_what_is_kept_and_says_what_is_not(copy, dovision_evaluate):
     overrides = [f"output_root={copy}", "attack=fgsm", "attack.eps=0.1", "evaluation.rows=named,none"]
     assert dovision_evaluate(*overrides, "-m") == 0

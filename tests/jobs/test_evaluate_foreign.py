@@ -20,8 +20,6 @@ from dovision.results.run_record import read_sweep
 from dovision.training import foreign
 from dovision.training.foreign import check_order, matched, unread
 
-pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
-
 MODEL = ("dataset=digits", "model=torchvision_model", "model.name=resnet18", "model.mean=[0.4]", "model.std=[0.2]")
 FEW = ("evaluation.images=6", "intervention.rows=1", "intervention.columns=2")
 

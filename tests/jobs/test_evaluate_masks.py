@@ -21,7 +21,6 @@ from dovision.results.thumbnails import samples_in_conditions
 from dovision.types import Box
 from made_tables import write_table
 
-pytestmark = pytest.mark.slow
 SEGMENTS = ("intervention=segments", "intervention.segments=6", "explainer=effect_map")
 SEGMENTS += ("intervention@explainer.effect_map.intervention=segments", "explainer.effect_map.intervention.segments=6")
 SEGMENTS += tuple(f"~explainer.effect_map.intervention.{axis}" for axis in ("rows", "columns"))

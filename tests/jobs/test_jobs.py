@@ -11,7 +11,6 @@ from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.jobs.start import overrides_of_jobs
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "messages"),
     [
@@ -32,7 +31,6 @@ def test_a_bad_value_of_any_job_is_told_before_the_first_starts(small, capsys, o
     assert not small.root.exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("autoencoder", "units"), [("conv_1x1", 16), ("topk_sae autoencoder.after=relu1 autoencoder.channels=32", 256)]
 )
@@ -42,7 +40,6 @@ def test_a_dry_run_counts_the_units_of_a_code(small, capsys, autoencoder, units)
     assert f" {4 * (1 + units):,} forward passes" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_dry_run_tells_of_each_job_and_starts_nothing(small, capsys):
     assert small("intervention.rows=1,2,3", "-m", "dry_run=true") == 0
     said = capsys.readouterr().out
@@ -56,7 +53,6 @@ def test_a_dry_run_tells_of_each_job_and_starts_nothing(small, capsys):
     assert lines[-1].startswith("3 jobs, 3 to do: 0 models to fit, at most 360 forward passes")
 
 
-@pytest.mark.slow
 def test_a_dry_run_knows_what_is_done_and_what_is_fitted(small, capsys):
     assert small("intervention.rows=1") == 0
     capsys.readouterr()

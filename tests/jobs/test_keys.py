@@ -230,7 +230,6 @@ def threads(folder: str, *words: str) -> int | None:
     return composed(f"hydra.searchpath=[{folder}]", *words).threads
 
 
-@pytest.mark.slow
 def test_settings_of_the_machine_win_over_an_experiment_and_lose_against_debug_and_the_command_line(local):
     folder = local("threads: 2", "threads: 1", "threads: 3")
     assert threads(folder) == 2

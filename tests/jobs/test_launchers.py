@@ -65,7 +65,6 @@ def free_port() -> int:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_workers_share_one_model_also_where_the_one_that_fits_it_is_killed(tmp_path, assert_undisturbed):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -83,7 +82,6 @@ def test_workers_share_one_model_also_where_the_one_that_fits_it_is_killed(tmp_p
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_one_ctrl_c_ends_a_sweep_with_workers_in_a_line(copy, assert_undisturbed, small):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -103,7 +101,6 @@ def test_one_ctrl_c_ends_a_sweep_with_workers_in_a_line(copy, assert_undisturbed
 
 
 @pytest.mark.skipif(missing, reason="needs the extra launchers-submitit")
-@pytest.mark.slow
 def test_the_batch_script_of_slurm_says_what_the_configuration_says(tmp_path, dovision_evaluate, monkeypatch):
     for name in ("sbatch", "srun"):
         (tmp_path / name).write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/script\necho no cluster >&2\nexit 1\n')
@@ -121,7 +118,6 @@ def test_the_batch_script_of_slurm_says_what_the_configuration_says(tmp_path, do
 
 @pytest.mark.long
 @pytest.mark.skipif(missing, reason="needs the extra launchers-submitit")
-@pytest.mark.slow
 def test_a_preempted_job_of_submitit_is_requeued_and_goes_on_where_it_was(copy, assert_undisturbed):
     done = launched(copy, "intervention.rows=2", "hydra/launcher=submitit_local", fault="preemption:2:2:1")
     assert done.returncode == 0, done.stderr
@@ -132,7 +128,6 @@ def test_a_preempted_job_of_submitit_is_requeued_and_goes_on_where_it_was(copy, 
     assert "1 jobs: 1 completed." in done.stderr
 
 
-@pytest.mark.slow
 def test_a_cluster_of_ray_by_address_does_a_job_again_whose_worker_is_killed(cluster, copy, assert_undisturbed):
     ray = ("hydra/launcher=ray", f"hydra.launcher.ray.init.address={cluster}")
     done = launched(copy, "intervention.rows=1,2,3", *ray)

@@ -40,7 +40,6 @@ def only_run(root):
     return run
 
 
-@pytest.mark.slow
 def test_a_limited_run_is_partial_and_the_same_command_measures_the_rest(
     fitted, copy, dovision_evaluate, limited, monkeypatch, capsys
 ):
@@ -61,7 +60,6 @@ def test_a_limited_run_is_partial_and_the_same_command_measures_the_rest(
         pd.testing.assert_frame_equal(resumed, undisturbed, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_maps_that_are_lost_beside_resumed_effects_make_a_run_partial(
     copy, dovision_evaluate, limited, monkeypatch, capsys
 ):
@@ -75,7 +73,6 @@ def test_maps_that_are_lost_beside_resumed_effects_make_a_run_partial(
     assert "partial: 4 of 12 test images were measured" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_images_lost_in_detection_make_a_run_partial(copy, dovision_evaluate, limited):
     limited(first=1)
     assert dovision_evaluate(f"output_root={copy}", *DETECTION, *BATCHES) == 1
@@ -90,7 +87,6 @@ class Broken(Attack):
         raise RuntimeError("CUDA error")
 
 
-@pytest.mark.slow
 def test_a_foreign_attack_that_raises_leaves_a_partial_run_with_all_others(copy, dovision_evaluate, capsys):
     broken = "+detection.attacks.broken={_target_: tests.jobs.test_partial_runs.Broken, eps: 0.2}"
     assert dovision_evaluate(f"output_root={copy}", *DETECTION, broken) == 1
@@ -102,7 +98,6 @@ def test_a_foreign_attack_that_raises_leaves_a_partial_run_with_all_others(copy,
     assert read_summary(run.folder)["detection"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
 def test_a_run_that_is_asked_to_be_limited_is_partial_each_time_and_no_error(copy, dovision_evaluate, capsys, sweep):
     command = (f"output_root={copy}", "trainer.limit_test_batches=2", *BATCHES, *sweep)
@@ -117,7 +112,6 @@ def test_a_run_that_is_asked_to_be_limited_is_partial_each_time_and_no_error(cop
     assert len(list((copy / "checkpoints").iterdir())) == 1  # the fit knows nothing of test images
 
 
-@pytest.mark.slow
 def test_a_fast_run_takes_one_batch_of_everything_detectors_included(tmp_path, dovision_evaluate):
     command = (f"output_root={tmp_path}", "trainer.fast_dev_run=true", *DETECTION, *BATCHES, "explainer=[center_map]")
     assert dovision_evaluate(*command) == 0
@@ -128,7 +122,6 @@ def test_a_fast_run_takes_one_batch_of_everything_detectors_included(tmp_path, d
     assert attacked.groupby("split")["sample"].nunique().to_dict() == {"val": 4, "test": 4}
 
 
-@pytest.mark.slow
 def test_a_limited_fit_is_never_found_for_a_whole_one_and_its_file_says_so(tmp_path, run_command, capsys):
     fits = ("dataset=digits", f"output_root={tmp_path}", "training.classifier.epochs=1")
     assert run_command(train, *fits, "trainer.limit_train_batches=2") == 0

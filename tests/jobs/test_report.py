@@ -23,7 +23,6 @@ def sweep(fitted, tmp_path_factory) -> Path:
     return copy
 
 
-@pytest.mark.slow
 def test_a_report_has_a_page_and_every_figure_in_every_form(sweep):
     folder = sweep / "report"
     written = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
@@ -52,7 +51,6 @@ def test_without_a_completed_run_the_page_lists_what_failed_in_a_folder_that_can
         report_of_sweep(failed, tmp_path / "file" / "report")
 
 
-@pytest.mark.slow
 def test_the_command_prints_where_the_page_is(failed, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["dovision-report", f"sweep={failed}", f"output={failed / 'out'}"])
     main()

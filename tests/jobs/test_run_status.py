@@ -21,8 +21,6 @@ from dovision.training.image_classifier import ImageClassifier
 from made_config import read
 from made_datasets import exchange, flip, write_pictures
 
-pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
-
 SMALL = ("dataset=image_folder", "dataset.classes=[dark,light]", "dataset.shape=[1,16,16]", "model=small_resnet")
 SMALL += ("model.width=2", "training.classifier.epochs=1", "intervention.rows=2", "intervention.columns=2")
 SMALL += ("evaluation.images=4", "evaluation.num_thumbnails=1")
@@ -97,7 +95,6 @@ def test_a_run_of_other_settings_does_not_stand_wherever_it_lies(condition):
     assert condition.differs("trainer.devices=2", "evaluation.checkpoint_every=1", "output_root=elsewhere") == ""
 
 
-@pytest.mark.slow
 def test_finished_rows_of_other_settings_are_not_taken_up(condition, run_command):
     whole = (condition.folder / "effects.parquet").read_bytes()
     there = ("intervention.rows=4", "evaluation.checkpoint_every=1", f"hydra.run.dir={condition.folder}")
@@ -153,7 +150,6 @@ def test_rerun_none_accepts_a_run_of_another_origin_and_says_what_differs(condit
     assert condition.asked()[0].state == "outdated"
 
 
-@pytest.mark.slow
 def test_a_job_is_measured_again_if_a_table_differs_and_into_another_folder_with_other_weights(
     condition, run_command, capsys
 ):

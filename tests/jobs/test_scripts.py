@@ -32,7 +32,6 @@ def examples(text: str, name: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines if line.split(" ")[0] == f"dovision-{name}"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_waits_for_no_torch_and_gives_examples_that_can_be_composed(name, run_command, capsys):
     texts, imported = helped()

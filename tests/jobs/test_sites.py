@@ -1,7 +1,5 @@
 """The command that lists the sites of a network."""
 
-import pytest
-
 from dovision.jobs.sites import main
 
 HEADER = ["site", "layout", "shape", "units"]
@@ -27,7 +25,6 @@ def test_each_layer_is_listed_with_layout_shape_and_units(run_command, capsys, t
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_tokens_and_heads_of_a_transformer_are_counted(run_command, capsys):
     data = ["dataset=image_folder", "dataset.classes=[a,b]", "dataset.root=none", "dataset.shape=[3,224,224]"]
     assert run_command(main, *data, "model=timm_model", "model.name=vit_tiny_patch16_224") == 0

@@ -32,7 +32,6 @@ def send(signum):
     return lambda: os.kill(os.getpid(), signum)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("happen", "reason", "batches"),
     [
@@ -57,7 +56,6 @@ def test_a_failing_job_neither_hides_nor_stops_the_others(
     assert_undisturbed(small.root)
 
 
-@pytest.mark.slow
 def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, monkeypatch, capsys):
     monkeypatch.setattr("dovision.results.sweep_summary.write_sweep_summary", lambda *_: fail(OSError("no space"))())
     assert small("intervention.rows=1", "-m") == 1
@@ -67,7 +65,6 @@ def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, mo
     assert "Traceback" not in said
 
 
-@pytest.mark.slow
 def test_a_completed_sweep_whose_folder_is_read_only_is_shown(small, monkeypatch, capsys):
     assert small("intervention.rows=1", "-m") == 0
     refuse = fail(PermissionError("read-only"))
@@ -78,7 +75,6 @@ def test_a_completed_sweep_whose_folder_is_read_only_is_shown(small, monkeypatch
     assert "1 jobs: 1 completed." in capsys.readouterr().err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("signum", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGINT, 130)]
 )
@@ -102,7 +98,6 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     assert_undisturbed(small.root)
 
 
-@pytest.mark.slow
 def test_a_sweep_may_stand_in_a_folder_of_any_name(small, copy, monkeypatch):
     folder = copy / "it's, a=b [c] {d}"
     folder.mkdir()
@@ -112,7 +107,6 @@ def test_a_sweep_may_stand_in_a_folder_of_any_name(small, copy, monkeypatch):
     assert [run.state for run in read_sweep(folder / "evaluate")] == ["completed"] * 2
 
 
-@pytest.mark.slow
 def test_the_sweep_is_gathered_and_failed_jobs_can_be_run_as_printed(small, dovision_evaluate, in_batch, capsys):
     in_batch(0, fail(RuntimeError("no")))
     assert small("intervention.rows=1,2", "-m") == 1
@@ -125,7 +119,6 @@ def test_the_sweep_is_gathered_and_failed_jobs_can_be_run_as_printed(small, dovi
     assert [Run(Path(folder)).look().state for folder in table["dir"]] == ["completed"] * 2
 
 
-@pytest.mark.slow
 def test_a_job_alone_equals_the_same_job_in_a_sweep(small, undisturbed):
     assert small("intervention.rows=3") == 0
     (alone,) = read_sweep(small.root)
@@ -162,7 +155,6 @@ def theirs(undisturbed):
     return run.folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", [("intervention.rows=2",), ("intervention.rows=2", "-m")], ids=["job", "sweep"])
 def test_a_run_that_is_completed_while_a_launch_waits_for_its_lock_is_left_as_it_is(
     small, theirs, monkeypatch, capsys, command
@@ -182,7 +174,6 @@ def test_a_run_that_is_completed_while_a_launch_waits_for_its_lock_is_left_as_it
     assert Run(folder).look().state == "completed"
 
 
-@pytest.mark.slow
 def test_an_empty_run_json_heals_by_the_same_command(small, theirs, assert_undisturbed, capsys):
     folder = shutil.copytree(theirs, small.root / theirs.name)
     (folder / "run.json").write_text("")

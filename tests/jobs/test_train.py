@@ -59,7 +59,6 @@ def test_what_is_measured_cannot_be_set_beside_an_experiment(tmp_path, run_comma
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_a_fitted_model_is_fitted_again_where_that_is_asked_for(tmp_path, run_command, capsys):
     root = f"output_root={tmp_path}"
     for rerun, expected in (("null", "fitting"), ("null", "found the fitted"), ("all", "fitting")):
@@ -68,7 +67,6 @@ def test_a_fitted_model_is_fitted_again_where_that_is_asked_for(tmp_path, run_co
     assert len(fitted(tmp_path)) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "epochs"),
     [(["trainer.fast_dev_run=true"], 1), (["trainer.limit_train_batches=3", "training.classifier.epochs=3"], 3)],
@@ -91,7 +89,6 @@ def test_a_debug_configuration_runs_each_time_and_one_of_a_few_batches_is_no_res
 TINY = ("dataset=digits", "dataset.test_fraction=0.75", "model=small_resnet", "model.width=4")
 
 
-@pytest.mark.slow
 def test_the_file_of_an_epoch_holds_the_settings_in_plain_values(tmp_path, run_command, monkeypatch):
     more = ("scheduler@training.classifier.scheduler=plateau", "training.classifier.loss.label_smoothing=0.1", "seed=7")
     monkeypatch.setattr(model_cache, "EPOCH_FILE", "nothing")  # which is removed after the fit
@@ -123,7 +120,6 @@ def test_a_fit_of_a_sweep_that_fails_is_no_run(tmp_path, run_command, monkeypatc
     assert not list(tmp_path.rglob("run.json"))
 
 
-@pytest.mark.slow
 def test_a_linear_probe_changes_the_last_layer_and_nothing_else(tmp_path, run_command):
     torch.manual_seed(0)
     network = torchvision.models.resnet18(num_classes=10)

@@ -40,7 +40,6 @@ def unused_of(overrides, asked):
     return unused(settings_of(*overrides), asked)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("section", SECTIONS)
 def test_a_key_is_unused_in_those_jobs_alone_that_lack_its_consumer(section):
     config = composed()
@@ -64,7 +63,6 @@ def test_the_places_that_lack_a_consumer_are_named_and_not_the_key_that_leaves_i
     assert unused_of(keys, keys) == {"detection.adaptive.steps": "detection.adaptive.detectors=[NAME,...]"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "consumer"), [("train", "autoencoder=conv_1x1"), ("evaluate", "intervention=activation")]
 )

@@ -20,7 +20,6 @@ from dovision.results.image_tables import MAPS_FILE, REFUTERS_FILE
 from dovision.results.tables import EFFECTS, SAMPLES, read_groups, read_table, write_table
 from made_runs import edit_config, seal
 
-pytestmark = pytest.mark.slow
 DETECTING = ("detector=[max_softmax,feature_squeezing]", "detection.val_images=24", "detection.test_images=12")
 DETECTING += ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.1]", "detection.adaptive.images=8")
 DETECTING += ("detection.adaptive.detectors=[max_softmax]", "detection.adaptive.steps=2", "detection.adaptive.eps=0.1")

@@ -6,7 +6,6 @@ import pytest
 
 from dovision.jobs import view
 
-pytestmark = pytest.mark.slow
 SMALL = ("dataset=digits", "model=small_cnn", "training.classifier.epochs=1", "training.autoencoder.epochs=0")
 
 

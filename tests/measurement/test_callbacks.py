@@ -9,7 +9,6 @@ import pytest
 from dovision.results.detection_tables import read_adaptive, read_scores
 from dovision.results.run_record import read_sweep
 
-pytestmark = pytest.mark.slow
 NOISE = ("+attack@detection.attacks.random_sign=random_sign", "detection.attacks.random_sign.eps=[0.2]")
 FGSM = ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.2,0.3]")
 DETECTORS = ("detector=[effect_consistency,max_softmax]", "detection.val_images=40", "detection.test_images=20")

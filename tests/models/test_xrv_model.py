@@ -54,7 +54,6 @@ def assert_the_librarys(name, classes, trained, size):
     return classifier, image
 
 
-@pytest.mark.slow
 def test_classes_without_a_trained_head_are_zero_and_named_once(weights, caplog):
     weights(with_statistics(xrv.models.DenseNet(weights=None)))
     with caplog.at_level(logging.WARNING):
@@ -66,7 +65,6 @@ def test_classes_without_a_trained_head_are_zero_and_named_once(weights, caplog)
     assert classifier.task.thresholds[1] == classifier.task.thresholds[3] == 0.5
 
 
-@pytest.mark.slow
 def test_the_residual_network_says_the_same_and_a_label_without_operating_point_is_untrained(weights):
     network = torchvision.models.resnet50(num_classes=18)
     network.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)

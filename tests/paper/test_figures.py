@@ -14,7 +14,6 @@ def runs(map_sweep):
     return read_sweep(map_sweep)
 
 
-@pytest.mark.slow
 def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
     (report_figure,) = SHORTCUT.of_sweep(runs)
     data = report_figure.data

@@ -30,7 +30,6 @@ def run(monkeypatch, tmp_path, fitted, capsys):
     return command
 
 
-@pytest.mark.slow
 def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
     code, out, _ = run()
     assert code == 0
@@ -43,7 +42,6 @@ def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "outputs" / "figures").iterdir()}
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
 def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     code, _, err = run("--check")

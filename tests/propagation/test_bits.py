@@ -38,7 +38,6 @@ def assert_same_but_for_what_is_left_out(outcome, expected):
     torch.testing.assert_close(outcome.treated, expected.treated, rtol=0, atol=3e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("worth_it", [pytest.param(0.9, marks=pytest.mark.long), float("inf")])
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in IN_SIXTEENS])
 def test_edits_that_are_left_out_change_no_bit_of_the_others(name, worth_it, monkeypatch):
@@ -54,7 +53,6 @@ def test_edits_that_are_left_out_change_no_bit_of_the_others(name, worth_it, mon
         assert_same_but_for_what_is_left_out(Propagation(classifier, PixelGrid(4, 4))(batch), expected)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("worth_it", [pytest.param(0.9, marks=pytest.mark.long), float("inf")])
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in IN_SIXTEENS])
 def test_the_chunk_changes_no_bit(name, worth_it, monkeypatch):

@@ -322,7 +322,6 @@ def often():
     sys.setswitchinterval(interval)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("measure", [grid, channels, attack])
 @pytest.mark.parametrize("shared", [1, 2])

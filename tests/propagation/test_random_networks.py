@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -139,7 +138,6 @@ def works(network: nn.Module, image: Tensor) -> bool:
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-@pytest.mark.slow
 def test_every_outcome_equals_the_plain_forward_pass(data):
     network = with_statistics(data.draw(networks())).eval()
     height, width = data.draw(st.integers(7, 19)), data.draw(st.integers(7, 19))

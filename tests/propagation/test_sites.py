@@ -47,7 +47,6 @@ OF_A_KIND = {  # by the name of a network, the size of its images, and sites wit
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_A_KIND)
 def test_layouts_are_found(name, monkeypatch):
     size, sites = OF_A_KIND[name]

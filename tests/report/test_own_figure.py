@@ -40,7 +40,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "conf"
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
 def test_a_report_has_it_on_the_page_at_its_place_and_in_files(folder, fitted, tmp_path, run_command):
     shutil.copytree(fitted / "evaluate", tmp_path / "digits")
@@ -56,7 +55,6 @@ def test_a_report_has_it_on_the_page_at_its_place_and_in_files(folder, fitted, t
     assert 'id="pulses-title"' in page
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
@@ -73,7 +71,6 @@ def test_a_yaml_that_is_no_figure_is_refused_in_a_sentence(
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
 @pytest.mark.parametrize(
     ("module", "right", "wrong", "error"),

@@ -104,7 +104,6 @@ def test_the_numbers_behind_a_figure_travel_with_the_page(page):
     assert len(csv.splitlines()) == 10
 
 
-@pytest.mark.slow
 def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(sweep, tmp_path, monkeypatch, page_of):
     monkeypatch.setattr(page_module, "FIGURES", 100_000)
     monkeypatch.setattr(page_module, "NUMBERS", 0)
@@ -116,7 +115,6 @@ def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(swe
     assert "explorer-data" not in text.partition("<script>")[0]
 
 
-@pytest.mark.slow
 def test_of_many_runs_the_first_are_drawn_one_by_one(sweep, tmp_path, page_of):
     text = page_of(sweep, tmp_path, details=1).read_text()
     assert "1 of 3 completed runs" in text

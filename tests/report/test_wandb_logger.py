@@ -14,7 +14,6 @@ from dovision.results.run_record import read_sweep
 KEY = "a-secret-key-of-forty-characters-0123456789"
 
 
-@pytest.mark.slow
 def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_shows(
     copy, dovision_evaluate, offline_run, history, break_rows
 ):
@@ -43,7 +42,6 @@ def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_
     assert {"samples.parquet", "effects.parquet"} <= next(files[name] for name in files if name.startswith("tables-"))
 
 
-@pytest.mark.slow
 def test_a_job_continues_its_run_until_it_is_completed(job_loggers, tmp_path, offline_runs):
     for step, failed in enumerate([True, False, False]):  # failed, continued and completed, and begun once more
         (logger,) = job_loggers("wandb", config={"seed": 0})
@@ -60,7 +58,6 @@ def no_route(*_, **__):
     raise ConnectionError("no route to the dashboard")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_run_of_the_user_is_neither_taken_nor_ended_nor_is_ours_given_to_the_user(
     fails, job_loggers, tmp_path, monkeypatch
@@ -92,7 +89,6 @@ def silent_server():
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["is down", "is silent", "fails in the middle"])
 def test_trouble_neither_fails_nor_stalls_a_job(trouble, copy, dovision_evaluate, monkeypatch, capsys, silent_server):
     words = [f"output_root={copy}", "logger=[csv,wandb]", "logger.wandb.patience=2"]

@@ -11,7 +11,6 @@ from dovision.results.run_record import read_sweep
 from dovision.results.schemas import read_summary
 from made_runs import seal
 
-pytestmark = pytest.mark.slow
 TABLES = ("samples", "effects", "effect_sums", "maps")
 OPTIONS = (
     *("evaluation.rows=named", "evaluation.batch_size=2", "evaluation.num_thumbnails=1", "threads=1"),

@@ -85,7 +85,6 @@ def test_nothing_is_written_or_removed_through_a_link(tmp_path, entry, target):
     assert {path: path.is_file() and path.read_text() for path in home.rglob("*")} == before
 
 
-@pytest.mark.slow
 def test_a_run_writes_what_is_declared_alone_with_a_row_for_each_key_of_a_table(fitted_run):
     for table in [file for file in RUN_FILES if isinstance(file, RunTable) and (fitted_run / file).is_file()]:
         assert read_schema(fitted_run / table).names == table.schema().names

@@ -63,7 +63,6 @@ def training_images(data, epoch):
     return image[sample.argsort()]
 
 
-@pytest.mark.slow
 def test_only_training_images_are_augmented_and_alike_with_any_number_of_workers(images):
     augmentation = transform("affine_jitter", images.shape)
     data, read = (ImageDataModule(images, num_workers=workers, augmentation=augmentation) for workers in (0, 2))

@@ -164,7 +164,6 @@ def undisturbed(tmp_path_factory, run_command):
     return root
 
 
-@pytest.mark.slow
 def test_effects_of_the_most_active_latents_are_measured_with_the_fitted_one(undisturbed, run_command, capsys):
     own = ("intervention=activation", "intervention.unit=latent", "intervention.choose=4", "evaluation.images=4")
     assert run_command(evaluate, *DIGITS, *own, f"output_root={undisturbed}") == 0

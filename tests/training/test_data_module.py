@@ -96,7 +96,6 @@ def test_fewer_batches_than_devices_are_refused(images):
         data.test_dataloader()
 
 
-@pytest.mark.slow
 def test_lightning_cuts_no_share_again(images):
     """A plain script leaves use_distributed_sampler as it is; both devices together test each image once."""
     trainer = quiet_trainer(devices=2, strategy="ddp_fork")

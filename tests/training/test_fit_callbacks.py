@@ -1,6 +1,5 @@
 """Which of the configured callbacks a fit gets, and which a test."""
 
-import pytest
 from pytorch_lightning.callbacks import Timer
 
 from dovision.config.component import read_group
@@ -11,7 +10,6 @@ def test_tests_and_the_fit_of_the_autoencoder_get_no_monitors():
     assert [*without_monitors(read_group("callbacks"))] == ["lr_monitor"]
 
 
-@pytest.mark.slow
 def test_the_trainers_of_an_evaluation_get_a_callback_of_the_user(copy, dovision_evaluate, monkeypatch):
     tests = []
     monkeypatch.setattr(Timer, "setup", lambda self, trainer, pl_module, stage: tests.append(stage))

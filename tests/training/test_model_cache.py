@@ -35,7 +35,6 @@ def test_the_best_epochs_scores_are_kept_with_the_weights(fitted):
     assert json.dumps(facts)
 
 
-@pytest.mark.slow
 def test_the_thresholds_of_a_multilabel_classifier_are_kept_with_it(tmp_path, dovision_evaluate):
     films = ("dataset=phantom", "dataset.task=multilabel", "dataset.label=kinds", "dataset.classes=[nodule,opacity]")
     few = ("dataset.train_images=64", "dataset.val_images=64", "dataset.test_images=12")
@@ -70,7 +69,6 @@ stem: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 8, kernel_size: 
 QUICK = ("dataset=digits", "training.classifier.epochs=0")
 
 
-@pytest.mark.slow
 def test_a_model_of_the_users_own_is_found_again_without_trust(tmp_path, run_command, monkeypatch, capsys):
     (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "tiny.yaml").write_text(OWN)
@@ -99,7 +97,6 @@ def cached(tmp_path, run_command):
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("target", ["payload.run", "dovision.models.checkpoint.load"])
 def test_a_file_planted_among_the_fitted_models_runs_nothing_and_is_fitted_again(
     cached, tmp_path, run_command, monkeypatch, capsys, target
@@ -117,7 +114,6 @@ def test_a_file_planted_among_the_fitted_models_runs_nothing_and_is_fitted_again
     assert cached.read_bytes() == whole
 
 
-@pytest.mark.slow
 def test_a_damaged_file_among_the_fitted_models_is_fitted_again(cached, tmp_path, run_command, capsys):
     whole = cached.read_bytes()
     cached.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])

@@ -9,8 +9,6 @@ from dovision.jobs import recorded_runs
 from dovision.results.run_record import read_run
 from made_runs import edit_config, seal
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def run(fitted_run, tmp_path):

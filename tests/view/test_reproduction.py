@@ -14,8 +14,6 @@ from dovision.results.tables import read_effects
 from dovision.view.view_session import ViewSession
 from made_view import packed_mask
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def session(fitted_run):

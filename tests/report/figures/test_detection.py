@@ -13,8 +13,6 @@ from dovision.results.detector_comparison import write_comparison
 from dovision.results.run_record import Run
 from made_scores import MADE, write_scores, write_steps
 
-pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
-
 pytestmark = pytest.mark.usefixtures("few_images")
 DETECTORS = Detectors(order=0)
 COSTS = {

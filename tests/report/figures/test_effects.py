@@ -9,8 +9,6 @@ from dovision.results.average_effect import average_effects
 from dovision.results.run_record import read_sweep
 from dovision.types import Task
 
-pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
-
 
 @pytest.fixture(scope="module")
 def runs(sweep):
