@@ -26,6 +26,13 @@ class PaddedBySize(nn.Module):
         return x
 
 
+class Widened(nn.Module):
+    """A constant channel before the others, padded as in the shortcuts of CIFAR's ResNets, for the last one."""
+
+    def forward(self, x):
+        return F.pad(x, (0, 0, 0, 0, 1, 0), value=0.5)[:, :-1]
+
+
 class Checked(nn.Module):
     """A check of the input's sizes, as of many embeddings."""
 
@@ -117,6 +124,7 @@ LOCAL = {
     "standardised": Standardised(CHANNELS, CHANNELS, 3, padding=1),
     "blurred, reflected": Blurred("reflect"),
     "blurred, edges repeated": Blurred("replicate"),
+    "a channel of 0.5": Widened(),
 }
 
 
