@@ -153,7 +153,7 @@ def run_command() -> Callable[..., int]:
 @pytest.fixture(scope="session")
 def dovision_evaluate() -> Command:
     """dovision-evaluate on a few of scikit-learn's digits, with a classifier that is fitted in seconds."""
-    from dovision.jobs.evaluate import main
+    from dovision.jobs.hydra_main import evaluate as main
 
     small = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
     small += ("evaluation.num_thumbnails=2", "intervention.rows=2", "intervention.columns=2")

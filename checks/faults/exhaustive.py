@@ -172,9 +172,9 @@ class Harness:
     """The folders of all trials, and commands as forks of this process, which has done each once and so is warm."""
 
     def __init__(self, folder: Path, wrong: Path | None, names: Sequence[str]) -> None:
-        from dovision.jobs import evaluate, report, train
+        from dovision.jobs.hydra_main import evaluate, report, train
 
-        self.scripts = {"evaluate": evaluate.main, "report": report.main, "train": train.main, "digests": _digests}
+        self.scripts = {"evaluate": evaluate, "report": report, "train": train, "digests": _digests}
         self.root, self.log, self.folder, self.wrong = folder / "root", folder / "log", folder, wrong
         self.states = 0  # in which a command was given again
         self.end = math.inf  # when no point is begun any more

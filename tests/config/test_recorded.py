@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from dovision.config.sources import recorded, without_values
 from dovision.jobs import evaluate
-from dovision.jobs.report import main as report
+from dovision.jobs.hydra_main import report
 
 SECRET = "hunter2-of-the-environment"
 

@@ -63,7 +63,7 @@ def test_the_examples_keep_the_contracts_of_their_kinds_in_inference_mode_too(fo
 
 @pytest.mark.long
 def test_a_component_of_each_kind_works_in_one_command(folder, monkeypatch, tmp_path):
-    from dovision.jobs import evaluate, report, train
+    from dovision.jobs.hydra_main import evaluate, report, train
 
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
@@ -77,7 +77,7 @@ def test_a_component_of_each_kind_works_in_one_command(folder, monkeypatch, tmp_
     fit += [f"output_root={tmp_path}"]
     components = ["intervention=stripes", "attack=darken", "explainer=[input_gradient]", "detector=[roughness]"]
     components += ["+attack@detection.attacks.darken=darken", "detection.val_images=20", "evaluation.images=12"]
-    run(evaluate.main, *fit, *components)
+    run(evaluate, *fit, *components)
     (evaluated,) = read_sweep(tmp_path / "evaluate")
     assert evaluated.summary["conditions"]["eps=8/255"]["images"] == 12
     assert {row["explainer"] for row in evaluated.summary["maps"]} == {"input_gradient"}
@@ -85,8 +85,8 @@ def test_a_component_of_each_kind_works_in_one_command(folder, monkeypatch, tmp_
     logged = (evaluated.folder / "plain" / "metrics.csv").read_text()
     assert "accuracy/clean" in logged
     assert "val_brier" in logged
-    run(report.main, f"sweep={tmp_path / 'evaluate'}")
+    run(report, f"sweep={tmp_path / 'evaluate'}")
     assert (tmp_path / "evaluate" / "report" / "figures" / evaluated.folder.name / "accuracy_drop.csv").is_file()
-    run(train.main, *fit, "autoencoder=soft_code", "training.autoencoder.epochs=1")
+    run(train, *fit, "autoencoder=soft_code", "training.autoencoder.epochs=1")
     (fitted,) = (tmp_path / "train").glob("*/plain/metrics.csv")
     assert "autoencoder/train_loss" in fitted.read_text()

@@ -12,7 +12,7 @@ from dovision.identity import code, dependencies
 from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER
 from dovision.identity.relevance import IRRELEVANT_TO_FITS, IRRELEVANT_TO_RESULTS
 from dovision.io.files import sha256
-from dovision.jobs.train import main as train
+from dovision.jobs.hydra_main import train
 from made_config import composed
 
 QUICK = ("dataset=digits", "training.classifier.epochs=0")

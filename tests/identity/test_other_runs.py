@@ -11,7 +11,7 @@ import pytest
 
 from dovision.identity import digests
 from dovision.io.atomic import PARTIAL
-from dovision.jobs.evaluate import main
+from dovision.jobs.hydra_main import evaluate as main
 from dovision.jobs.job import Job
 from dovision.results.run_record import DONE, Run
 from made_config import read

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from dovision.io import paths
-from dovision.jobs.evaluate import main as evaluate
+from dovision.jobs.hydra_main import evaluate
 from dovision.report.loggers import CSVLogger
 from dovision.report.report_figure import ReportFigure, save_report_figure
 

@@ -11,7 +11,7 @@ import torch
 from hydra.utils import instantiate
 
 from dovision.config.sources import configuration_folder
-from dovision.jobs.evaluate import main
+from dovision.jobs.hydra_main import evaluate as main
 from dovision.models import checkpoint
 from dovision.report import page
 from dovision.results.run_record import read_sweep

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dovision.jobs.evaluate import main
+from dovision.jobs.hydra_main import evaluate as main
 from dovision.results.map_summary import whole_scores
 from dovision.results.run_record import read_sweep
 

@@ -14,7 +14,7 @@ from torch import nn
 
 import dovision
 from dovision.config.component import Component
-from dovision.jobs.evaluate import main
+from dovision.jobs.hydra_main import evaluate as main
 from dovision.report.report_figure import setup_sentence
 from dovision.results.run_record import read_sweep
 from dovision.training import foreign

@@ -10,7 +10,7 @@ from PIL import Image
 
 import dovision
 from dovision.functional.geometry import paint
-from dovision.jobs.evaluate import main
+from dovision.jobs.hydra_main import evaluate as main
 from dovision.report.explorer import explorer
 from dovision.report.figures.overlay import effect_panels
 from dovision.report.inline_assets import SizeBudget

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dovision.jobs.evaluate import main
+from dovision.jobs.hydra_main import evaluate as main
 from dovision.report.report_figure import Catalogue
 from dovision.results.explanation_metrics import agreements
 from dovision.results.image_tables import AS_IS, read_maps, read_object_masks

@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dovision.jobs.evaluate import main
-from dovision.jobs.report import main as report
-from dovision.jobs.verify import main as verify
+from dovision.jobs.hydra_main import evaluate as main
+from dovision.jobs.hydra_main import report, verify
 from dovision.models.checkpoint import save_checkpoint
 from dovision.models.small_cnn import small_cnn
 from dovision.results.effect_findings import attack_findings, use_findings

@@ -1,6 +1,5 @@
 """A name that does not exist, and a key that nothing obeys, are refused before anything starts."""
 
-import importlib
 import re
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from dovision.config.composition import hydra_outside, refusal
 from dovision.config.errors import error_text
 from dovision.config.sources import configuration_folder
 from dovision.identity.relevance import register_resolvers
+from dovision.jobs import hydra_main
 from dovision.jobs.command import Command
 from dovision.jobs.keys import _warn_of_unselected, check_target, drop_unselected
 from made_config import composed
@@ -41,7 +41,7 @@ COMBINED = "explainer.effect_map_combined"
 )
 def test_a_name_that_does_not_exist_is_refused(command, overrides, run_command, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run_command(importlib.import_module(f"dovision.jobs.{command}").main, *overrides) == 1
+    assert run_command(getattr(hydra_main, command), *overrides) == 1
     said = capsys.readouterr().err
     group = overrides[-1].partition("=")[0].partition("@")[0]
     assert re.fullmatch(rf"dovision-{command}: {group} has no component 'xyzzy'\. It has: .+\.\n", said)
@@ -202,7 +202,7 @@ def refused(tmp_path, run_command, capsys):
 
     def run(command: str, *words: str) -> str:
         root = [f"output_root={tmp_path}/out"] if command in ("evaluate", "train") else []
-        assert run_command(importlib.import_module(f"dovision.jobs.{command}").main, *words, *root) == 1
+        assert run_command(getattr(hydra_main, command), *words, *root) == 1
         line = " ".join(capsys.readouterr().err.splitlines())
         assert not (tmp_path / "out").exists()
         return line.removeprefix(f"dovision-{command}: ")

@@ -7,7 +7,7 @@ import pytest
 import pytorch_lightning as pl
 
 from dovision.interfaces import Attack
-from dovision.jobs.train import main as train
+from dovision.jobs.hydra_main import train
 from dovision.results.run_record import read_sweep
 from dovision.results.schemas import read_summary
 from dovision.results.sweep_summary import ended

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dovision.jobs.report import main
+from dovision.jobs.hydra_main import report as main
 from dovision.results.run_record import Run
 from made_runs import report_of_sweep
 

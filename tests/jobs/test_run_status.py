@@ -12,9 +12,9 @@ from dovision.identity import code as code_of
 from dovision.identity import digests
 from dovision.io import sealed
 from dovision.jobs import evaluation_callbacks
-from dovision.jobs.evaluate import main
+from dovision.jobs.hydra_main import evaluate as main
+from dovision.jobs.hydra_main import train
 from dovision.jobs.job import Job
-from dovision.jobs.train import main as train
 from dovision.models import checkpoint
 from dovision.results.run_record import DONE, Run, read_sweep
 from dovision.training.image_classifier import ImageClassifier

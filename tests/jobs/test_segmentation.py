@@ -9,7 +9,7 @@ from torch import nn
 
 from dovision.functional.outputs import ClassShare
 from dovision.interfaces import Classifier
-from dovision.jobs.evaluate import main
+from dovision.jobs.hydra_main import evaluate as main
 from dovision.models.checkpoint import save_checkpoint
 from dovision.report.report_figure import setup_sentence
 from dovision.results.run_record import read_sweep

@@ -1,6 +1,6 @@
 """The command that lists the sites of a network."""
 
-from dovision.jobs.sites import main
+from dovision.jobs.hydra_main import sites as main
 
 HEADER = ["site", "layout", "shape", "units"]
 

@@ -12,7 +12,7 @@ from PIL import Image
 import made_config
 from dovision.config import settings
 from dovision.config.sources import configuration_folder
-from dovision.jobs.train import main as train
+from dovision.jobs.hydra_main import train
 from dovision.training import model_cache
 
 CONF = configuration_folder()

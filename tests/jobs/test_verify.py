@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dovision.io.text_files import read_json, write_json
-from dovision.jobs import verify
+from dovision.jobs import hydra_main
 from dovision.measurement.recomputation import Agreement, ImageShare, Remainder
 from dovision.results.detection_tables import ADAPTIVE_STEPS, ATTACKS, READS, SCORES
 from dovision.results.effect_sums import SUMS
@@ -71,7 +71,7 @@ def verified(run_command, capsys):
     """Runs the command; exit code and what it printed, with the rows of its table by their first word."""
 
     def run(*words):
-        code = run_command(verify.main, *words)
+        code = run_command(hydra_main.verify, *words)
         text = "\n".join(capsys.readouterr())
         return code, text, {line.split()[0]: line.split()[1:] for line in text.splitlines() if ".parquet " in line}
 

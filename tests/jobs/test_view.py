@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from dovision.jobs import view
+from dovision.jobs import hydra_main, view
 
 SMALL = ("dataset=digits", "model=small_cnn", "training.classifier.epochs=1", "training.autoencoder.epochs=0")
 
@@ -25,7 +25,7 @@ def look(run_command, monkeypatch, tmp_path):
 
         monkeypatch.setattr(view, "application", application)
         monkeypatch.setattr(uvicorn.Server, "run", serve)
-        return run_command(view.main, "port=0", *words), given
+        return run_command(hydra_main.view, "port=0", *words), given
 
     return run
 

@@ -33,7 +33,7 @@ def job_loggers(tmp_path: Path) -> Callable[..., list[Logger]]:
 @pytest.fixture
 def reported(run_command: Callable[..., int]) -> Callable[..., int]:
     """The exit code of dovision-report on a sweep, with these overrides."""
-    from dovision.jobs.report import main
+    from dovision.jobs.hydra_main import report as main
 
     return lambda sweep, *overrides: run_command(main, f"sweep={sweep}", *overrides)
 

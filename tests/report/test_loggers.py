@@ -8,7 +8,7 @@ import pytest
 from lightning_utilities.core.imports import RequirementCache
 
 from dovision.config.component import Component
-from dovision.jobs.train import main as train
+from dovision.jobs.hydra_main import train
 from dovision.report.loggers import CSVLogger, closing_loggers, make_loggers
 from dovision.report.uploader import quality
 from dovision.results.classifier_quality import OVERALL

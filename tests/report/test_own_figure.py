@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from dovision.jobs.report import main as report
+from dovision.jobs.hydra_main import report
 from dovision.results.run_record import read_sweep
 
 CODE = """

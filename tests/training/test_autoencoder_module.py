@@ -9,8 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from dovision.functional.effects import divergence
 from dovision.interfaces import Classifier
-from dovision.jobs.evaluate import main as evaluate
-from dovision.jobs.train import main as train
+from dovision.jobs.hydra_main import evaluate, train
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.topk_sae import TopkSae
 from dovision.results.run_record import read_sweep

@@ -8,7 +8,7 @@ import torch
 
 from dovision.interfaces import Classifier
 from dovision.io import sealed
-from dovision.jobs.train import main as train
+from dovision.jobs.hydra_main import train
 from dovision.models import checkpoint
 from dovision.results.run_record import read_sweep
 from dovision.training import model_cache

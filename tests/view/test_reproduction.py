@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dovision.jobs import evaluate, recorded_runs
+from dovision.jobs import hydra_main, recorded_runs
 from dovision.results.run_record import read_run
 from dovision.results.tables import read_effects
 from dovision.view.view_session import ViewSession
@@ -36,7 +36,7 @@ def measured(folder, run_command, sample):
     """The effects on an image that the saved command measures."""
     words = shlex.split((folder / "command.sh").read_text())
     assert words[0] == "dovision-evaluate"
-    assert run_command(evaluate.main, *words[1:], f"output_root={folder / 'out'}") == 0
+    assert run_command(hydra_main.evaluate, *words[1:], f"output_root={folder / 'out'}") == 0
     (path,) = (folder / "out").glob("view/*/run.json")
     assert read_run(path.parent).seed == 0
     return read_effects(path.parent, [sample])

@@ -15,7 +15,6 @@ from dovision.io.signals import PartialRun
 from dovision.jobs import evaluation_callbacks as callbacks
 from dovision.jobs import session
 from dovision.jobs.closing import print_headlines
-from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job, open_run
 from dovision.jobs.train import fitted_network
 from dovision.measurement.by_name import one_component
@@ -116,6 +115,3 @@ def _check_unchanged(job: Job) -> None:
 def _steps(settings: EvaluateSettings) -> list[str]:
     detection = ["detection", "detector fits", "adaptive attack"] if settings.detector else []
     return ["data", "fits", "effects", *detection, *(["refuters"] if settings.refute else []), "summary"]
-
-
-main = hydra_main("evaluate", evaluate_effects)

@@ -10,8 +10,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
+from types import ModuleType
 from typing import Any
 
 import hydra
@@ -26,7 +29,7 @@ from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder, recorded
 from dovision.identity.relevance import register_resolvers
-from dovision.io.allocator import keep_freed_memory
+from dovision.io.allocator import keep_freed_memory, uncollected
 from dovision.io.progress import DISPLAY, in_console
 from dovision.io.signals import JobFailed, Stop, Stopped
 from dovision.jobs.command import Command, begin, current
@@ -40,11 +43,16 @@ log = logging.getLogger(__name__)
 OF_USE = (ValueError, OSError, MemoryError, HydraException, OmegaConfBaseException, MarkedYAMLError)
 OF_COMPOSITION = (AssertionError, AttributeError, LookupError, TypeError)  # such as of a key below a list
 _PERIOD = 0.5  # seconds between looks at the launching process
+STORIES = {"train": "train_networks", "evaluate": "evaluate_effects"}
+STORIES |= {"report": "report_of_settings", "sites": "list_sites", "verify": "verify_run", "view": "view"}
 Story = Callable[[Job], None]  # of a command
 
 
-def hydra_main(name: str, story: Story) -> Callable[[], None]:
-    """Make a console script that runs a task on `<name>.yaml`; errors of use print one line, exit code 1."""
+def hydra_main(name: str, story: Story | None = None) -> Callable[[], None]:
+    """Make a console script that runs a story, by default the command's own, on jobs of `<name>.yaml`.
+
+    Errors of use print one line, exit code 1.
+    """
 
     def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
@@ -53,7 +61,7 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         keep_freed_memory()
         sys.argv[1:] = multirun_first(sys.argv[1:])
         command = begin(name)
-        task = JobTask(name, story)
+        task = JobTask(name, story or partial(_run_story, name))
         launch = hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(task)
         code = _outcome(command, launch, task)
         if command.sweep is not None:
@@ -62,6 +70,17 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
             sys.exit(code)
 
     return main
+
+
+def _run_story(name: str, job: Job) -> None:
+    """Run a command's story, whose imports only a job with something to do waits for."""
+    getattr(_module(name), STORIES[name])(job)
+
+
+@cache  # a second job of a process would freeze what the first has left
+def _module(name: str) -> ModuleType:
+    with uncollected():
+        return import_module(f"dovision.jobs.{name}")
 
 
 def _outcome(command: Command, launch: Callable[[], None], task: JobTask) -> int:
@@ -246,3 +265,6 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", category=UserWarning, module=r"(hydra|dovision\.jobs)\.")
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated")  # by a caller of any module
+
+
+train, evaluate, report, sites, verify, view = map(hydra_main, STORIES)

@@ -11,7 +11,6 @@ from dovision import checks
 from dovision.config.settings import ReportSettings
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder, write_text
-from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.report import page
 from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
@@ -83,6 +82,3 @@ def report_of_settings(job: Job) -> None:
         raise ValueError(f"left out a run that cannot be read: {damaged[0].problem}{more}")
     if catalogue.failed:
         raise ValueError(f"{catalogue.failed[0]}. Mend it, or take its yaml away.")
-
-
-main = hydra_main("report", report_of_settings)

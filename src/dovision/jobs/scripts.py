@@ -7,19 +7,16 @@ import gc
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from functools import cache, partial
-from importlib import import_module
+from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dovision.io.allocator import uncollected
 
 if TYPE_CHECKING:  # what takes a second to import is imported where a Ctrl-C is answered in a line
     from omegaconf import DictConfig
 
-STORIES = {"train": "train_networks", "evaluate": "evaluate_effects"}
-STORIES |= {"report": "report_of_settings", "sites": "list_sites", "verify": "verify_run", "view": "view"}
+COMMANDS = ("train", "evaluate", "report", "sites", "verify", "view")
 PRINTING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--shell-completion", "-sc"}
 
 
@@ -42,23 +39,11 @@ def _run(name: str) -> None:
             sys.exit(1)
         atexit.register(_free_triton)
         with uncollected():
-            from dovision.jobs.hydra_main import hydra_main
-        hydra_main(name, partial(_run_story, name))()
+            from dovision.jobs import hydra_main
+        getattr(hydra_main, name)()
     except KeyboardInterrupt:  # while modules are imported, before the command listens to signals
         print(f"dovision-{name}: stopped by SIGINT", file=sys.stderr)
         sys.exit(130)
-
-
-def _run_story(name: str, job: Any) -> None:
-    """Run a command's story, whose imports only a job with something to do waits for."""
-    _story(name)(job)
-
-
-@cache  # a second job of a process would freeze what the first has left
-def _story(name: str) -> Callable[[Any], None]:
-    with uncollected():
-        module = import_module(f"dovision.jobs.{name}")
-    return getattr(module, STORIES[name])
 
 
 def _refusal(name: str) -> str:
@@ -99,4 +84,4 @@ def _nothing(config: DictConfig) -> None:
     """Empty task, for configurations that are only printed."""
 
 
-train, evaluate, report, sites, verify, view = (partial(_run, name) for name in STORIES)
+train, evaluate, report, sites, verify, view = (partial(_run, name) for name in COMMANDS)

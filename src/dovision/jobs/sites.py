@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 
 from dovision.config.settings import SitesSettings
-from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.jobs.meta_networks import meta_classifier, with_autoencoder
 from dovision.propagation.site_table import site_table
@@ -22,6 +21,3 @@ def list_sites(job: Job) -> None:
     left = {name: f"{{:<{table[name].str.len().max()}}}".format for name in table}
     text = table.to_string(index=False, formatters=left, justify="left")
     print("\n".join(line.rstrip() for line in text.splitlines()))
-
-
-main = hydra_main("sites", list_sites)

@@ -15,7 +15,6 @@ from dovision.identity.dependencies import AUTOENCODER, CLASSIFIER, without_moni
 from dovision.io.progress import DISPLAY
 from dovision.io.text_files import make_folder
 from dovision.jobs import session
-from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.models.conv_autoencoder import insert
 from dovision.report.loggers import closing_loggers
@@ -122,6 +121,3 @@ def _fit(job: Job, name: str, fitted: Mapping[str, FittedModel], loggers: Sequen
         )
     record = {"seed": settings.seed, "data": images.fingerprint, "limits": limits(settings.trainer), "scores": scores}
     return network, record
-
-
-main = hydra_main("train", train_networks)

@@ -28,7 +28,6 @@ from dovision.jobs.evaluation_callbacks import (
     run_detection,
     write_objects,
 )
-from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.jobs.recorded_runs import recorded_images, recorded_networks, recorded_run, recorded_settings
 from dovision.measurement.by_name import one_component
@@ -161,6 +160,3 @@ def _machine(record: Mapping[str, Any]) -> str:
     """Processor, threads, measurement and versions of a record in a line."""
     values = {name: record.get(name, "not recorded") for name in _MACHINE} | record.get("versions", {})
     return ", ".join(str(value) if name == "device" else f"{name} {value}" for name, value in values.items())
-
-
-main = hydra_main("verify", verify_run)

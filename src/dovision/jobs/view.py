@@ -12,7 +12,6 @@ from dovision.config.settings import ViewSettings
 from dovision.identity.dependencies import CLASSIFIER
 from dovision.io.progress import DISPLAY
 from dovision.io.signals import Stopped
-from dovision.jobs.hydra_main import hydra_main
 from dovision.jobs.job import Job
 from dovision.jobs.recorded_runs import of_run
 from dovision.jobs.train import fitted_network
@@ -100,6 +99,3 @@ def listening(host: str, port: int) -> socket.socket:
             f"host={host} port={port} cannot be listened to ({error.strerror}). For a free port: port=0."
         ) from error
     return listener
-
-
-main = hydra_main("view", view)
