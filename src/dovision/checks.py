@@ -170,13 +170,6 @@ def channels(name: str, value: Sequence[int]) -> tuple[int, ...]:
     return numbers
 
 
-def channel(name: str, value: object, channels: int) -> int:
-    """Return `value` if it is a channel number, counted from 0, below the number of channels."""
-    if (number := count(name, value)) >= channels:
-        raise ValueError(f"{name} must lie in [0, {channels - 1}], the channels there are, got {value!r}.")
-    return number
-
-
 def within(name: str, value: float, low: float, high: float, remedy: str = "") -> float:
     """Return `value` as a float if it is a finite number in [low, high]."""
     if not _is_number(value) or not low <= value <= high:
@@ -237,7 +230,7 @@ def dense(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-_BY_BITS = "image.float() / 4095 for 12 bits, / 65535 for 16"
+_BY_BITS = "Bring it to [0, 1] by its white level: image.float() / 255 for 8 bits, / 4095 for 12 bits, / 65535 for 16."
 
 
 def image_batch(
@@ -255,9 +248,7 @@ def image_batch(
     if image.ndim != 4 or not image.is_floating_point():
         convert = "Give it an axis of images: image.unsqueeze(0)." if image.ndim == 3 else ""
         if not image.is_floating_point():
-            convert = "Bring it to [0, 1]: image.float() / 255."
-            if image.dtype != torch.uint8:
-                convert = f"Bring it to [0, 1] by its white level: {_BY_BITS}."
+            convert = _BY_BITS
         got = f"{image.dtype} of shape {tuple(image.shape)}"
         raise ValueError(f"{name} must be float of shape (B, C, H, W), got {got}.{convert and ' ' + convert}")
     if not image.numel():
@@ -265,9 +256,7 @@ def image_batch(
     low, high = torch.stack(torch.aminmax(image.detach())).tolist()
     if not (low >= 0 and high <= 1):  # written so that NaN fails too
         if low >= 0 and high > 2:
-            remedy = "Bring 8-bit numbers to [0, 1]: image / 255."
-            if high > 255:
-                remedy = f"Bring it to [0, 1] by its white level: {_BY_BITS}."
+            remedy = _BY_BITS
         if math.isnan(low):
             remedy = "Some of its pixels are no numbers."
         raise ValueError(f"{name} must lie in [0, 1], got [{low:.2f}, {high:.2f}]. {remedy}")

@@ -137,6 +137,7 @@ def test_the_task_and_the_callback_can_be_sent_to_a_worker(monkeypatch):
     ("word", "message"),
     [
         ("trainer.devices=2", "trainer.devices must be 1 in a sweep, got 2"),
+        ("seed=0,0", "a sweep must name each value once, got seed=0, seed=0."),
         ("hydra/launcher=joblib", "pip install hydra-joblib-launcher"),
         ("hydra.sweeper._target_=mine.Adaptive", "hydra/sweeper must be Hydra's basic one, got Adaptive"),
     ],

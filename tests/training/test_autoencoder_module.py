@@ -207,7 +207,7 @@ def test_as_coded_the_variation_is_that_of_vertical_neighbours_without_sign_summ
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda c: module_of(c, zeroed_channel=3), r"zeroed_channel must lie in \[0, 2\], the channels .*, got 3"),
+        (lambda c: module_of(c, zeroed_channel=3), r"zeroed_channel must be a whole number from 0 to 2, got 3"),
         (lambda c: module_of(c, interpretability=1.0), "interpretability must be 0 unless .* got 3 and 4"),
         (lambda _: AutoencoderLoss(0.0, 0.0, 0.0), "must not all be 0"),
         (lambda _: AutoencoderLoss(0.0, -1.0, 0.0), "deep must be at least 0, got -1"),

@@ -31,7 +31,8 @@ def agree(name: str, stated: Sequence[object] | None, actual: Sequence[object]) 
     """Raise unless a stated value is what the data say; the remedy can be pasted into the command line."""
     if stated is None or tuple(stated) != tuple(actual):
         got = None if stated is None else list(stated)
-        listed = ",".join(_quoted(item) for item in actual)
+        words = {str(item): isinstance(item, int) or re.fullmatch(r"[A-Za-z_][\w.-]*", str(item)) for item in actual}
+        listed = ",".join(word if is_word else f'"{word}"' for word, is_word in words.items())
         raise ValueError(
             f"{name} must be what the data say, {list(actual)!r}, got {got!r}. Use 'dataset.{name}=[{listed}]'."
         )
@@ -62,9 +63,3 @@ def fingerprint(content: Iterable[bytes], splits: Mapping[str, Sequence[int]]) -
         digest.update(hashlib.sha256(item).digest())
     digest.update(json.dumps({name: list(rows) for name, rows in splits.items()}, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _quoted(item: object) -> str:
-    text = str(item)
-    unquoted = isinstance(item, int) or re.fullmatch(r"[A-Za-z_][\w.-]*", text)
-    return text if unquoted else f'"{text}"'

@@ -183,7 +183,10 @@ def bounded_means(
     value, present, clusters, estimate = _group_means(totals, counts)
     _check_bounds(value[present], bounds)
     middle, half = (bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2
-    gains = _log_gains(np.where(present, (value - middle) / half, 0.0).clip(-1, 1))
+    scaled = np.where(present, (value - middle) / half, 0.0).clip(-1, 1)
+    padded = np.pad(scaled, ((0, -len(value) % _PRODUCT), (0, 0))).reshape(-1, _PRODUCT, value.shape[1])
+    with np.errstate(divide="ignore"):  # of each bet the sum over groups of log(1 + b x), shape (B, C)
+        gains = np.stack([np.log((1 + bet * padded).prod(axis=1)).sum(axis=0) for bet in _BETS])
     mean = np.nan_to_num((estimate - middle) / half).clip(-1, 1)
     low, high = (_end(gains, clusters, mean, side, -np.log(1 - level)) for side in (-1.0, 1.0))
     p = np.exp(np.minimum(0, -_log_capital(gains, clusters, np.clip(-middle / half, -1 + 1e-12, 1 - 1e-12))))
@@ -249,13 +252,6 @@ def _freedom(effective: npt.NDArray[Any]) -> _Array:
 
 def _slope(skewness: _Array, effective: npt.NDArray[Any]) -> _Array:
     return np.maximum(skewness, 0) / (2 * np.sqrt(np.maximum(effective, 1)))
-
-
-def _log_gains(value: _Array) -> _Array:
-    """Sum over groups of log(1 + b x) for each bet, shape (B, C), of values in [-1, 1], 0 of missing groups."""
-    padded = np.pad(value, ((0, -len(value) % _PRODUCT), (0, 0))).reshape(-1, _PRODUCT, value.shape[1])
-    with np.errstate(divide="ignore"):
-        return np.stack([np.log((1 + bet * padded).prod(axis=1)).sum(axis=0) for bet in _BETS])
 
 
 def _log_capital(gains: _Array, clusters: npt.NDArray[np.int64], mean: _Array | float) -> _Array:

@@ -186,7 +186,7 @@ class MeanLogit:
             raise ValueError(f"{name} needs a network that returns maps of classes, shape (B, C, H, W), got {got}.")
         count, height, width = maps.shape[1:]
         for number in self.classes or ():
-            checks.channel(f"classes of {name}", number, count)
+            checks.bounded(f"classes of {name}", number, 0, count - 1)
         if self.region is not None and not (
             min(self.region) >= 0 and self.region.bottom <= height and self.region.right <= width
         ):

@@ -65,7 +65,9 @@ def register_resolvers() -> None:
     """Register the resolvers ${run_hash:}, ${below:KEY}, a subfolder, and ${groups:NAME,...} for helps."""
     register_resolver("groups", _groups, replace=True)
     register_resolver("run_hash", run_hash, replace=True)
-    register_resolver("below", _below, replace=True)
+    register_resolver(
+        "below", lambda key, _root_: paths.safe_relative_path(key, OmegaConf.select(_root_, key)), replace=True
+    )
 
 
 def _groups(*names: str, _root_: DictConfig) -> str:
@@ -73,10 +75,6 @@ def _groups(*names: str, _root_: DictConfig) -> str:
     folders = [Path(source.path) for source in _root_.hydra.runtime.config_sources if source.schema == "file"]
     components = {name: {path.stem for folder in folders for path in (folder / name).glob("*.yaml")} for name in names}
     return "\n".join(f"{name}: {', '.join(sorted(stems))}" for name, stems in components.items())
-
-
-def _below(key: str, _root_: DictConfig) -> str:
-    return paths.safe_relative_path(key, OmegaConf.select(_root_, key))
 
 
 def run_hash(_root_: DictConfig) -> str:

@@ -225,6 +225,8 @@ def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]]:
     axes = [list(itertools.islice(_values(override), _MOST_JOBS + 1)) for override in _parsed(config).values()]
     if math.prod(map(len, axes)) > _MOST_JOBS:
         raise ValueError(f"a sweep must have at most {_MOST_JOBS:,} jobs, got more. Name fewer values.")
+    if twice := [axis for axis in axes if len({*axis}) < len(axis)]:
+        raise ValueError(f"a sweep must name each value once, got {', '.join(twice[0])}.")
     return list(itertools.product(*axes))
 
 

@@ -118,7 +118,6 @@ class TargetedAttack(Attack):
     Args:
         attack: with an argument `target`, such as PGD.
         targets: number of the class by sample.
-
     """
 
     def __init__(self, attack: Attack, targets: Mapping[int, int]) -> None:

@@ -32,7 +32,10 @@ class Result(ABC):
     @property
     def findings(self) -> list[str]:
         """Sentences, each with its number, interval and n; the last ones name what the run cannot show."""
-        return []
+        return [finding.text for finding in self._findings()]
+
+    def _findings(self) -> Iterable[Finding]:
+        return ()
 
     @abstractmethod
     def _title(self) -> str:
@@ -94,11 +97,6 @@ class MeasuredImages(Result):
         from dovision.results.tables import read_samples
 
         return read_samples(self.folder)
-
-    @property
-    def findings(self) -> list[str]:
-        """Sentences, each with its number, interval and n; the last ones name what the run cannot show."""
-        return [finding.text for finding in self._findings()]
 
     def _findings(self) -> Iterable[Finding]:
         from dovision.results.run_findings import run_findings

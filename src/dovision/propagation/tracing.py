@@ -138,7 +138,9 @@ class _Reader:
         self.likes[step] = likes = _tensors(node.meta.get("like"))
         for like in likes:
             self.memory[_storage(like)].append(step)
-        if args and isinstance(args[0], Step) and _may_view(pure):
+        name = pure.name if isinstance(pure, Method) else getattr(pure, "__name__", "")
+        may_view = isinstance(pure, nn.Flatten) or name in _MAY_VIEW  # in some layouts; in others it copies
+        if args and isinstance(args[0], Step) and may_view:
             for one, other in itertools.product(likes, self.likes[args[0]]):
                 self.joined[_storage(one)].add(_storage(other))
                 self.joined[_storage(other)].add(_storage(one))
@@ -186,12 +188,6 @@ AS_FUNCTIONS: dict[type[nn.Module], tuple[Callable[..., Any], str]] = {
 
 
 _MAY_VIEW = ("reshape", "reshape_as", "flatten", "ravel", "contiguous", "to")  # by the layout of their argument
-
-
-def _may_view(function: Callable[..., Any]) -> bool:
-    """Return whether a result is a view of the first argument in some layouts, and a copy in others."""
-    name = function.name if isinstance(function, Method) else getattr(function, "__name__", "")
-    return isinstance(function, nn.Flatten) or name in _MAY_VIEW
 
 
 def _tensors(value: Any) -> list[Tensor]:

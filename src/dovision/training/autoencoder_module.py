@@ -98,7 +98,7 @@ class CausalAutoencoder(AutoencoderModule):
         self.loss = loss
         self.zeroed_channel = zeroed_channel
         if zeroed_channel is not None:
-            checks.channel("training.autoencoder.zeroed_channel", zeroed_channel, self.autoencoder.code_channels)
+            checks.bounded("training.autoencoder.zeroed_channel", zeroed_channel, 0, self.autoencoder.code_channels - 1)
         first, last = self.autoencoder.first_channels or (0, -1)
         if loss.weights["interpretability"] and first != last:
             raise ValueError(

@@ -51,17 +51,14 @@ def _component(group: str, content: Any) -> dict[str, Any]:
     checks.choice(f"{group}.name", str(name)[:40], offered(group))
     settings = dict.fromkeys(numbers_of(group, name), _setting)
     rules = {"name": _text, "settings": lambda key, value: _object(f"{group}.{key}", value, settings)}
-    return _object(group, content, rules | ({"eps": _epsilon} if group == "attack" else {}))
+    if group == "attack":
+        rules["eps"] = lambda key, value: checks.epsilons([value], "linf") and value  # as it is written, such as 8/255
+    return _object(group, content, rules)
 
 
 def _setting(name: str, value: Any) -> Any:
     checks.within(name, value, -MOST_SETTING, MOST_SETTING)
     return value  # a whole number stays one
-
-
-def _epsilon(name: str, value: Any) -> Any:
-    checks.epsilons([value], "linf")
-    return value  # as it is written, such as 8/255
 
 
 def _number(name: str, value: Any) -> int:

@@ -57,7 +57,7 @@ class MaskSource(NamedTuple):
         if not nifti.is_nifti(path.name):
             return mask_files.label_map(path)
         try:
-            return nifti.slice_labels(path, self.slices[row], self.plane)
+            return nifti.slice_values(path, self.slices[row], self.plane)[0]
         except images.BadFile as error:
             raise ValueError(f"{path} must be a label map, but is {error}.") from error
 

@@ -41,7 +41,7 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
     Raises:
         BadFile: it is no volume of three axes, or has no such slice, or values that are not finite.
     """
-    values, image = _values(path, number, plane)
+    values, image = slice_values(path, number, plane)
     if window is not None:
         return window_values(values, *window)
     low, high = (float(image.header[name]) for name in ("cal_min", "cal_max"))
@@ -52,11 +52,6 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
     if not np.isfinite([low, high]).all():
         raise BadFile(_NOT_FINITE)
     return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(values.shape)
-
-
-def slice_labels(path: Path, number: int | None, plane: str) -> npt.NDArray[np.float64]:
-    """Read a slice of a label map, shape (H, W); orientation, arguments and errors are those of `slice_image`."""
-    return _values(path, number, plane)[0]
 
 
 def slice_count(path: Path, plane: str) -> int:
@@ -89,15 +84,15 @@ def _axis(image: Any, plane: str) -> tuple[int, bool]:
     return axis, bool(orientation[axis, 1] > 0)
 
 
-def _values(path: Path, number: int | None, plane: str) -> tuple[npt.NDArray[np.float64], Any]:
-    """Values of a slice as a viewer shows them, and its volume; of a file that is not zipped no other slice is read."""
+def slice_values(path: Path, number: int | None, plane: str) -> tuple[npt.NDArray[np.float64], Any]:
+    """Values of a slice, shape (H, W), and its volume; orientation, arguments and errors are those of `slice_image`."""
     nibabel, image = checks.import_extra("nibabel", "nifti"), _load(path)
     axis, ascends = _axis(image, plane)
     count = int(image.shape[axis])
     number = _check_number(number, count, plane)
     stored = number if ascends else count - 1 - number
     with decoding(_UNREADABLE):
-        if path.name.lower().endswith(".gz"):  # to the end, where its checksum is
+        if path.name.lower().endswith(".gz"):  # to the end, where its checksum is; of others no other slice is read
             image = type(image).from_bytes(files.unzipped(path, DECODED_BYTES))
         slab = image.slicer[(slice(None),) * axis + (slice(stored, stored + 1),)]
         values = np.asarray(nibabel.as_closest_canonical(slab).dataobj, dtype=np.float64)
