@@ -114,14 +114,6 @@ def test_films_of_12_bits_are_read_as_they_are_in_a_notebook(tmp_path):
     torch.testing.assert_close(held.split("test").batch(order).image, both)
 
 
-@pytest.mark.parametrize("image", [FILM, FILM[None].astype(np.float32), torch.from_numpy(FILM.astype(np.int32))[None]])
-def test_an_array_of_more_than_8_bits_gets_a_hint_of_its_white_level(image):
-    with pytest.raises(
-        ValueError, match=r"Bring it to \[0, 1\] by its white level: image.float\(\) / 4095 for 12 bits"
-    ):
-        to_batch(image)
-
-
 def test_the_bits_that_a_file_states_are_read(tmp_path):
     """Pillow leaves sBIT out; it keeps a TIFF's tags."""
     Image.fromarray(FILM // 8).save(tmp_path / "a.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -88,10 +89,10 @@ def _labels_follow(got: Sequence[Any]) -> bool:
     first, second = got[:2]
     if isinstance(second, (str, Path)):  # of a tuple the name of a class, of a list a path
         return isinstance(got, tuple)
-    if isinstance(second, (Tensor, np.ndarray)):
-        return second.ndim < getattr(first, "ndim", 3) and second.ndim < 3
-    if isinstance(second, (list, tuple)):
-        return not any(isinstance(item, (Image.Image, Path, Mapping, Tensor, np.ndarray)) for item in second)
+    if hasattr(second, "ndim"):  # of a tensor, an array, or what pandas has
+        return bool(second.ndim < getattr(first, "ndim", 3) and second.ndim < 3)
+    if isinstance(second, (list, tuple, range)):
+        return not any(isinstance(item, (Image.Image, Path, Mapping)) or getattr(item, "ndim", 0) for item in second)
     return second is None or isinstance(second, (bool, float, Integral))
 
 
@@ -134,14 +135,19 @@ def unit_images(
     chosen = channels or (1 if all(map(is_grey, images)) else 3)
     white = white or white_of(images)
     listed = [_sized(_float_image(image, undo, chosen, white), size, resize) for image in images]
-    shapes = list(dict.fromkeys(tuple(image.shape) for image in listed))
-    if len(shapes) > 1 or listed[0].ndim != 3:
-        got = " and ".join(map(str, shapes[:2]))
+    check_shapes(image.shape for image in listed)
+    return torch.stack(listed)
+
+
+def check_shapes(shapes: Iterable[Sequence[int]]) -> None:
+    """Raise unless images have one shape, (C, H, W)."""
+    counts = Counter(map(tuple, shapes))
+    if len(counts) > 1 or len(next(iter(counts))) != 3:
+        got = " and ".join(map(str, [*counts][:2]))
         raise ValueError(
             f"images must have one shape (C, H, W), got {got}. Give the size that they are brought to: size=224 of "
             "ImageData or to_batch, or, for PIL images and files, the classifier's preprocessing."
         )
-    return torch.stack(listed)
 
 
 def images_of(
@@ -168,20 +174,22 @@ def images_of(
     """
     if size is None and classifier is not None and classifier.preprocessing is not None and is_picture(item.image):
         size = classifier.preprocessing
-    if not item.processed or classifier is None or mean is not None or std is not None:
-        return unit_images(item.image, mean, std, size, channels, white=white)
-    mean, std = classifier.mean.flatten().tolist(), classifier.std.flatten().tolist()
+    by_processor = item.processed and classifier is not None and mean is None and std is None
+    if by_processor:
+        mean, std = classifier.mean.flatten().tolist(), classifier.std.flatten().tolist()
     images = unit_images(item.image, mean, std, size, channels, white=white)
-    first = _first(item.image)
-    given_as_floats = isinstance(first, (float, Tensor, np.ndarray)) and torch.as_tensor(first).is_floating_point()
-    if any(mean) and given_as_floats:
-        given = (images - _per_channel(mean, 0.0).to(images)) / _per_channel(std, 1.0).to(images)
-        low, high = (bound.item() for bound in torch.aminmax(given))
+    value = _first(item.image)
+    given_as_floats = isinstance(value, (float, Tensor, np.ndarray)) and torch.as_tensor(value).is_floating_point()
+    if mean is not None and any(mean) and given_as_floats:
+        value = (images - _per_channel(mean, 0.0).to(images)) / _per_channel(std, 1.0).to(images)
+        low, high = (bound.item() for bound in torch.aminmax(value))
         if low >= -_ROUNDING and high <= 1 + _ROUNDING and high - low > _MOST:
-            raise ValueError(
-                f"{PROCESSED} must be normalised by the classifier's mean and std, but lie in [{low:.2f}, {high:.2f}]. "
-                "Say that they are not, mean=0 and std=1, or put them under the key 'image'; or give mean and std."
-            )
+            if by_processor:
+                raise ValueError(
+                    f"{PROCESSED} must be normalised by the classifier's mean and std, but lie in [{low:.2f}, "
+                    f"{high:.2f}]. Say that they are not, mean=0 and std=1, put them under 'image', or give both."
+                )
+            warnings.warn("images lie in [0, 1], as if mean and std, which are undone, were not theirs.", stacklevel=2)
     return images
 
 
@@ -244,27 +252,34 @@ def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ())
     """
     if label is None:
         return task.unknown(images)
-    value = label if isinstance(label, Tensor) else np.asarray(label)
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind in "UO":
-            flat = value.ravel().tolist()
-            named = sorted(set(flat) - {None})
-            numbers = dict(zip(named, class_positions(named, task.classes), strict=True))
-            for name, number in numbers.items():
-                if number is None:
-                    checks.choice("labels", name, task.classes)
-            labels = [-1 if name is None else numbers[name] for name in flat]
-            value, names = np.asarray(labels).reshape(value.shape), ()
-        value = torch.from_numpy(np.ascontiguousarray(value))
+    value = label
+    if not isinstance(label, Tensor):
+        array = np.asarray(np.where(label.mask, None, label.data) if np.ma.is_masked(label) else label)
+        array = array.astype(str) if array.dtype.kind == "S" else array
+        if array.dtype.kind in "UO":
+            flat, numbers = array.ravel().tolist(), {}
+            if all(isinstance(name, str) or name is None for name in flat):
+                named, names = sorted(set(flat) - {None}), ()
+                numbers = dict(zip(named, class_positions(named, task.classes), strict=True))
+                for name, number in numbers.items():
+                    if number is None:
+                        checks.choice("labels", name, task.classes)
+            blank = np.nan if task.multilabel else -1
+            labels = [blank if item is None else numbers[item] if numbers else item for item in flat]
+            array = np.asarray(labels).reshape(array.shape)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"labels must be numbers or names of classes, not both, got {checks.in_words(label)}")
+        value = torch.from_numpy(np.array(array))
     value = value.reshape(images) if value.ndim == 0 else value
     is_single = value.numel() == images and (len(task.classes) == 1 or task.opposite is not None)
     if task.multilabel:
         value = value.reshape(images, 1) if is_single else value.unsqueeze(0) if value.ndim == images == 1 else value
         value = value if value.is_floating_point() else value.float()
-    elif is_single and value.is_floating_point() and ((value == 0) | (value == 1)).all():  # as binary losses take them
-        value = value.reshape(images).long()
-    elif not value.is_floating_point() and value.dtype != torch.bool:
-        value = _by_name(value.long(), task, names)
+    else:
+        value = value.reshape(images) if is_single else value  # as binary losses take them
+        number = value.nan_to_num(nan=-1)  # of a table that lacks some, a float
+        if number.ndim == 1 and (number == number.long()).all() and (number.dtype != torch.bool or task.opposite):
+            value = _by_name(number.long(), task, names)
     return checks.labels(value, images, len(task.classes), task.multilabel, "labels", unknown=True)
 
 
@@ -352,13 +367,11 @@ def _float_image(image: Any, undo: tuple[Tensor, Tensor] | None, channels: int, 
         return _image_io.pil_pixels(image, channels, white)
     if isinstance(image, (str, Path)):
         return _image_io.pixels(Path(image), channels, _image_io.Decoding(white=white))
-    if isinstance(image, (list, tuple)) and isinstance(_first(image), (bool, float, Integral)):
-        image = np.asarray(image)
-    if isinstance(image, np.ndarray) and image.dtype.kind in "biufc":
+    if isinstance(image, np.ndarray) and image.dtype.kind in "biufc" and not np.ma.is_masked(image):
         image = torch.from_numpy(np.ascontiguousarray(_channels_first(image)))
         image = image.float() if image.is_floating_point() else image
     if not isinstance(image, Tensor):
-        must = "tensors, NumPy arrays of numbers, PIL images or paths, or a list of these, got"
+        must = "tensors, NumPy arrays of numbers without a mask, PIL images or paths, or a list of these, got"
         raise ValueError(f"images must be {must} {checks.in_words(image)}")
     checks.dense("images", image)
     if undo is not None and image.is_floating_point():

@@ -62,10 +62,8 @@ class HeldImages(Images):
                 for label, image in zip(labels[split], images, strict=True)
             ]
             self._images[split], self._labels[split] = torch.cat(images), torch.cat(numbers)
-        shapes = list(dict.fromkeys(tuple(image.shape[1:]) for image in self._images.values()))
-        if len(shapes) > 1:
-            raise ValueError(f"images must have one shape, got {shapes[0]} and {shapes[1]}. Give size.")
-        (self.shape,) = shapes
+        as_images.check_shapes(image.shape[1:] for image in self._images.values())
+        self.shape = next(tuple(image.shape[1:]) for image in self._images.values())
         digests = (value.numpy().tobytes() for value in (*self._images.values(), *self._labels.values()))
         self.content = _checks.fingerprint((repr((self.task, self.shape, list(items))).encode(), *digests), {})
 

@@ -238,7 +238,7 @@ class Captum(Explainer):
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise ValueError(
                 f"captum's {self.name} fails on this network: {reason}. Choose another method, such as "
-                "IntegratedGradients, or other arguments."
+                f"IntegratedGradients, or give arguments: dv.Captum(captum.attr.{self.name}, arguments={{..: ..}})."
             ) from error
 
     def _features(self, shape: Shape) -> Tensor | None:
