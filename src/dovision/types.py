@@ -188,7 +188,7 @@ class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) float in [0, 1]
     label: Tensor  # (B,) int64, or (B, K) float for multilabel
     sample: Tensor  # (B,) int64, the place in the split's order
-    group: Tensor  # (B,) int64, the patient, or the sample itself
+    group: Tensor  # (B,) int64, the patient, or the sample itself; -1: equal images are one
 
     def rows(self, index: slice | Tensor | Sequence[int]) -> Batch:
         """Select rows, as a Batch; its tensors may lie on several devices."""

@@ -53,8 +53,6 @@ WRAPPED = {
 
 MEASURED = {
     "classifier: network": ({"classifier": network()}, "as wrap(network, classes) makes one, got an object of class"),
-    "image: to 255": ({"image": IMAGE * 255}, "images must lie in [0, 1], got [0.32, 254.95]. Bring 8-bit numbers"),
-    "image: nan": ({"image": IMAGE * torch.nan}, "got [nan, nan]. Some of its pixels are no numbers"),
     "image: empty": ({"image": IMAGE[:0]}, "images must hold at least one image of at least one pixel, got shape (0"),
     "image: sparse": ({"image": IMAGE.to_sparse()}, "images must be a dense tensor, got torch.sparse_coo. Convert it:"),
     "image: nested": (
@@ -62,7 +60,6 @@ MEASURED = {
         "images must be a dense tensor, got a nested one. Stack tensors of one shape: torch.stack(tensors).",
     ),
     "image: double": ({"image": IMAGE.double()}, "image must have the network's type, torch.float32, got"),
-    "image: size": ({"image": IMAGE[..., :6]}, "the network must take images of shape (3, 8, 6), but: "),
     "intervention: attack": ({"intervention": dv.FGSM(0.1)}, "intervention must be an intervention, or the name of"),
     "target: beyond": ({"target": 99}, "target must be the name of a class or its number, 0 to 2, got 99"),
     "target: name": ({"target": "3"}, "target must be one of 0, 1, 2, got '3'"),

@@ -65,6 +65,9 @@ def hf_processed():
 LABELLED = {
     "list of a pair": lambda: [IMAGES, LABELS],
     "bytes": lambda: (BYTES, LABELS.int()),
+    "labels of pandas": lambda: (IMAGES, pd.Series(NAMES, dtype="category")),
+    "bytes as names": lambda: dv.ImageData(IMAGES, [name.encode() for name in NAMES]),
+    "floats as labels": lambda: (IMAGES, pd.Series(LABELS.tolist(), dtype=float)),
     "labels apart": lambda: dv.ImageData(IMAGES, labels=NAMES),
     "batch": lambda: dv.Batch(IMAGES, LABELS, torch.arange(6), torch.arange(6)),
     "arrays, float, channels last": lambda: (np.moveaxis(IMAGES.numpy(), 1, -1), NAMES),
@@ -113,6 +116,7 @@ def test_normalised_images_of_few_values_are_what_they_are():
     normalised = (grey - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     data = dv.ImageData({"pixel_values": normalised})
     assert torch.allclose(data.whole(classifier()).image, grey, atol=1e-6)
+    assert dv.ImageData(TensorDataset(IMAGES), size=4).shape(classifier()) == (3, 4, 4)
 
 
 @pytest.mark.parametrize(
@@ -129,12 +133,6 @@ def test_classes_that_differ_in_case_or_in_joined_datasets_are_refused(classes, 
         dv.effects(classifier(), data, GRID)
 
 
-def test_labels_of_classes_of_other_names_are_taken_by_number_with_a_warning():
-    data = Items(list(zip(IMAGES, LABELS.tolist(), strict=True)), ["Katze", "Hund", "Eule"])
-    with pytest.warns(UserWarning, match="taken by number, 'Katze' as 'cat'"):
-        assert torch.equal(dv.ImageData(data).whole(classifier()).label, LABELS)
-
-
 def test_images_drawn_more_than_once_or_in_another_order_than_their_targets_are_refused():
     pairs = TensorDataset(IMAGES, LABELS)
     with pytest.raises(ValueError, match="must be drawn once each"):
@@ -145,11 +143,41 @@ def test_images_drawn_more_than_once_or_in_another_order_than_their_targets_are_
         dv.explain(classifier(), DataLoader(pairs, 2, shuffle=True), {"mine": np.zeros((6, 8, 8), np.float32)})
 
 
-def test_detectors_scored_on_the_images_that_set_them_are_warned_of():
-    with pytest.warns(UserWarning, match="5 of 5 test images are validation images"):
-        dv.detect(classifier(), ((IMAGES, LABELS), (IMAGES[1:].flip(0), LABELS[:5])), "max_softmax", "fgsm", eps=0.1)
+class Noise(TensorDataset):
+    def __getitem__(self, number):
+        return torch.rand(3, 8, 8)
 
 
-def test_integers_of_black_and_white_are_warned_of():
-    with pytest.warns(UserWarning, match="Give black and white as floats"):
-        dv.effects(classifier(), (BYTES > 127).to(torch.uint8), intervention=GRID, target=LABELS)
+GERMAN = Items(list(zip(IMAGES, LABELS.tolist(), strict=True)), ["Katze", "Hund", "Eule"])
+SHARED = (IMAGES, LABELS), TensorDataset(IMAGES[1:].flip(0), LABELS[:5])
+WARNED = {
+    "5 of 5 test images are validation": lambda: dv.detect(classifier(), SHARED, "max_softmax", "fgsm", eps=0.1),
+    "taken by number, 'Katze' as 'cat'": lambda: same(tables(GERMAN), tables((IMAGES, LABELS))),
+    "Give black and white as floats": lambda: tables((BYTES > 127).to(torch.uint8)),
+    "differ from one reading to the next: leave out random tr": lambda: tables(Noise(IMAGES)),
+    "differ from one reading to the next: leave": lambda: tables(DataLoader(Noise(IMAGES), 2)),
+    "lie in .0, 1., as if mean and std, which are undone": lambda: tables(dv.ImageData(IMAGES, mean=MEAN, std=STD)),
+    "pairs are by number. Give all": lambda: dv.compare(
+        {name: dv.effects(classifier(), images, GRID) for name, images in (("a", IMAGES), ("b", IMAGES / 2))}
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "call"), WARNED.items())
+def test_what_may_not_be_meant_is_warned_of(message, call):
+    with pytest.warns(UserWarning, match=message):
+        call()
+
+
+@pytest.mark.parametrize("kind", [lambda *pair: pair, TensorDataset, lambda *pair: DataLoader(TensorDataset(*pair), 5)])
+def test_copies_of_images_narrow_no_interval(kind):
+    image, label = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(20) % 3
+    once = dv.effects(classifier(), (image, label), GRID).to_pandas()
+    again = dv.effects(classifier(), kind(image.repeat(3, 1, 1, 1), label.repeat(3)), GRID).to_pandas()
+    pd.testing.assert_frame_equal(once.drop(columns="images"), again.drop(columns="images"))
+    assert again["images"].eq(60).all()
+
+
+def test_labels_that_a_list_or_a_masked_array_lacks_are_not_known():
+    for labels in ([None, 1, 2, 0, 1, 2], np.ma.masked_equal([9, 1, 2, 0, 1, 2], 9), [np.nan, 1, 2, 0, 1, 2]):
+        assert dv.ImageData((IMAGES, labels)).whole(classifier()).label.tolist() == [-1, 1, 2, 0, 1, 2]

@@ -4,11 +4,12 @@ import re
 import tempfile
 
 import matplotlib.text
+import numpy as np
 import pytest
 import torch
-from captum.attr import Saliency
+from captum.attr import Occlusion, Saliency
 from PIL import Image
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, StackDataset, TensorDataset
 
 import dovision as dv
 
@@ -41,10 +42,18 @@ def occupied(tmp_path):
 DATA = {
     "text": ("digits", "images must be a file or a folder that exists, got 'digits'."),
     "empty": (tempfile.mkdtemp(), "images must be a folder with pictures, got "),
-    "nothing": (None, "NumPy arrays of numbers, PIL images or paths, or a list of these, got None."),
+    "nothing": (None, "numbers without a mask, PIL images or paths, or a list of these, got None."),
+    "masked": (np.ma.masked_greater(IMAGES.numpy(), 0.5), "NumPy arrays of numbers without a mask, PIL"),
+    "another size": ([*IMAGES, IMAGES[0, :, 1:]], "images must have one shape (C, H, W), got (1, 8, 8) and (1, 7, 8)."),
+    "size of an item": (
+        StackDataset([*IMAGES, IMAGES[0, :, 1:]]),
+        "shape (C, H, W), got (1, 8, 8) and (1, 7, 8). Give the s",
+    ),
+    "dates": ((IMAGES, np.array(["2026"] * 6, "M8[D]")), "labels must be numbers or names of classes, not both, got"),
     "objects": (IMAGES.numpy().astype(object), "paths, or a list of these, got an object of class ndarray."),
     "none": ([], "images must be at least one, got none."),
-    "to 255": (IMAGES * 255, "Bring 8-bit numbers to [0, 1]: image / 255."),
+    "to 255": (IMAGES * 255, "Bring it to [0, 1] by its white level: image.float() / 255"),
+    "12 bits": (IMAGES.mul(4000).short(), "by its white level: image.float() / 255 for 8 bits, / 4095 for 12 bits,"),
     "grey arrays": (IMAGES[:, 0].numpy(), "images must have one axis of channels, of 1, 3, 4, got shape (6, 8, 8)."),
     "sizes": ([Image.new("L", (8, 8)), Image.new("L", (8, 9))], "Give the size that they are brought to"),
     "mode": (Image.new("F", (8, 8)), "an image must have pixels of a known range, but is of mode F"),
@@ -66,12 +75,6 @@ DATA = {
 def test_images_are_refused(function, data, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         function(**CALLS[function] | {"data": data})
-
-
-def test_images_of_a_loader_are_brought_to_a_size_in_its_dataset():
-    with pytest.raises(ValueError, match="size must be None for a DataLoader, which has its batches. Give its dataset"):
-        dv.ImageData(DataLoader(PAIRS, 4), size=4)
-    assert dv.ImageData(PAIRS, size=4).shape(CLASSIFIER) == (1, 4, 4)
 
 
 @pytest.mark.parametrize("function", CALLS, ids=lambda function: function.__name__)
@@ -96,6 +99,7 @@ REFUSED = {
     "explain, none": (dv.explain, {"explainers": []}, "explainer must name at least one, got none."),
     "explain, layer": (dv.explain, {"explainers": "grad_cam"}, "the default layer of a Sequential is not known"),
     "explain, function": (dv.explain, {"explainers": Saliency(torch.sum)}, "got Saliency of another function"),
+    "explain, arguments": (dv.explain, {"explainers": Occlusion}, "dv.Captum(captum.attr.Occlusion, arguments={..: .."),
     "explain, both": (dv.explain, {"target": "a", "settings": dv.MapSettings()}, "target must be given once, got 'a'"),
     "explain, cells": (dv.explain, {"settings": dv.MapSettings(cells=9)}, "cells must be at most the image's 8 pixels"),
     "attack, none": (dv.attack, {"attack": "none"}, "attack must have an epsilon, got none."),
@@ -108,7 +112,8 @@ REFUSED = {
     "detect, code": (dv.detect, {"detectors": ON_CODE}, "which reads a code."),
     "detect, reference": (dv.detect, {"reference": "entropy"}, "reference must be one of max_softmax, got 'entropy'."),
     "detect, none": (dv.detect, {"attacks": ["fgsm", "none"]}, "attacks must have an epsilon, got none."),
-    "detect, shapes": (dv.detect, {"data": (IMAGES, IMAGES[..., 1:])}, "data must be images of one shape, got (1, 8, "),
+    "sites": (dv.sites, {"network": CLASSIFIER, "shape": (3, 9, 9)}, "must take images of shape (3, 9, 9), but: "),
+    "detect, shapes": (dv.detect, {"data": (IMAGES, IMAGES[..., 1:])}, "images must have one shape (C, H, W), got (1"),
 }
 
 
@@ -121,6 +126,7 @@ HELD = {  # by ImageData
     "batch_size": ({"images": IMAGES, "batch_size": 0.5}, "batch_size must be a whole number of at least 1, got 0.5"),
     "mean of a batch": ({"images": dv.Batch(IMAGES, *[LABELS] * 3), "mean": 0.5}, "mean must be None for Batch, "),
     "std of a batch": ({"images": dv.Batch(IMAGES, *[LABELS] * 3), "std": 0.5}, "std must be None for Batch, "),
+    "size of a loader": ({"images": DataLoader(PAIRS), "size": 4}, "size must be None for DataLoader, which has its b"),
     "size of a dataset": ({"images": dv.component("dataset", "digits"), "size": 0.5}, "size must be None for Digits, "),
 }
 CASES = [*REFUSED.values(), *((dv.ImageData, *case) for case in HELD.values())]
@@ -133,16 +139,17 @@ def test_arguments_are_refused(function, arguments, message):
 
 
 def test_compare_and_results_refuse():
-    one = dv.effects(CLASSIFIER, IMAGES, dv.PixelGrid(1, 2))
+    one, flipped = (dv.effects(CLASSIFIER, images, dv.PixelGrid(1, 2)) for images in (IMAGES, IMAGES.flip(0)))
     labelled = [dv.effects(CLASSIFIER, (IMAGES, LABELS.roll(by)), dv.PixelGrid(1, 2)) for by in (0, 1)]
     maps = dv.explain(CLASSIFIER, IMAGES, "center_map")
-    attacked = dv.attack(CLASSIFIER, IMAGES.repeat(4, 1, 1, 1), dv.FGSM([0.1, "8/255"]))
+    attacked = dv.attack(CLASSIFIER, torch.rand(24, 1, 8, 8), dv.FGSM([0.1, "8/255"]))
     assert {*attacked.to_pandas().query("metric == 'accuracy'")["reason"]} == {"nothing was measured"}
     refused = {
         "results must be two or more of one kind, by name, or one of detect or explain, got MeasuredEffects.": (one,),
         "by name, or one of detect or explain, got none.": ({},),
         "got AttackedImages and MeasuredEffects.": ({"a": one, "b": attacked},),
-        "got sample 0 with the label 0 in 'a' and 2 in 'b'.": ({"a": labelled[0], "b": labelled[1]},),
+        "got sample 0 of label 0 in 'a' and sample 0 of label 2 in 'b'.": ({"a": labelled[0], "b": labelled[1]},),
+        "got an image as sample 5 in 'a' and an image as sample 0 in 'b'.": ({"a": one, "b": flipped},),
         "results['b'] must be a result of effects(...), got None.": ({"a": one, "b": None},),
         "reference must be one of a, b, got 'c'.": ({"a": one, "b": one}, "c"),
         "results must have two or more explainers, got center_map alone.": (maps,),
@@ -176,11 +183,6 @@ def test_an_attack_with_one_epsilon_needs_no_other_and_one_with_several_does():
     assert attack(digits, classifier).equal(attack(digits, classifier, 8 / 255))
     with pytest.raises(ValueError, match=re.escape("eps must be one of the attack's, 0.1, 0.2, got None.")):
         dv.FGSM([0.1, 0.2])(digits, classifier)
-
-
-def test_sites_of_images_that_the_network_does_not_take_are_refused():
-    with pytest.raises(ValueError, match=r"must take images of shape \(3, 9, 9\), but: .* Set shape, \(C, H, W\)."):
-        dv.sites(CLASSIFIER.network, shape=(3, 9, 9))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ class DeviceBatches:
     """Images of a test dataloader on this device, each once, in [0, 1] and with a sample number.
 
     The sampler of several devices repeats the first images at the end, so that all devices have as many; these are left
-    out. The number of an image is its place in the dataset, or its place in the order that is not known before.
+    out. The number of an image is its place in the dataset, or its place in the order that is not known before. An
+    image without a group, -1, is of that of the first equal one, since copies say nothing new.
 
     Args:
         loader: of this device; gives batches of class `Batch`, or what `as_images.image_and_label` reads.
@@ -55,6 +56,7 @@ class DeviceBatches:
                 "count as images. Give a loader without it."
             )
         self._numbers = fixed_order(loader)
+        self.contents: dict[int, int] = {}  # number of the first image of a content, where images have no group
 
     def images_of(self, got: Any, classifier: Classifier | None = None) -> Tensor:
         """Images of a batch, shape (B, C, H, W), in [0, 1]; errors as of `take`."""
@@ -70,7 +72,12 @@ class DeviceBatches:
         left = len(batch.image) if self.images is None else max(self.images - self.brought, 0)
         self.brought += len(batch.image)
         sample, group = torch.stack([batch.sample, batch.group]).cpu()  # which are read there again and again
-        return batch._replace(sample=sample, group=group).rows(slice(0, left))
+        batch = batch._replace(sample=sample, group=group).rows(slice(0, left))
+        if (batch.group >= 0).all():
+            return batch
+        contents = (hash(image.numpy().tobytes()) for image in batch.image.detach().float().cpu().contiguous())
+        numbers = [self.contents.setdefault(*pair) for pair in zip(contents, batch.sample.tolist(), strict=True)]
+        return batch._replace(group=torch.tensor(numbers) + self._first_group)
 
     def _numbered(self, got: Any, classifier: Classifier) -> Batch:
         image = self.images_of(got, classifier)
@@ -82,7 +89,7 @@ class DeviceBatches:
         if self._numbers is not None:
             numbers = [self._numbers[row] for row in rows]
         sample = torch.tensor(numbers)
-        return Batch(image, label, sample, sample + self._first_group)
+        return Batch(image, label, sample, torch.full_like(sample, -1))
 
 
 def fixed_order(loader: DataLoader[Any]) -> list[int] | None:

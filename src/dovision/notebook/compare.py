@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -179,15 +180,22 @@ def compare(results: MeasuredImages | Mapping[str, Any], reference: str | None =
 
 
 def _check_labels(named: Mapping[str, MeasuredImages]) -> None:
-    """Raise if images of one number have two labels; -1 is none."""
-    labels: dict[tuple[Any, int], tuple[str, str]] = {}
+    """Raise if a sample has two labels, of which -1 is none, or an image two numbers."""
+    texts: dict[Any, tuple[str, str]] = {}
     for name, result in named.items():
         classes, clean = read_task(result.folder).classes, result.samples.query(f"condition == '{CLEAN}'")
-        for sample, label in zip(clean["sample"], clean["label"].astype(str), strict=True):
-            other, expected = (name, label) if "-1" in label else labels.setdefault((classes, sample), (name, label))
-            if label != expected:
-                got = f"sample {sample} with the label {expected} in {other!r} and {label} in {name!r}"
+        labels = zip(clean["sample"], clean["label"].astype(str), strict=True)
+        rows = {(classes, number): f"sample {number} of label {of}" for number, of in labels if "-1" not in of}
+        contents = result.run.record["contents"]
+        for key, text in (rows | {of: f"an image as sample {number}" for of, number in contents.items()}).items():
+            reference, expected = texts.setdefault(key, (name, text))
+            if text != expected:
+                got = f"{expected} in {reference!r} and {text} in {name!r}"
                 raise ValueError(f"results must be of the same images in the same order, got {got}.")
+    images = [result.run.record["contents"].keys() for result in named.values()]
+    if all(images) and not set.intersection(*map(set, images)):
+        text = "results share no image as it was measured: pairs are by number. Give all of them the same images."
+        warnings.warn(text, stacklevel=4)
 
 
 def _scores(named: Mapping[str, Any], reference: str) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
+from dovision.datasets.as_images import check_shapes
 from dovision.interfaces import Attack, Classifier, Detector, Images
 from dovision.measurement.by_name import Named, named_components
 from dovision.measurement.detection import Detection, DetectionOptions
@@ -165,8 +166,12 @@ def detect(
     written = ResultFolder(folder)
     options = DetectionOptions(reference=reference)
     callback = Detection(written.path, attacking, made, classifier, mean=test.mean, std=test.std, options=options)
-    loaders = [val.loader(classifier), test.loader(classifier, first_group=2**40)]
+    loaders = [val.loader(classifier), test.loader(classifier)]
     run_callbacks(classifier, [callback], loaders, Running(device, progress))
+    fitted, tested = (batches.contents.keys() for batches in callback.batches)
+    if both := len(fitted & tested):
+        text = f"{both} of {len(tested)} test images are validation images: detectors are scored on what set them."
+        warnings.warn(text, stacklevel=2)
     run = Run(written.path, written.path.name, "completed", callback.record, {}, {})
     return DetectedAttacks(run, written, callback.record)
 
@@ -187,11 +192,5 @@ def _splits(data: Any, classifier: Classifier, batch_size: int | None) -> tuple[
     val, test = as_images(val, classifier, batch_size), as_images(test, classifier, batch_size)
     if (val.mean, val.std) != (test.mean, test.std):
         raise ValueError(f"data must be normalised by one mean and std, got {val.mean} and {test.mean}.")
-    if len(shapes := {val.shape(classifier), test.shape(classifier)} - {None}) > 1:
-        raise ValueError(f"data must be images of one shape, got {' and '.join(map(str, shapes))}.")
-    held = [images.batch(classifier) for images in (val, test)]
-    fitted, tested = ({hash(row.numpy().tobytes()) for row in of.image.cpu()} if of else set() for of in held)
-    if both := len(fitted & tested):
-        text = f"{both} of {len(tested)} test images are validation images: detectors are scored on what set them."
-        warnings.warn(text, stacklevel=3)
+    check_shapes(shape for split in (val, test) if (shape := split.shape(classifier)) is not None)
     return val, test

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -14,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from dovision import checks
 from dovision.datasets.as_images import (
     Labelled,
+    check_shapes,
     files_of,
     has_splits,
     image_and_label,
@@ -88,16 +92,15 @@ class ImageData:
         self.names_of_labels = names_of_labels(data)
         if isinstance(data, Images):
             checks.choice("split", split, SPLITS)
-        if isinstance(data, (Images, Batch)):
-            for name, value in (("mean", mean), ("std", std), ("size", size)):
-                if value is not None:
-                    raise ValueError(f"{name} must be None for {self._name}, whose images are ready, got {value!r}.")
+        barred = {"mean": mean, "std": std, "size": size} if isinstance(data, (Images, Batch)) else {}
+        barred |= {"most": most, "size": size} if isinstance(data, DataLoader) else {}
+        for name, value in barred.items():
+            if value is not None:
+                remedy = "has its batches. Give its dataset" if "most" in barred else "has its images ready"
+                raise ValueError(f"{name} must be None for {self._name}, which {remedy}.")
         if is_read_later(data) or isinstance(data, Batch):
             if labels is not None:
                 raise ValueError(f"labels must come with images alone; {self._name} has its own. Leave them out.")
-            for name, value in (("most", most), ("size", size)) if isinstance(data, DataLoader) else ():
-                if value is not None:
-                    raise ValueError(f"{name} must be None for a DataLoader, which has its batches. Give its dataset.")
             if isinstance(data, Dataset) and not hasattr(data, "__len__"):
                 raise ValueError("images must have a length, got an iterable dataset. Give a DataLoader of it.")
             self.images = data
@@ -137,12 +140,11 @@ class ImageData:
             return f"ImageData({self._name})"
         return f"ImageData({self._name}, images={count if self.most is None else min(count, self.most)})"
 
-    def loader(self, classifier: Classifier, first_group: int = 0) -> DataLoader[Any]:
+    def loader(self, classifier: Classifier) -> DataLoader[Any]:
         """Loader of batches, each a Batch or what a DataLoader of somebody's yields.
 
         Args:
             classifier: whose classes labels name.
-            first_group: the group of the first image, of which each is a group of its own.
 
         Raises:
             ValueError: the labels are not those of the classifier's task.
@@ -152,14 +154,14 @@ class ImageData:
 
             return ImageDataModule(self.images, test_batch_size=self.batch_size).first_dataloader(self.split, self.most)
         if isinstance(self.images, DataLoader):
+            with suppress(TypeError, ValueError, LookupError, NotImplementedError):  # of a stream, or of other items
+                _sampled_images(self.images.dataset, len(self.images.dataset))  # type: ignore[arg-type]
             return self.images
-        batch = self.batch(classifier, first_group)
-        items: Any = _Items(self, classifier, first_group)
-        if batch is not None:
-            items = [Batch(*fields) for fields in zip(*batch, strict=True)]
-        return DataLoader(items, self.batch_size)
+        batch = self.batch(classifier)
+        items: Any = [] if batch is None else [Batch(*fields) for fields in zip(*batch, strict=True)]
+        return DataLoader(items or _Items(self, classifier), self.batch_size)
 
-    def batch(self, classifier: Classifier, first_group: int = 0) -> Batch | None:
+    def batch(self, classifier: Classifier) -> Batch | None:
         """All images in one Batch, if held in memory; arguments and errors as of `loader`."""
         held = self.of(classifier).images
         if isinstance(held, Batch):
@@ -169,7 +171,7 @@ class ImageData:
         image = held.image.detach()
         label = label_tensor(held.label, len(image), classifier.task)
         sample = torch.arange(len(image))
-        return Batch(image, label, sample, sample + first_group).rows(slice(0, self.most))
+        return Batch(image, label, sample, torch.full_like(sample, -1)).rows(slice(0, self.most))
 
     def whole(self, classifier: Classifier) -> Batch:
         """All images in one Batch, read where they are not in memory; errors as of `loader`."""
@@ -245,13 +247,13 @@ class ImageData:
 class _Items(Dataset[Batch]):
     """Items of somebody's dataset, each read as a Batch without the leading axis."""
 
-    def __init__(self, data: ImageData, classifier: Classifier, first_group: int) -> None:
+    def __init__(self, data: ImageData, classifier: Classifier) -> None:
         self.data = data
         self.classifier = classifier
-        self.first_group = first_group
-        images = [image_and_label(data.images[row]).image for row in range(0, len(self), -(-len(self) // _LOOK))]
+        images = _sampled_images(data.images, len(self))
         self.channels = 1 if all(map(is_grey, images)) else 3
         self.white = white_of(images)
+        self.shape: Sequence[int] = ()  # of the first image that is read
 
     def __len__(self) -> int:
         return min(self.data.most or checks.MOST_IMAGES, len(self.data.images))
@@ -259,8 +261,20 @@ class _Items(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         item = image_and_label(self.data.images[number])
         (image,) = self.data.read(item, self.classifier, self.channels, self.white)
+        self.shape = self.shape or image.shape
+        check_shapes([self.shape, image.shape])
         (label,) = label_tensor(item.label, 1, self.classifier.task, self.data.names_of_labels)
-        return Batch(image, label, torch.tensor(number), torch.tensor(number + self.first_group))
+        return Batch(image, label, torch.tensor(number), torch.tensor(-1))
+
+
+def _sampled_images(data: Any, count: int) -> list[Any]:
+    """Images of some items of a dataset, each read twice; a warning if that makes a difference."""
+    readings = [[image_and_label(data[row]).image for row in range(0, count, -(-count // _LOOK))] for _ in range(2)]
+    pairs = zip(*readings, strict=True)
+    if not all(torch.equal(*pair) if isinstance(pair[0], Tensor) else np.array_equal(*pair) for pair in pairs):
+        text = "items of the dataset differ from one reading to the next: leave out random transforms."
+        warnings.warn(text, stacklevel=2)
+    return readings[0]
 
 
 def as_images(data: Any, classifier: Classifier, batch_size: int | None = None) -> ImageData:

@@ -150,7 +150,8 @@ def measured_run(
         options = RefuterOptions(objects=objects)
         altered = RefuterEvaluation(folder.path, intervention, classifier, options, data.mean, data.std)
         run_callbacks(classifier, [altered], data.loader(classifier), running)
-    return Run(folder.path, folder.path.name, "completed", {}, config, write_summary(folder.path))
+    record, summary = {"contents": effects.batches[0].contents}, write_summary(folder.path)
+    return Run(folder.path, folder.path.name, "completed", record, config, summary)
 
 
 def run_callbacks(
