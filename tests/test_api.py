@@ -2,7 +2,6 @@ import subprocess
 import sys
 
 import captum.attr
-import pytest
 import torch
 from torch import nn
 
