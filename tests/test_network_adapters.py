@@ -13,13 +13,11 @@ from omegaconf import OmegaConf
 from torch import nn
 
 import dovision as dv
-from dovision.api import to_batch
 from dovision.config.component import Component
 from dovision.config.inferred_settings import with_wrapped_network
 from dovision.config.settings import example_photograph
 from dovision.io import images
 from dovision.models import checkpoint
-from dovision.types import Preprocessing
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 GRID = dv.PixelGrid(2, 2)
@@ -28,7 +26,7 @@ SIDE = 64
 
 @pytest.fixture(scope="module")
 def photo():
-    return to_batch(images.decode(example_photograph().read_bytes()), SIDE)
+    return dv.to_batch(images.decode(example_photograph().read_bytes()), SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +127,10 @@ def test_pictures_are_brought_to_a_network_as_its_preprocessing_says(tmp_path):
     by_command = dv.component(
         "dataset", "image_folder", {"root": str(tmp_path), "shape": [3, 64, 64], "resize": way._asdict()}
     )
-    batch = dv.to_batch(picture, Preprocessing(64, way))
+    batch = dv.to_batch(picture, dv.Preprocessing(64, way))
     assert torch.equal(batch[0], by_command.split("test")[0].image)
     assert torch.equal(batch, dv.to_batch(picture, 64, resize=way))
-    assert torch.equal(batch, dv.ImageData(picture, size=Preprocessing(64, way)).images.image)
+    assert torch.equal(batch, dv.ImageData(picture, size=dv.Preprocessing(64, way)).images.image)
     assert not torch.equal(batch, dv.to_batch(picture, 64))
 
 

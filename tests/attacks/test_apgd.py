@@ -3,13 +3,9 @@
 import pytest
 import torch
 
+import dovision as dv
 from dovision.attacks._objective import Towards, likeliest_answers
-from dovision.attacks.apgd import APGD, StepSizes, TargetedAPGD, checkpoints
-from dovision.attacks.autoattack import AutoAttack
-from dovision.attacks.fab import FAB
-from dovision.attacks.gradient_ascent import PGD
-from dovision.attacks.square import Square
-from dovision.types import Task
+from dovision.attacks.apgd import StepSizes, checkpoints
 
 EPS = {"linf": 0.1, "l2": 0.5}
 
@@ -51,7 +47,7 @@ def test_an_image_goes_on_from_its_highest_loss_after_a_halving():
 def test_its_loss_is_no_lower_than_that_of_pgd_with_as_many_steps(norm, trained, digits):
     eps, gains = EPS[norm], []
     for classifier in trained:
-        ours, theirs = (attack(eps, steps=20, norm=norm)(digits, classifier, eps) for attack in (APGD, PGD))
+        ours, theirs = (attack(eps, steps=20, norm=norm)(digits, classifier, eps) for attack in (dv.APGD, dv.PGD))
         loss = [classifier.task.loss(classifier(image), digits.label).mean() for image in (ours, theirs)]
         gains.append((loss[0] - loss[1]).item())
     assert sum(gains) > 0
@@ -61,14 +57,14 @@ def test_its_loss_is_no_lower_than_that_of_pgd_with_as_many_steps(norm, trained,
 def test_more_starts_never_fool_fewer_images(trained, digits):
     classifier = trained[0]
     wrong = [
-        classifier(APGD(0.1, steps=5, restarts=restarts)(digits, classifier, 0.1)).argmax(1) != digits.label
+        classifier(dv.APGD(0.1, steps=5, restarts=restarts)(digits, classifier, 0.1)).argmax(1) != digits.label
         for restarts in (1, 3)
     ]
     assert (wrong[1] | ~wrong[0]).all()
     assert wrong[1].sum() > wrong[0].sum()
 
 
-FOUR, MULTILABEL = Task("multiclass", tuple("abcd")), Task("multilabel", tuple("abc"))
+FOUR, MULTILABEL = dv.Task("multiclass", tuple("abcd")), dv.Task("multilabel", tuple("abc"))
 
 
 def test_the_lead_of_an_answer_is_scaled_by_the_logits_that_follow():
@@ -89,7 +85,7 @@ def test_answers_come_in_the_order_of_their_leads_without_the_right_one():
 
 def test_it_fools_as_often_as_apgd_or_nearly_so_and_more_answers_fool_no_fewer(trained, digits):
     classifier = trained[0]
-    attacks = [APGD(0.1, steps=20), TargetedAPGD(0.1, steps=20, targets=1), TargetedAPGD(0.1, steps=20)]
+    attacks = [dv.APGD(0.1, steps=20), dv.TargetedAPGD(0.1, steps=20, targets=1), dv.TargetedAPGD(0.1, steps=20)]
     wrong = [classifier(attack(digits, classifier, 0.1)).argmax(1) != digits.label for attack in attacks]
     assert wrong[2].sum() >= wrong[0].sum() - 2
     assert (wrong[2] | ~wrong[1]).all()
@@ -97,7 +93,7 @@ def test_it_fools_as_often_as_apgd_or_nearly_so_and_more_answers_fool_no_fewer(t
 
 def test_an_image_that_is_wrong_already_stays_as_it_is(trained, digits):
     other = digits._replace(label=(trained[0](digits.image).argmax(1) + 1) % 10)
-    attack = TargetedAPGD(0.1, steps=5)
+    attack = dv.TargetedAPGD(0.1, steps=5)
     assert torch.equal(attack(other, trained[0], 0.1), digits.image)
     assert attack.queries == {0.1: 1}
 
@@ -109,13 +105,13 @@ PARTS_EPS = {"linf": 0.05, "l2": 0.3}
 def test_it_leaves_right_what_all_of_its_parts_leave_right(norm, trained, digits):
     eps, classifier = PARTS_EPS[norm], trained[0]
     parts = [
-        APGD(eps, steps=10, norm=norm),
-        TargetedAPGD(eps, steps=10, norm=norm),
-        FAB(eps, steps=10, targets=9, norm=norm),
-        Square(eps, queries=50, norm=norm),
+        dv.APGD(eps, steps=10, norm=norm),
+        dv.TargetedAPGD(eps, steps=10, norm=norm),
+        dv.FAB(eps, steps=10, targets=9, norm=norm),
+        dv.Square(eps, queries=50, norm=norm),
     ]
     alone = torch.stack([classifier(part(digits, classifier, eps)).argmax(1) == digits.label for part in parts])
-    together = AutoAttack(eps, steps=10, queries=50, norm=norm)(digits, classifier, eps)
+    together = dv.AutoAttack(eps, steps=10, queries=50, norm=norm)(digits, classifier, eps)
     right = classifier(together).argmax(1) == digits.label
     assert torch.equal(right, alone.all(0))
     assert 0 < right.sum() < len(right)

@@ -7,12 +7,8 @@ from torch import nn
 
 import dovision as dv
 from dovision.attacks._objective import Objective
-from dovision.attacks.foolbox_attack import FoolboxAttack
-from dovision.attacks.losses import margin
 from dovision.functional.norms import size
 from dovision.functional.rng import generator
-from dovision.interfaces import Classifier
-from dovision.types import Batch, Task
 from made_batches import batch_of
 
 PEERS = foolbox.attacks
@@ -21,19 +17,19 @@ FAR = 4.0  # an epsilon beyond all that is needed
 
 
 def carlini_wagner(eps=FAR, target=None, **settings):
-    return FoolboxAttack("L2CarliniWagnerAttack", eps, settings, alone=False, target=target)
+    return dv.FoolboxAttack("L2CarliniWagnerAttack", eps, settings, alone=False, target=target)
 
 
 def ead(eps=FAR, target=None, **settings):
-    return FoolboxAttack("EADAttack", eps, settings, alone=False, target=target)
+    return dv.FoolboxAttack("EADAttack", eps, settings, alone=False, target=target)
 
 
 def boundary(eps=FAR, target=None, seed=0, **settings):
     steps = {"spherical_step": 0.1, "source_step": 0.01}
-    return FoolboxAttack("BoundaryAttack", eps, steps | settings, target=target, seed=seed)
+    return dv.FoolboxAttack("BoundaryAttack", eps, steps | settings, target=target, seed=seed)
 
 
-def direct(peer: PEERS.base.MinimizationAttack, batch: Batch, classifier: Classifier, eps: float) -> torch.Tensor:
+def direct(peer: PEERS.base.MinimizationAttack, batch: dv.Batch, classifier: dv.Classifier, eps: float) -> torch.Tensor:
     model = foolbox.PyTorchModel(classifier, bounds=(0, 1))
     return peer(model, batch.image, foolbox.criteria.Misclassification(batch.label), epsilons=eps)[1]
 
@@ -79,14 +75,16 @@ def test_the_boundary_attack_leaves_torchs_random_state_alone(trained, digits):
     assert torch.equal(torch.rand(4), expected)
 
 
-def linear(rows: int, task: str, thresholds: tuple[float, ...] = ()) -> tuple[Classifier, torch.Tensor]:
+def linear(rows: int, task: str, thresholds: tuple[float, ...] = ()) -> tuple[dv.Classifier, torch.Tensor]:
     """Logits weight * (image - 0.5) + bias, and the weight, shape (rows, 16)."""
     layer = nn.Linear(16, rows)
     random = torch.Generator().manual_seed(5)
     layer.weight.data = torch.randn(rows, 16, generator=random)
     layer.bias.data = torch.randn(rows, generator=random)
     names = tuple("abcdefgh"[:rows])
-    classifier = Classifier(nn.Sequential(nn.Flatten(), layer), Task(task, names, thresholds), (0.5,), (1.0,)).eval()
+    classifier = dv.Classifier(
+        nn.Sequential(nn.Flatten(), layer), dv.Task(task, names, thresholds), (0.5,), (1.0,)
+    ).eval()
     return classifier, layer.weight.detach()
 
 
@@ -111,11 +109,11 @@ def test_a_wrong_label_of_several_is_found_or_that_of_the_target(name, target):
     attack, (classifier, weight) = make(target), linear(4, "multilabel", thresholds=(0.3, 0.5, 0.5, 0.6))
     answers = classifier.task.prediction(classifier.task.probability(classifier(GREY[:1]))).float()
     answers[0, 1] = torch.nan  # not known, and so never wrong
-    lead = Objective(margin, None).leads(classifier(GREY[:1]), answers, classifier.task)[0].detach()
+    lead = Objective(dv.margin, None).leads(classifier(GREY[:1]), answers, classifier.task)[0].detach()
     far = distances(lead, weight, attack.norm)
     chosen = far[:1] + far[2:] if target is None else [far["abcd".index(target)]]
     found = attack(batch_of(GREY[:1], answers), classifier, attack.eps[0])
-    assert Objective(margin, target).reached(classifier(found), answers, classifier.task).all()
+    assert Objective(dv.margin, target).reached(classifier(found), answers, classifier.task).all()
     assert any(size(found - GREY[:1], attack.norm).item() == pytest.approx(one, rel=tolerance) for one in chosen)
 
 
@@ -138,7 +136,7 @@ class Stubborn(nn.Module):
 @pytest.mark.filterwarnings("ignore:LinearSearchBlendedUniformNoiseAttack failed to draw")
 @pytest.mark.parametrize("make", [carlini_wagner, ead, boundary])
 def test_an_image_stays_as_it_is_where_nothing_is_found_or_nothing_is_to_be_done(make):
-    classifier = Classifier(Stubborn(), Task("multiclass", ("yes", "no")), (0.0,), (1.0,))
+    classifier = dv.Classifier(Stubborn(), dv.Task("multiclass", ("yes", "no")), (0.0,), (1.0,))
     batch = batch_of(GREY[:2] + 0.01, torch.tensor([0, 1]))  # never wrong, and wrong already
     assert torch.equal(make(0.5, steps=10)(batch, classifier, 0.5), batch.image)
 
@@ -148,10 +146,10 @@ def test_an_object_of_foolbox_is_an_attack_with_its_norm():
     attacked = dv.attack(classifier, digits, PEERS.L2DeepFoolAttack(), eps=FAR, progress=False)
     theirs = direct(PEERS.L2DeepFoolAttack(), digits, classifier, FAR)
     torch.testing.assert_close(attacked.images(), theirs, rtol=0, atol=1e-4)
-    assert (attacked.norm, FoolboxAttack("LinfDeepFoolAttack", 0.1).norm) == ("l2", "linf")
+    assert (attacked.norm, dv.FoolboxAttack("LinfDeepFoolAttack", 0.1).norm) == ("l2", "linf")
     for call, message in (
-        (lambda: FoolboxAttack("DeepFool", 0.1), "method must be one of .*, got 'DeepFool'"),
-        (lambda: FoolboxAttack("EADAttack", 0.1, {"stepsize": 1}), "settings of EADAttack must be one of"),
+        (lambda: dv.FoolboxAttack("DeepFool", 0.1), "method must be one of .*, got 'DeepFool'"),
+        (lambda: dv.FoolboxAttack("EADAttack", 0.1, {"stepsize": 1}), "settings of EADAttack must be one of"),
         (lambda: dv.attack(classifier, digits, PEERS.DDNAttack), "eps must be given with DDNAttack, got none"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -163,8 +161,8 @@ def test_a_class_is_made_as_it_is_and_settings_beside_an_object_are_refused():
         pass
 
     Own.__name__ = "L2CarliniWagnerAttack"
-    assert type(FoolboxAttack(Own, 0.5, {"steps": 3}).peer) is Own
+    assert type(dv.FoolboxAttack(Own, 0.5, {"steps": 3}).peer) is Own
     with pytest.raises(ValueError, match=r"settings must be those of the object\. Give its class"):
-        FoolboxAttack(PEERS.L2CarliniWagnerAttack(), 0.5, {"steps": 3})
+        dv.FoolboxAttack(PEERS.L2CarliniWagnerAttack(), 0.5, {"steps": 3})
     with pytest.raises(ValueError, match=r"stepsize must be at least 0, got -1\.0"):
-        FoolboxAttack("L2CarliniWagnerAttack", 0.5, {"stepsize": -1.0})
+        dv.FoolboxAttack("L2CarliniWagnerAttack", 0.5, {"stepsize": -1.0})

@@ -10,26 +10,24 @@ import torch.nn.functional as F
 from foolbox.attacks.gradient_descent_base import normalize_lp_norms
 from torch import nn
 
-from dovision.attacks.apgd import APGD
-from dovision.attacks.gradient_ascent import BIM, FGSM, PGD
-from dovision.attacks.losses import margin
+import dovision as dv
 from dovision.attacks.lp_ball import Ball
-from dovision.interfaces import Classifier
-from dovision.types import Batch, Task
 from made_batches import batch_of
 
 NORMS = ["linf", "l2"]
 EPS = {"linf": 0.05, "l2": 0.5}
 
 
-def linear_classifier(weight: torch.Tensor, mean: float = 0.3, std: float = 0.5) -> Classifier:
+def linear_classifier(weight: torch.Tensor, mean: float = 0.3, std: float = 0.5) -> dv.Classifier:
     """Logits (0, weight * normalised image): class 1 where the sum is above 0."""
     layer = nn.Linear(weight.numel(), 2, bias=False)
     layer.weight.data = torch.stack([torch.zeros_like(weight), weight])
-    return Classifier(nn.Sequential(nn.Flatten(), layer), Task("multiclass", ("no", "yes")), (mean,), (std,))
+    return dv.Classifier(nn.Sequential(nn.Flatten(), layer), dv.Task("multiclass", ("no", "yes")), (mean,), (std,))
 
 
-def by_foolbox(attack: foolbox.attacks.base.Attack, batch: Batch, classifier: Classifier, eps: float) -> torch.Tensor:
+def by_foolbox(
+    attack: foolbox.attacks.base.Attack, batch: dv.Batch, classifier: dv.Classifier, eps: float
+) -> torch.Tensor:
     model = foolbox.PyTorchModel(classifier, bounds=(0, 1))
     return attack.run(model, batch.image, foolbox.criteria.Misclassification(batch.label), epsilon=eps)
 
@@ -42,7 +40,7 @@ FOOLBOX_PGD = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}
 def test_fgsm_and_bim_equal_foolbox_without_a_random_start(norm, classifier, batch):
     eps = EPS[norm]
     pgd = FOOLBOX_PGD[norm](steps=10, abs_stepsize=eps / 4, random_start=False)
-    pairs = (FGSM(eps, norm), FOOLBOX_FAST[norm]()), (BIM(eps, steps=10, step_size=eps / 4, norm=norm), pgd)
+    pairs = (dv.FGSM(eps, norm), FOOLBOX_FAST[norm]()), (dv.BIM(eps, steps=10, step_size=eps / 4, norm=norm), pgd)
     for ours, theirs in pairs:
         expected = by_foolbox(theirs, batch, classifier, eps)
         torch.testing.assert_close(ours(batch, classifier, eps), expected, rtol=0, atol=1e-6)
@@ -55,7 +53,7 @@ def test_pgd_equals_foolbox_from_the_same_start(norm, classifier, batch):
     start = Ball(batch.image, eps, norm).draw(batch.sample, seed=5, restart=0)
     theirs.get_random_start = lambda image, epsilon: eagerpy.astensor(start)
     expected = by_foolbox(theirs, batch, classifier, eps)
-    ours = PGD(eps, steps=10, norm=norm, seed=5)  # 2.5 / 10 of eps is the default step
+    ours = dv.PGD(eps, steps=10, norm=norm, seed=5)  # 2.5 / 10 of eps is the default step
     torch.testing.assert_close(ours(batch, classifier, eps), expected, rtol=0, atol=1e-6)
 
 
@@ -68,7 +66,7 @@ def test_multilabel_bim_equals_foolbox_with_the_labels_cross_entropies(multilabe
     theirs.get_loss_fn = lambda model, labels: loss
     dummy = multilabel_batch._replace(label=torch.zeros(8, dtype=torch.long))
     expected = by_foolbox(theirs, dummy, multilabel_classifier, 0.05)
-    ours = BIM(0.05, steps=10)(multilabel_batch, multilabel_classifier, 0.05)
+    ours = dv.BIM(0.05, steps=10)(multilabel_batch, multilabel_classifier, 0.05)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
 
 
@@ -76,11 +74,11 @@ def test_multilabel_bim_equals_foolbox_with_the_labels_cross_entropies(multilabe
 @pytest.mark.parametrize(
     "attack",
     [
-        FGSM,
-        partial(BIM, steps=40),
-        partial(BIM, steps=40, momentum=1),
-        partial(PGD, steps=40, step_size=0.05),
-        partial(APGD, steps=40),
+        dv.FGSM,
+        partial(dv.BIM, steps=40),
+        partial(dv.BIM, steps=40, momentum=1),
+        partial(dv.PGD, steps=40, step_size=0.05),
+        partial(dv.APGD, steps=40),
     ],
     ids=["fgsm", "bim", "mifgsm", "pgd", "apgd"],
 )
@@ -102,12 +100,12 @@ class Rigid(nn.Module):
 
 
 def test_restarts_keep_the_misclassified_start_and_then_the_highest_loss():
-    task = Task("multilabel", ("a", "b"))
-    classifier = Classifier(Rigid(), task, (0.0,), (1.0,))
+    task = dv.Task("multilabel", ("a", "b"))
+    classifier = dv.Classifier(Rigid(), task, (0.0,), (1.0,))
     image = torch.full((12, 1, 2, 2), 0.52)
     batch = batch_of(image, torch.tensor([1.0, 1.0]).expand(12, 2))  # right at first, by a hair
     starts = [Ball(image, 0.03, "linf").draw(batch.sample, seed=0, restart=r) for r in range(5)]
-    best = PGD(0.03, steps=1, restarts=5, seed=0)(batch, classifier, 0.03)
+    best = dv.PGD(0.03, steps=1, restarts=5, seed=0)(batch, classifier, 0.03)
     for row in range(12):
         outcome = []
         for start in starts:
@@ -120,8 +118,8 @@ def test_restarts_keep_the_misclassified_start_and_then_the_highest_loss():
 def test_the_margin_loss_finds_its_way_out_of_a_saturated_softmax():
     classifier = linear_classifier(torch.full((16,), 1e4), mean=0.5)
     batch = batch_of(torch.full((1, 1, 4, 4), 0.6), torch.tensor([1]))
-    assert torch.equal(FGSM(0.2)(batch, classifier, 0.2), batch.image)
-    attacked = FGSM(0.2, loss=margin)(batch, classifier, 0.2)
+    assert torch.equal(dv.FGSM(0.2)(batch, classifier, 0.2), batch.image)
+    attacked = dv.FGSM(0.2, loss=dv.margin)(batch, classifier, 0.2)
     assert classifier(attacked).argmax(1).item() == 0
 
 
@@ -138,5 +136,5 @@ def test_it_equals_foolbox_with_the_sources_normalisation_of_gradients(norm, mom
     theirs = FOOLBOX[norm](momentum=momentum, abs_stepsize=eps / 10, steps=10)
     theirs.normalize = lambda gradients, x, bounds: normalize_lp_norms(gradients, p=1)  # foolbox has sign and L2
     expected = by_foolbox(theirs, batch, classifier, eps)
-    ours = BIM(eps, steps=10, step_size=eps / 10, momentum=momentum, norm=norm)
+    ours = dv.BIM(eps, steps=10, step_size=eps / 10, momentum=momentum, norm=norm)
     torch.testing.assert_close(ours(batch, classifier, eps), expected, rtol=0, atol=1e-6)

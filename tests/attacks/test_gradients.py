@@ -2,20 +2,18 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.attacks.gradient_ascent import BIM
+import dovision as dv
 from dovision.attacks.gradients import dead_gradients
-from dovision.interfaces import Classifier
-from dovision.types import Batch, Task
 
 GREY = torch.full((2, 1, 4, 4), 0.5)
 
 
-def batch(label: list[int]) -> Batch:
-    return Batch(GREY, torch.tensor(label), torch.arange(2), torch.arange(2))
+def batch(label: list[int]) -> dv.Batch:
+    return dv.Batch(GREY, torch.tensor(label), torch.arange(2), torch.arange(2))
 
 
-def classifier(network: nn.Module) -> Classifier:
-    return Classifier(network, Task("multiclass", ("no", "yes")), (0.0,), (1.0,))
+def classifier(network: nn.Module) -> dv.Classifier:
+    return dv.Classifier(network, dv.Task("multiclass", ("no", "yes")), (0.0,), (1.0,))
 
 
 def linear(weight: torch.Tensor) -> nn.Module:
@@ -59,14 +57,14 @@ class Detached(nn.Sequential):
 def test_a_masked_gradient_is_told_and_an_attack_along_it_does_not_move(mask):
     masked = classifier(mask(*linear(torch.ones(16))))
     assert dead_gradients(batch([0, 1]), masked).tolist() == [1, 1]
-    assert torch.equal(BIM(0.1, steps=3)(batch([0, 1]), masked, 0.1), GREY)
+    assert torch.equal(dv.BIM(0.1, steps=3)(batch([0, 1]), masked, 0.1), GREY)
 
 
 @pytest.mark.parametrize("caller", [torch.no_grad, torch.inference_mode])
 def test_it_is_read_in_any_mode_and_leaves_the_classifier_as_it_was(caller):
     model = classifier(linear(torch.ones(16))).train()
     with caller():
-        images = Batch(*(field.clone() for field in batch([0, 1])))
+        images = dv.Batch(*(field.clone() for field in batch([0, 1])))
         assert dead_gradients(images, model).tolist() == [0, 0]
     assert model.training
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())

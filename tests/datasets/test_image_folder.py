@@ -9,8 +9,6 @@ import torch
 from PIL import Image
 
 import dovision as dv
-from dovision.datasets.image_folder import ImageFolder
-from dovision.types import Task
 from made_datasets import write_folders
 
 SPLITS = ("train", "val", "test")
@@ -23,12 +21,12 @@ def folder_of_images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def open_folder(root: Path, **settings) -> ImageFolder:
+def open_folder(root: Path, **settings) -> dv.ImageFolder:
     own = {"classes": ["cat", "dog"], "shape": [3, 20, 30], "val_fraction": 0.2, "test_fraction": 0.2}
     return dv.component("dataset", "image_folder", {"root": str(root), **own, **settings})
 
 
-def names(dataset: ImageFolder) -> dict[str, list[str]]:
+def names(dataset: dv.ImageFolder) -> dict[str, list[str]]:
     return {name: dataset.table(name)["name"].tolist() for name in SPLITS}
 
 
@@ -135,7 +133,7 @@ def test_folders_of_splits_by_another_name_are_refused_and_read_once_they_are_na
 
 
 def test_classes_are_found_in_the_folders_where_the_command_names_none(folder_of_images):
-    assert ImageFolder.found_classes({"root": str(folder_of_images), "split_folders": {}}) == ["cat", "dog"]
+    assert dv.ImageFolder.found_classes({"root": str(folder_of_images), "split_folders": {}}) == ["cat", "dog"]
 
 
 def test_boxes_and_masks_lie_in_a_table_and_a_folder_beside_the_classes(folder_of_images):
@@ -166,7 +164,7 @@ def test_boxes_and_masks_lie_in_a_table_and_a_folder_beside_the_classes(folder_o
 SHAPE = (3, 16, 16)
 
 
-def pictures(root, shape=SHAPE, **settings) -> ImageFolder:
+def pictures(root, shape=SHAPE, **settings) -> dv.ImageFolder:
     root = root if isinstance(root, list) else str(root)
     return dv.component("dataset", "image_folder", {"root": root, "shape": list(shape), **settings})
 
@@ -200,12 +198,12 @@ def test_pictures_have_no_labels_and_take_the_classes_of_a_classifier(tmp_path):
     order = dataset.order("test").tolist()
     with pytest.raises(ValueError, match="no classes before a classifier gives them"):
         dataset.task  # noqa: B018
-    dataset.take_classes(Task("multilabel", ("cat", "dog")))
+    dataset.take_classes(dv.Task("multilabel", ("cat", "dog")))
     assert dataset.task.classes == ("cat", "dog")
     assert dataset.split("test")[0].label.isnan().tolist() == [True, True]
     assert pictures(tmp_path).split("test")[0].label.item() == -1
     named = pictures(tmp_path, task="multiclass", classes=["cat", "dog", "cow"])
-    named.take_classes(Task("multiclass", ("a", "b")))
+    named.take_classes(dv.Task("multiclass", ("a", "b")))
     assert named.task.classes == ("cat", "dog", "cow")
     assert dataset.fingerprint != named.fingerprint
     assert dataset.order("test").tolist() == named.order("test").tolist() == order

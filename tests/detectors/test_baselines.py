@@ -12,23 +12,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
+import dovision as dv
 from dovision.detectors._estimators import best_column, fit_gaussian, fit_regression
 from dovision.detectors._outputs import logits_of
-from dovision.detectors.beyond import BEYOND
-from dovision.detectors.confidence import Entropy, MaxSoftmax, logit_entropy
-from dovision.detectors.feature_squeezing import FeatureSqueezing
-from dovision.detectors.ml_loo import MLLOO, LayerFeatures, dispersion
-from dovision.interfaces import Classifier, Context
-from dovision.interventions.fills import Constant
-from dovision.interventions.pixel_grid import PixelGrid
-from dovision.interventions.transform import Transform
-from dovision.interventions.transforms import BitDepth, MedianFilter
+from dovision.detectors.confidence import logit_entropy
+from dovision.detectors.ml_loo import LayerFeatures, dispersion
+from dovision.interfaces import Context
 from dovision.module_state import differentiable
-from dovision.types import Task
 
 from .conftest import batch_of, images, made
 
-MULTICLASS, MULTILABEL = (Task(kind, ("a", "b", "c")) for kind in ("multiclass", "multilabel"))
+MULTICLASS, MULTILABEL = (dv.Task(kind, ("a", "b", "c")) for kind in ("multiclass", "multilabel"))
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.0, -0.2], [-3.0, 4.0, 4.5]], dtype=torch.float64)
 
 
@@ -39,8 +33,8 @@ class Fixed(nn.Module):
         return image.flatten(1)[:, :3]
 
 
-def fixed(task: Task) -> Classifier:
-    return Classifier(Fixed(), task, (0.5,), (0.1,))
+def fixed(task: dv.Task) -> dv.Classifier:
+    return dv.Classifier(Fixed(), task, (0.5,), (0.1,))
 
 
 def combinations(logits: Tensor) -> np.ndarray:
@@ -49,7 +43,7 @@ def combinations(logits: Tensor) -> np.ndarray:
     return np.array([np.prod(np.where(bits, present, 1 - present)) for bits in itertools.product((0, 1), repeat=3)])
 
 
-def probabilities(task: Task) -> np.ndarray:
+def probabilities(task: dv.Task) -> np.ndarray:
     if task.multilabel:
         return np.stack([combinations(row) for row in LOGITS])
     return LOGITS.softmax(1).numpy()
@@ -68,14 +62,14 @@ def test_entropy_is_that_of_scipy(task):
 @TASKS
 @pytest.mark.parametrize(("score", "sign"), [("unsure", 1), ("sure", -1)])
 def test_max_softmax_is_one_minus_the_probability_of_the_likeliest_or_the_other_way_round(task, score, sign):
-    detector, image = MaxSoftmax(score), (LOGITS * 0.1 + 0.5).view(3, 1, 1, 3)
+    detector, image = dv.MaxSoftmax(score), (LOGITS * 0.1 + 0.5).view(3, 1, 1, 3)
     found = detector.score(detector.read(batch_of(image), fixed(task).double()))
     np.testing.assert_allclose(found.numpy(), sign * (1 - probabilities(task).max(1)), rtol=1e-6)
 
 
 @TASKS
 def test_two_sided_max_softmax_counts_five_percent_quantiles_from_the_median(task):
-    detector = MaxSoftmax("either")
+    detector = dv.MaxSoftmax("either")
     image = (LOGITS * 0.1 + 0.5).view(3, 1, 1, 3)
     read = detector.read(batch_of(image), fixed(task).double())
     np.testing.assert_allclose(read[:, 0].numpy(), special.logit(probabilities(task).max(1)), rtol=1e-6)
@@ -88,7 +82,7 @@ def test_images_that_saturate_a_float_are_still_separated():
     image = torch.tensor([[0.9, 0.1, 0.1], [1.0, 0.0, 0.1]]).view(2, 1, 1, 3) * 10
     classifier = fixed(MULTICLASS)
     assert (classifier(image).softmax(1).amax(1) == 1).all()
-    for detector in (MaxSoftmax(), Entropy()):
+    for detector in (dv.MaxSoftmax(), dv.Entropy()):
         surer, sure = detector.score(detector.read(batch_of(image), classifier)).flip(0)
         assert 0 < surer < sure
 
@@ -96,7 +90,7 @@ def test_images_that_saturate_a_float_are_still_separated():
 def test_feature_squeezing_is_the_largest_distance_over_the_squeezers():
     """Logits are 10 (x - .5); one bit takes .45, .55, .55 to 0, 1, 1, and a window of one pixel changes nothing."""
     pixels = torch.tensor([0.45, 0.55, 0.55])
-    detector = FeatureSqueezing({"bits": BitDepth(1), "median": MedianFilter(1)})
+    detector = dv.FeatureSqueezing({"bits": dv.BitDepth(1), "median": dv.MedianFilter(1)})
     read = detector.read(batch_of(pixels.view(1, 1, 1, 3)), fixed(MULTICLASS))
     before, one_bit = ((10 * (row - 0.5)).softmax(0) for row in (pixels, pixels.round()))
     torch.testing.assert_close(read, torch.stack([(one_bit - before).abs().sum(), torch.tensor(0.0)]).unsqueeze(0))
@@ -108,7 +102,7 @@ def test_supervised_squeezing_weighs_the_squeezers():
     random = torch.Generator().manual_seed(0)
     clean = torch.rand(40, 2, generator=random) * torch.tensor([1.0, 0.1])
     attacked = torch.rand(40, 2, generator=random) * torch.tensor([1.0, 0.1]) + torch.tensor([0.0, 0.3])
-    detector = FeatureSqueezing({"bits": BitDepth(1), "median": MedianFilter(2)}, "regression")
+    detector = dv.FeatureSqueezing({"bits": dv.BitDepth(1), "median": dv.MedianFilter(2)}, "regression")
     detector.fit(clean, attacked)
     assert (detector.score(attacked) > detector.score(clean).max()).all()
 
@@ -138,12 +132,12 @@ def test_the_dispersion_is_that_of_numpy_and_scipy():
 def test_what_is_dispersed_are_values_of_neurons_when_a_pixel_is_left_out():
     classifier, _ = made("multiclass")
     image = images(2)
-    got = MLLOO(PixelGrid(14, 14, Constant(0.0)), ["linear"]).read(batch_of(image), classifier).detach()
+    got = dv.MLLOO(dv.PixelGrid(14, 14, dv.Constant(0.0)), ["linear"]).read(batch_of(image), classifier).detach()
     treated = image.unsqueeze(1).repeat(1, 196, 1, 1, 1)
     treated.view(2, 196, 196)[:, range(196), range(196)] = 0
     logits = classifier(treated.flatten(0, 1)).detach().view(2, 196, 3)
     torch.testing.assert_close(got, dispersion(torch.cat([logits, logits.softmax(-1)], -1)))
-    alone = MLLOO(PixelGrid(14, 14, Constant(0.0)), [])
+    alone = dv.MLLOO(dv.PixelGrid(14, 14, dv.Constant(0.0)), [])
     with torch.no_grad():
         torch.testing.assert_close(alone.read(batch_of(image), classifier), dispersion(logits.softmax(-1)))
     assert alone.passes == 196 + 2
@@ -161,7 +155,7 @@ def flipped(image: Tensor, context: Context) -> Tensor:
 def test_agreement_is_the_mean_over_the_neighbours_of_probability_and_cosine(task):
     classifier, _ = made(task.kind)
     image = images(4)
-    got = BEYOND(Transform({"one": flipped, "two": flipped})).read(batch_of(image), classifier).detach()
+    got = dv.BEYOND(dv.Transform({"one": flipped, "two": flipped})).read(batch_of(image), classifier).detach()
     normalised = (image - 0.5) / 0.25
     own, other = (classifier.network[:-1](each).detach() for each in (normalised, normalised.flip(3)))
     before, after = (task.probability(classifier(each)).detach() for each in (image, image.flip(3)))
@@ -173,7 +167,7 @@ def test_agreement_is_the_mean_over_the_neighbours_of_probability_and_cosine(tas
 
 
 def test_lack_of_agreement_is_in_deviations_of_clean_images():
-    detector = BEYOND(Transform({"flipped": flipped}))
+    detector = dv.BEYOND(dv.Transform({"flipped": flipped}))
     clean = torch.tensor([[0.8, 0.9], [1.0, 0.7]])  # means .9 and .8, deviations .1 times the root of 2
     detector.fit(clean, clean[:0])
     assert detector.score(torch.tensor([[0.6, 0.9]])).item() == pytest.approx((0.3 - 0.1) / (0.1 * 2**0.5))

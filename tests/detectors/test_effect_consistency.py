@@ -12,21 +12,14 @@ from torch import Tensor, nn
 import dovision as dv
 from dovision.detectors import _profile
 from dovision.detectors._profile import Profile, compressed, flatten_effects, summaries
-from dovision.detectors.effect_consistency import EffectConsistency, LogOddsEffect, log_odds_loss
-from dovision.interfaces import Classifier, Intervention
-from dovision.interventions.activation import Activation
-from dovision.interventions.fills import Blur
-from dovision.interventions.pixel_grid import PixelGrid
-from dovision.interventions.transform import Transform
-from dovision.interventions.transforms import BitDepth, MedianFilter
+from dovision.detectors.effect_consistency import log_odds_loss
 from dovision.module_state import differentiable
 from dovision.propagation import Propagation
-from dovision.types import Task
 
 from .conftest import batch_of, images, made
 
-TRANSFORM = Transform({"bits1": BitDepth(1), "median2": MedianFilter(2)})
-MULTICLASS, MULTILABEL = (Task(kind, ("a", "b", "c")) for kind in ("multiclass", "multilabel"))
+TRANSFORM = dv.Transform({"bits1": dv.BitDepth(1), "median2": dv.MedianFilter(2)})
+MULTICLASS, MULTILABEL = (dv.Task(kind, ("a", "b", "c")) for kind in ("multiclass", "multilabel"))
 
 
 class FirstPixels(nn.Module):
@@ -44,22 +37,22 @@ def test_distances_are_those_of_the_feature_squeezing_that_it_is_compared_with()
     torch.testing.assert_close(consistency[:, : squeezing.shape[1]], squeezing)
 
 
-def of_pixels(task: Task) -> Classifier:
-    return Classifier(FirstPixels(), task, (0.0,), (1.0,)).eval()
+def of_pixels(task: dv.Task) -> dv.Classifier:
+    return dv.Classifier(FirstPixels(), task, (0.0,), (1.0,)).eval()
 
 
-def consistency(interventions: dict[str, Intervention], trees: int = 80) -> EffectConsistency:
-    return EffectConsistency(interventions, 0.01, trees, 0.08, 8, 1.0, hidden=8, steps=200, seed=0)
+def consistency(interventions: dict[str, dv.Intervention], trees: int = 80) -> dv.EffectConsistency:
+    return dv.EffectConsistency(interventions, 0.01, trees, 0.08, 8, 1.0, hidden=8, steps=200, seed=0)
 
 
-def read_of(detector, pixels: list[float], task: Task) -> Tensor:
+def read_of(detector, pixels: list[float], task: dv.Task) -> Tensor:
     with torch.no_grad():
         return detector.read(batch_of(torch.tensor(pixels).view(1, 1, 1, 3)), of_pixels(task))
 
 
 def test_read_of_a_transform_are_the_distance_and_the_loss_of_log_odds_of_the_predicted_class():
     """One bit takes .4, .6, .7 to 0, 1, 1; logits -1, 1, 2 become -5, 5, 5."""
-    read = read_of(consistency({"bits": Transform({"bits1": BitDepth(1)})}), [0.4, 0.6, 0.7], MULTICLASS)[0]
+    read = read_of(consistency({"bits": dv.Transform({"bits1": dv.BitDepth(1)})}), [0.4, 0.6, 0.7], MULTICLASS)[0]
     before, after = torch.tensor([-1.0, 1, 2]), torch.tensor([-5.0, 5, 5])
     odds = [np.log(p / (1 - p)) for p in (before.softmax(0)[2].item(), after.softmax(0)[2].item())]
     distance = (before.softmax(0) - after.softmax(0)).abs().sum()
@@ -77,13 +70,13 @@ def test_labels_are_summed_on_the_side_that_was_predicted():
 
 @pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL], ids=lambda task: task.kind)
 def test_an_image_that_a_transform_leaves_as_it_is_reads_zero(task):
-    detector = consistency({"bits": Transform({"bits1": BitDepth(1), "median1": MedianFilter(1)})})
+    detector = consistency({"bits": dv.Transform({"bits1": dv.BitDepth(1), "median1": dv.MedianFilter(1)})})
     assert read_of(detector, [0.0, 1.0, 1.0], task).tolist() == [[0, 0, 0, 0]]
 
 
 def test_the_losses_of_units_in_the_image_are_sorted_and_forget_their_places():
     """Pixel by pixel black: the logits of .5 + (.3, -.3, .1) fall to -5, one at a time."""
-    detector = consistency({"grid": PixelGrid(1, 3)})
+    detector = consistency({"grid": dv.PixelGrid(1, 3)})
     read = read_of(detector, [0.8, 0.2, 0.6], MULTICLASS)[0]
     assert read.shape == (3,)
     assert (read.diff() <= 0).all()
@@ -91,7 +84,7 @@ def test_the_losses_of_units_in_the_image_are_sorted_and_forget_their_places():
 
 
 def test_nothing_fitted_the_score_is_the_largest_loss():
-    detector = LogOddsEffect({"transform": TRANSFORM})
+    detector = dv.LogOddsEffect({"transform": TRANSFORM})
     assert detector.score(torch.tensor([[1.0, -2.0], [-3.0, 0.5]])).tolist() == [1, 0.5]
 
 
@@ -103,7 +96,7 @@ def rows_of(count: int, size: float, seed: int) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> EffectConsistency:
+def fitted() -> dv.EffectConsistency:
     detector = consistency({"transform": TRANSFORM})
     detector.fit(rows_of(300, 0, seed=0), rows_of(80, 3, seed=1))
     return detector
@@ -164,14 +157,14 @@ def test_every_read_has_a_gradient_also_far_from_what_was_fitted(fitted):
     assert (gradient > 0).all()
 
 
-GRID = PixelGrid(2, 3)
-CODE = Activation("code")
+GRID = dv.PixelGrid(2, 3)
+CODE = dv.Activation("code")
 
 
 def test_on_a_linear_classifier_the_log_odds_effect_is_what_the_cell_contributed():
     """Two classes, z_1 - z_0 = w . x: a black cell takes its own part of w . x away from class 1, or gives it to 0."""
-    classifier = Classifier(
-        nn.Sequential(nn.Flatten(), nn.Linear(36, 2, bias=False)), Task("multiclass", ("a", "b")), (0.0,), (1.0,)
+    classifier = dv.Classifier(
+        nn.Sequential(nn.Flatten(), nn.Linear(36, 2, bias=False)), dv.Task("multiclass", ("a", "b")), (0.0,), (1.0,)
     )
     image = torch.rand(6, 1, 6, 6, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -203,7 +196,9 @@ def test_effects_are_on_the_class_that_the_classifier_says_without_the_autoencod
 def test_whole_passes_with_a_gradient_agree_with_propagation(monkeypatch, kind, pairs):
     monkeypatch.setattr(_profile, "PAIRS", pairs)
     classifiers = made(kind)
-    both = Profile({"grid": PixelGrid(2, 3, Blur(2.0)), "code": CODE, "layer": Activation("conv2")}, "log_odds")
+    both = Profile(
+        {"grid": dv.PixelGrid(2, 3, dv.Blur(2.0)), "code": CODE, "layer": dv.Activation("conv2")}, "log_odds"
+    )
     image = images(3)
     with torch.no_grad():
         expected = flatten_effects(both(batch_of(image), classifiers[0]), True)

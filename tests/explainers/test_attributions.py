@@ -13,11 +13,9 @@ from captum.attr._utils.lrp_rules import EpsilonRule
 from scipy import ndimage
 from torch import nn
 
-from dovision.explainers.attributions import METHODS, Captum, IntegratedGradients, Occlusion
-from dovision.explainers.controls import CenterMap, EdgeMap
-from dovision.explainers.rise import RISE
+import dovision as dv
+from dovision.explainers.attributions import METHODS
 from dovision.functional.rng import seeded
-from dovision.interfaces import Classifier
 
 from .conftest import classifier_of
 
@@ -29,15 +27,15 @@ TARGET = torch.tensor([2, 0, 1, 2, 2])
 def test_on_a_linear_model_a_pixel_has_its_weight_times_its_way_on_average(baselines, linear, images):
     weight = torch.randn(3, 2, 5, 6, generator=torch.Generator().manual_seed(0))
     batch = images(5, 2, 5, 6)
-    maps = IntegratedGradients(steps=3, baselines=baselines)(batch, TARGET, linear(weight))
+    maps = dv.IntegratedGradients(steps=3, baselines=baselines)(batch, TARGET, linear(weight))
     expected = (weight[TARGET] * (batch.image - sum(baselines) / len(baselines))).sum(1)
     torch.testing.assert_close(maps, expected, rtol=0, atol=1e-5)
 
 
 def test_the_cells_of_a_grid_have_the_sums_of_their_pixels_shares(convolutional, images):
     classifier, batch = convolutional(), images(5, 3, 14, 14)
-    pixels = IntegratedGradients(steps=8)(batch, TARGET, classifier)
-    found = IntegratedGradients(steps=8, cells=3)(batch, TARGET, classifier)
+    pixels = dv.IntegratedGradients(steps=8)(batch, TARGET, classifier)
+    found = dv.IntegratedGradients(steps=8, cells=3)(batch, TARGET, classifier)
     edges = [0, 4, 9, 14]
     for top, bottom in pairwise(edges):
         for left, right in pairwise(edges):
@@ -51,7 +49,7 @@ def test_the_map_is_captums_own_and_no_more_images_are_run_at_a_time_than_the_ba
     expected = captum.attr.IntegratedGradients(classifier).attribute(batch.image, 0.0, TARGET, n_steps=20).sum(1)
     seen: list[int] = []
     classifier.network[0].register_forward_hook(lambda module, args, output: seen.append(len(output)))
-    maps = IntegratedGradients(steps=20, batch_size=3)(batch, TARGET, classifier)
+    maps = dv.IntegratedGradients(steps=20, batch_size=3)(batch, TARGET, classifier)
     torch.testing.assert_close(maps, expected.detach(), rtol=0, atol=1e-5)
     assert max(seen) == 3
 
@@ -59,7 +57,7 @@ def test_the_map_is_captums_own_and_no_more_images_are_run_at_a_time_than_the_ba
 def test_on_a_linear_model_a_pixel_takes_its_weight_times_its_distance_from_the_fill_away(linear, images):
     weight = torch.randn(3, 2, 5, 6, generator=torch.Generator().manual_seed(0))
     batch = images(5, 2, 5, 6)
-    maps = Occlusion(window=1, stride=1, fill=0.25, scale="log_odds")(batch, TARGET, linear(weight))
+    maps = dv.Occlusion(window=1, stride=1, fill=0.25, scale="log_odds")(batch, TARGET, linear(weight))
     torch.testing.assert_close(maps, (weight[TARGET] * (batch.image - 0.25)).sum(1), rtol=0, atol=1e-5)
 
 
@@ -69,14 +67,14 @@ def test_occlusion_is_captums_own_and_no_more_images_are_run_at_a_time_than_the_
     expected = peer.attribute(batch.image, (3, 4, 4), strides=(3, 3, 3), target=TARGET, baselines=0.5)[:, 0]
     seen: list[int] = []
     classifier.network[0].register_forward_hook(lambda module, args, output: seen.append(len(output)))
-    maps = Occlusion(window=4, stride=3, fill=0.5, batch_size=4)(batch, TARGET, classifier)
+    maps = dv.Occlusion(window=4, stride=3, fill=0.5, batch_size=4)(batch, TARGET, classifier)
     torch.testing.assert_close(maps, expected, rtol=0, atol=1e-5)
     assert max(seen) == 4
 
 
 def test_the_usual_window_is_a_fourteenth_of_the_shorter_side(convolutional, images):
     classifier, batch = convolutional(), images(2, 3, 28, 33)
-    usual, named = (explainer(batch, TARGET[:2], classifier) for explainer in (Occlusion(), Occlusion(2, 2)))
+    usual, named = (explainer(batch, TARGET[:2], classifier) for explainer in (dv.Occlusion(), dv.Occlusion(2, 2)))
     assert torch.equal(usual, named)
     assert usual[0, 0, 0] == usual[0, 1, 1]
 
@@ -100,7 +98,7 @@ def test_a_method_gives_captums_own_attributions_of_the_classifier(name, convolu
     by_layer = "layer" in inspect.signature(kind.__init__).parameters
     taken = inspect.signature(kind.attribute).parameters
     cells = 2 if "feature_mask" in taken else None
-    explainer = Captum(name, layer if by_layer else None, arguments, cells, seed=5)
+    explainer = dv.Captum(name, layer if by_layer else None, arguments, cells, seed=5)
     found = explainer(batch, TARGET[:3], classifier)
 
     by_rules = name in ("LRP", "LayerLRP")  # behind the normalisation
@@ -133,7 +131,7 @@ def test_a_method_gives_captums_own_attributions_of_the_classifier(name, convolu
 class Plain(nn.Module):
     """A classifier without checks of its arguments, since captum's hooks call it with two."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: dv.Classifier) -> None:
         super().__init__()
         self.classifier = classifier
 
@@ -144,26 +142,26 @@ class Plain(nn.Module):
 def test_an_object_of_captum_is_taken_with_its_settings_and_left_as_it_was(convolutional, images):
     classifier, batch = convolutional(), images(3, 3, 14, 14)
     made = captum.attr.IntegratedGradients(classifier.network, multiply_by_inputs=False)
-    found = Captum(made, arguments={"n_steps": 8})(batch, TARGET[:3], classifier)
-    named = Captum("IntegratedGradients", arguments={"n_steps": 8, "multiply_by_inputs": False})
+    found = dv.Captum(made, arguments={"n_steps": 8})(batch, TARGET[:3], classifier)
+    named = dv.Captum("IntegratedGradients", arguments={"n_steps": 8, "multiply_by_inputs": False})
     torch.testing.assert_close(found, named(batch, TARGET[:3], classifier))
     assert made.forward_func is classifier.network
     tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(lambda image: classifier.network(image)))
-    noisy = Captum(tunnel, arguments={"nt_samples": 4, "stdevs": 0.1}, seed=2)(batch, TARGET[:3], classifier)
-    same = Captum("Saliency", arguments={"nt_samples": 4, "stdevs": 0.1}, seed=2)(batch, TARGET[:3], classifier)
+    noisy = dv.Captum(tunnel, arguments={"nt_samples": 4, "stdevs": 0.1}, seed=2)(batch, TARGET[:3], classifier)
+    same = dv.Captum("Saliency", arguments={"nt_samples": 4, "stdevs": 0.1}, seed=2)(batch, TARGET[:3], classifier)
     assert torch.equal(noisy, same)
 
 
 def test_a_layer_may_be_given_by_its_module(convolutional, images):
     classifier, batch = convolutional(), images(3, 3, 14, 14)
-    by_name, by_module = (Captum("LayerGradCam", layer) for layer in ("2", classifier.network[2]))
-    made = Captum(captum.attr.LayerGradCam(classifier.network.forward, classifier.network[2]))
+    by_name, by_module = (dv.Captum("LayerGradCam", layer) for layer in ("2", classifier.network[2]))
+    made = dv.Captum(captum.attr.LayerGradCam(classifier.network.forward, classifier.network[2]))
     made.check(classifier, (3, 14, 14))
     maps = [explainer(batch, TARGET[:3], classifier) for explainer in (by_name, by_module, made)]
     assert torch.equal(maps[0], maps[1])
     assert torch.equal(maps[0], maps[2])
     with pytest.raises(ValueError, match=r"layer must be one of the network's, got 'a Conv2d of another network'"):
-        Captum("LayerGradCam", nn.Conv2d(1, 1, 1))(batch, TARGET[:3], classifier)
+        dv.Captum("LayerGradCam", nn.Conv2d(1, 1, 1))(batch, TARGET[:3], classifier)
 
 
 def test_deep_lift_takes_a_network_that_calls_one_relu_twice(images):
@@ -174,7 +172,7 @@ def test_deep_lift_takes_a_network_that_calls_one_relu_twice(images):
     classifier, batch = classifier_of(network), images(3, 3, 14, 14)
     with pytest.raises(RuntimeError, match="used more than once"):
         captum.attr.DeepLift(network).attribute(batch.image, target=1)
-    maps = Captum("DeepLift")(batch, TARGET[:3], classifier)
+    maps = dv.Captum("DeepLift")(batch, TARGET[:3], classifier)
     with torch.no_grad():
         change = (classifier(batch.image) - classifier(torch.zeros_like(batch.image)))[torch.arange(3), TARGET[:3]]
     torch.testing.assert_close(maps.sum((1, 2)), change, rtol=1e-4, atol=1e-5)
@@ -184,14 +182,14 @@ def test_deep_lift_takes_a_network_that_calls_one_relu_twice(images):
 def test_what_captum_or_a_method_refuses_is_refused_in_a_sentence(images):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     with pytest.raises(ValueError, match="captum's LRP fails on this network: Module of .*SiLU.*Choose another method"):
-        Captum("LRP")(images(3, 3, 14, 14), TARGET[:3], classifier_of(network))
+        dv.Captum("LRP")(images(3, 3, 14, 14), TARGET[:3], classifier_of(network))
     for name in ("DeepLift", "IntegratedGradients", "FeatureAblation"):
         with pytest.raises(ValueError, match=rf"baselines of {name} must be one number or a tensor, got \[0.485, 0.4"):
-            Captum(name, arguments={"baselines": [0.485, 0.456, 0.406]})
+            dv.Captum(name, arguments={"baselines": [0.485, 0.456, 0.406]})
 
 
 def test_the_bump_is_highest_at_the_centre_and_falls_by_its_sigma(convolutional, images):
-    (bump,) = CenterMap(sigma=0.2)(images(1, 3, 11, 21), torch.tensor([0]), convolutional())
+    (bump,) = dv.CenterMap(sigma=0.2)(images(1, 3, 11, 21), torch.tensor([0]), convolutional())
     assert bump.argmax() == 5 * 21 + 10
     assert bump[5, 10] == 1
     assert bump[5, 14] == pytest.approx(math.exp(-0.5 * (4 / (0.2 * 21)) ** 2))
@@ -203,7 +201,7 @@ def test_the_map_is_the_size_of_scipys_sobel_gradient_of_the_grey_image(convolut
     batch = images(3, 3, 12, 15)
     grey = batch.image.mean(1).numpy()
     expected = [np.hypot(*(ndimage.sobel(one, axis, mode="nearest") for axis in (0, 1))) for one in grey]
-    maps = EdgeMap()(batch, torch.tensor([0, 1, 2]), convolutional())
+    maps = dv.EdgeMap()(batch, torch.tensor([0, 1, 2]), convolutional())
     torch.testing.assert_close(maps, torch.from_numpy(np.stack(expected)), rtol=0, atol=1e-5)
 
 
@@ -211,7 +209,7 @@ def test_a_pixel_has_what_is_left_where_it_is_shown_minus_what_is_left_on_averag
     weight = torch.zeros(1, 1, 12, 12)
     weight[:, :, :6, :6] = 1 / 36  # the logit is the mean of the upper left quarter, half of which is shown
     batch = images(2, 1, 12, 12)._replace(image=torch.ones(2, 1, 12, 12))
-    maps = RISE(seed=0, masks=4000, cells=2, scale="log_odds")(batch, torch.tensor([0, 0]), linear(weight))
+    maps = dv.RISE(seed=0, masks=4000, cells=2, scale="log_odds")(batch, torch.tensor([0, 0]), linear(weight))
     corner, opposite = maps[:, :2, :2], maps[:, -2:, -2:]
     assert corner.min() > 0.2
     assert opposite.abs().max() < 0.05

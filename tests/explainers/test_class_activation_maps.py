@@ -12,14 +12,10 @@ from captum.attr import LayerGradCam
 from torch import nn
 from torchvision.models import DenseNet, SwinTransformer
 
+import dovision as dv
 import made_batches
 from dovision.explainers import _layers
-from dovision.explainers.class_activation_maps import CAM, GradCAM
-from dovision.interfaces import Classifier, Explainer
-from dovision.models.conv_autoencoder import ConvAutoencoder, insert
-from dovision.models.small_cnn import small_cnn
-from dovision.models.small_resnet import small_resnet
-from dovision.types import Batch, Task
+from dovision.models.conv_autoencoder import insert
 
 from .conftest import vision_transformer
 
@@ -27,11 +23,11 @@ TARGET = torch.tensor([2, 0, 1])
 CAMS = ("EigenCAM", "EigenGradCAM", "GradCAMElementWise", "GradCAMPlusPlus", "HiResCAM", "LayerCAM", "XGradCAM")
 
 
-@pytest.fixture(params=[GradCAM, "ScoreCAM", "LayerCAM"])
-def kind(request) -> Callable[..., Explainer]:
+@pytest.fixture(params=[dv.GradCAM, "ScoreCAM", "LayerCAM"])
+def kind(request) -> Callable[..., dv.Explainer]:
     if isinstance(request.param, str):
         pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
-        return partial(CAM, request.param)
+        return partial(dv.CAM, request.param)
     return request.param
 
 
@@ -45,14 +41,14 @@ def test_a_relu_in_place_behind_the_layer_does_not_change_the_map(kind, convolut
 def test_the_default_layer_of_a_known_network_is_the_one_named(kind, convolutional, images):
     torch.manual_seed(0)
     network = DenseNet(growth_rate=4, block_config=(2, 2), num_init_features=8, num_classes=3)
-    classifier = Classifier(network, convolutional().task, (0.5,), (0.25,)).eval()
+    classifier = dv.Classifier(network, convolutional().task, (0.5,), (0.25,)).eval()
     batch = images(3, 3, 64, 64)
     assert torch.equal(kind()(batch, TARGET, classifier), kind("features.norm5")(batch, TARGET, classifier))
 
 
 def test_the_code_of_an_inserted_autoencoder_is_a_layer_too(kind, convolutional, images):
     classifier = convolutional()
-    with_autoencoder = insert(classifier, ConvAutoencoder("1", (6, 4, 6), code=1, kernel_size=1), (3, 12, 12))
+    with_autoencoder = insert(classifier, dv.ConvAutoencoder("1", (6, 4, 6), code=1, kernel_size=1), (3, 12, 12))
     batch = images(3, 3, 12, 12)
     by_site, by_name = (kind(name)(batch, TARGET, with_autoencoder) for name in ("code", "1.autoencoder.encoder"))
     assert by_site.shape == (3, 12, 12)
@@ -89,13 +85,13 @@ def test_the_map_is_captums_own(convolutional, images):
     captum = LayerGradCam(classifier, classifier.network[2])
     small = captum.attribute(batch.image, TARGET, relu_attributions=True)
     expected = F.interpolate(small, size=(14, 14), mode="bilinear", align_corners=False)[:, 0]
-    torch.testing.assert_close(GradCAM("2")(batch, TARGET, classifier), expected.detach(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(dv.GradCAM("2")(batch, TARGET, classifier), expected.detach(), rtol=0, atol=1e-5)
 
 
 def test_on_a_densenet_the_channels_are_taken_before_its_last_relu_which_writes_in_place(convolutional, images):
     torch.manual_seed(0)
     network = DenseNet(growth_rate=4, block_config=(2, 2), num_init_features=8, num_classes=3).eval()
-    classifier = Classifier(network, convolutional().task, (0.5,), (0.25,))
+    classifier = dv.Classifier(network, convolutional().task, (0.5,), (0.25,))
     batch = images(3, 3, 64, 64)
     features = network.features((batch.image - 0.5) / 0.25).detach().requires_grad_()
     logits = network.classifier(features.relu().mean((2, 3)))
@@ -103,7 +99,7 @@ def test_on_a_densenet_the_channels_are_taken_before_its_last_relu_which_writes_
     small = (gradient.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).relu()
     expected = F.interpolate(small, size=(64, 64), mode="bilinear", align_corners=False)[:, 0].detach()
     assert expected.amax() > 0
-    torch.testing.assert_close(GradCAM()(batch, TARGET, classifier), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(dv.GradCAM()(batch, TARGET, classifier), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("layer", ["2", "3"])
@@ -116,7 +112,7 @@ def test_the_map_is_the_grad_cam_packages_own_but_for_its_stretching(name, layer
     classifier, batch = convolutional(), images(3, 3, 14, 14)
     name = name.removeprefix("own ")
     module = classifier.network.get_submodule(layer)
-    explainers = [CAM(name, layer), CAM(name, module)] if name in CAMS else [GradCAM(layer)]
+    explainers = [dv.CAM(name, layer), dv.CAM(name, module)] if name in CAMS else [dv.GradCAM(layer)]
     with vars(package)[name](classifier, [module]) as cam:
         expected = cam(batch.image, [ClassifierOutputTarget(wanted) for wanted in TARGET.tolist()])
     assert expected.max() > 0
@@ -137,11 +133,11 @@ def test_an_object_of_grad_cam_is_taken_with_its_layer_and_normalises_once(name,
     package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
     classifier, batch = convolutional(), images(3, 3, 14, 14)
     with vars(package)[name](of(classifier), [classifier.network[2]]) as cam:
-        found = CAM(cam)(batch, TARGET, classifier)
-    torch.testing.assert_close(found, CAM(name, "2")(batch, TARGET, classifier), rtol=1e-4, atol=1e-5)
+        found = dv.CAM(cam)(batch, TARGET, classifier)
+    torch.testing.assert_close(found, dv.CAM(name, "2")(batch, TARGET, classifier), rtol=1e-4, atol=1e-5)
     two = package.LayerCAM(classifier.network, [classifier.network[0], classifier.network[2]])
     with two, pytest.raises(ValueError, match=r"method must have one target layer, got 2\. Make one for each\."):
-        CAM(two)
+        dv.CAM(two)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -156,7 +152,7 @@ def test_smoothed_maps_are_those_of_a_call_in_the_package(stride):
     smoothing = {"aug_smooth": True, "eigen_smooth": True}
     with package.LayerCAM(network, [network[1]]) as cam:
         own = cam((batch.image - 0.5) / 0.25, [ClassifierOutputTarget(wanted) for wanted in TARGET], **smoothing)
-        objects = [CAM("LayerCAM", "1", smoothing), CAM(cam, arguments=smoothing)]
+        objects = [dv.CAM("LayerCAM", "1", smoothing), dv.CAM(cam, arguments=smoothing)]
         for explainer in objects:
             maps = explainer(batch, TARGET, classifier)
             torch.testing.assert_close(maps, torch.from_numpy(own), rtol=0, atol=1e-4)
@@ -167,7 +163,7 @@ def test_an_object_keeps_no_pass_of_the_measurement_and_may_be_called_again(conv
     classifier, batch = convolutional(), images(3, 3, 14, 14)
     with package.ScoreCAM(classifier.network, [classifier.network[2]]) as cam:
         expected = cam(batch.image, None)
-        explainer = CAM(cam)
+        explainer = dv.CAM(cam)
         explainer(batch, TARGET, classifier)
         classifier(batch.image.requires_grad_()).sum().backward()
         assert not cam.activations_and_grads.activations
@@ -199,8 +195,8 @@ DEFAULTS = {
 COLOURED = torch.zeros(1, 3, 224, 224, device="meta")
 
 
-def classifier_of(network: nn.Module, classes: int = 2) -> Classifier:
-    return Classifier(network, Task("multiclass", tuple(map(str, range(classes)))), (0.5,), (0.25,)).eval()
+def classifier_of(network: nn.Module, classes: int = 2) -> dv.Classifier:
+    return dv.Classifier(network, dv.Task("multiclass", tuple(map(str, range(classes)))), (0.5,), (0.25,)).eval()
 
 
 def of_torchvision(name: str) -> nn.Module:
@@ -216,14 +212,16 @@ def test_the_default_layer_of_each_kind_of_torchvision_network():
 
 
 @pytest.mark.parametrize(
-    ("make", "layer"), [(small_cnn, "relu2"), (lambda *arguments: small_resnet(4, *arguments), "stage3")]
+    ("make", "layer"), [(dv.small_cnn, "relu2"), (lambda *arguments: dv.small_resnet(4, *arguments), "stage3")]
 )
 def test_the_default_layer_of_the_small_networks_also_with_an_autoencoder_inserted(make, layer):
     shape = (1, 28, 28)
     classifier = make(shape, "multiclass", ["a", "b"], [0.5], [0.5])
     assert _layers.default_layer(classifier, torch.zeros(1, *shape)) == layer
     channels = 64 if layer == "relu2" else 16
-    with_autoencoder = insert(classifier, ConvAutoencoder(layer, (channels, 4, channels), code=1, kernel_size=1), shape)
+    with_autoencoder = insert(
+        classifier, dv.ConvAutoencoder(layer, (channels, 4, channels), code=1, kernel_size=1), shape
+    )
     assert _layers.default_layer(with_autoencoder, torch.zeros(1, *shape)) == layer
 
 
@@ -240,14 +238,14 @@ def test_the_default_layer_of_transformers_is_the_last_at_which_the_class_depend
     assert layers == ["encoder.layers.encoder_layer_11.ln_1", "features"]
 
 
-TASK = Task("multiclass", ("a", "b", "c"))
+TASK = dv.Task("multiclass", ("a", "b", "c"))
 
 
-def batch_of(size: int) -> Batch:
+def batch_of(size: int) -> dv.Batch:
     return made_batches.batch_of(torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(4)))
 
 
-def grad_cam_by_hooks(classifier: Classifier, module: nn.Module, batch: Batch, as_map) -> torch.Tensor:
+def grad_cam_by_hooks(classifier: dv.Classifier, module: nn.Module, batch: dv.Batch, as_map) -> torch.Tensor:
     """Worked out with a hook of its own; `as_map` puts values of the module into (B, C, h, w)."""
     found = []
     with module.register_forward_hook(lambda module, args, output: found.append(output)):
@@ -262,8 +260,8 @@ def test_grad_cam_of_a_vision_transformer_puts_patches_where_they_lie():
     norm = classifier.network.encoder.layers.encoder_layer_1.ln_1
     expected = grad_cam_by_hooks(classifier, norm, batch, lambda value: value[:, 1:].mT.reshape(2, 12, 4, 4))
     for layer in (None, "encoder.layers.encoder_layer_1.ln_1"):
-        GradCAM(layer).check(classifier, (3, 32, 32))
-        torch.testing.assert_close(GradCAM(layer).run(batch, batch.label, classifier), expected)
+        dv.GradCAM(layer).check(classifier, (3, 32, 32))
+        torch.testing.assert_close(dv.GradCAM(layer).run(batch, batch.label, classifier), expected)
     assert expected.std((1, 2)).max() > 0
 
 
@@ -271,10 +269,10 @@ def test_grad_cam_of_a_swin_moves_the_channels():
     torch.manual_seed(1)
     network = SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=3)
     nn.init.normal_(network.head.weight)
-    classifier, batch = Classifier(network, TASK, (0.5,), (0.2,)).eval(), batch_of(64)
+    classifier, batch = dv.Classifier(network, TASK, (0.5,), (0.2,)).eval(), batch_of(64)
     last = classifier.network.features
     expected = grad_cam_by_hooks(classifier, last, batch, lambda value: value.movedim(-1, 1))
-    torch.testing.assert_close(GradCAM().run(batch, batch.label, classifier), expected)
+    torch.testing.assert_close(dv.GradCAM().run(batch, batch.label, classifier), expected)
 
 
 def test_grad_cam_of_a_mixer_puts_its_tokens_where_they_lie():
@@ -282,16 +280,16 @@ def test_grad_cam_of_a_mixer_puts_its_tokens_where_they_lie():
     torch.manual_seed(1)
     network = mixer.MlpMixer(3, img_size=32, patch_size=8, num_blocks=2, embed_dim=12)
     nn.init.normal_(network.head.weight)  # timm's own is zero, of which each map is
-    classifier, batch = Classifier(network, TASK, (0.5,), (0.2,)).eval(), batch_of(32)
+    classifier, batch = dv.Classifier(network, TASK, (0.5,), (0.2,)).eval(), batch_of(32)
     expected = grad_cam_by_hooks(classifier, network.blocks[1], batch, lambda value: value.mT.reshape(2, 12, 4, 4))
     assert expected.std((1, 2)).min() > 0
-    torch.testing.assert_close(GradCAM().run(batch, batch.label, classifier), expected)
+    torch.testing.assert_close(dv.GradCAM().run(batch, batch.label, classifier), expected)
 
 
 def test_a_layer_behind_which_the_class_token_alone_is_read_is_refused():
     classifier, batch = vision_transformer(), batch_of(32)
     with pytest.raises(ValueError, match=r"the class must depend on the patches of layer .*read its class token alone"):
-        GradCAM("encoder.layers.encoder_layer_1").run(batch, batch.label, classifier)
+        dv.GradCAM("encoder.layers.encoder_layer_1").run(batch, batch.label, classifier)
 
 
 @pytest.mark.parametrize(("name", "layer"), [("vit_tiny_patch16_224", "blocks.1.norm1"), ("swin_tiny", "layers.1")])
@@ -299,9 +297,9 @@ def test_the_default_layer_of_timms_transformers(name, layer):
     timm = pytest.importorskip("timm", reason="the extra timm is not installed")
     settings = {"depth": 2} if name.startswith("vit") else {"depths": (1, 1), "num_heads": (2, 2), "window_size": 4}
     name = name if name.startswith("vit") else "swin_tiny_patch4_window7_224"
-    classifier = Classifier(timm.create_model(name, img_size=64, **settings), TASK, (0.5,), (0.2,)).eval()
-    classifier.task = Task("multiclass", tuple(map(str, range(1000))))
+    classifier = dv.Classifier(timm.create_model(name, img_size=64, **settings), TASK, (0.5,), (0.2,)).eval()
+    classifier.task = dv.Task("multiclass", tuple(map(str, range(1000))))
     batch = batch_of(64)
-    maps = GradCAM().run(batch, batch.label, classifier)
-    assert torch.equal(maps, GradCAM(layer).run(batch, batch.label, classifier))
+    maps = dv.GradCAM().run(batch, batch.label, classifier)
+    assert torch.equal(maps, dv.GradCAM(layer).run(batch, batch.label, classifier))
     assert maps.any()

@@ -6,14 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.explainers.combined_map import CombinedMap
-from dovision.interfaces import Classifier, Explainer
-from dovision.types import Task
+import dovision as dv
 
 TARGET = torch.tensor([0, 1])
 
 
-class Painted(Explainer):
+class Painted(dv.Explainer):
     """The same map for every image."""
 
     def __init__(self, *rows: list[float]) -> None:
@@ -34,12 +32,12 @@ class SameLogits(nn.Module):
 
 
 @pytest.fixture
-def classifier() -> Classifier:
-    return Classifier(SameLogits(), Task("multilabel", ("a", "b", "c")), (0.5,) * 3, (0.2,) * 3).eval()
+def classifier() -> dv.Classifier:
+    return dv.Classifier(SameLogits(), dv.Task("multilabel", ("a", "b", "c")), (0.5,) * 3, (0.2,) * 3).eval()
 
 
 def explained(batch, classifier, **explainers):
-    return CombinedMap(explainers).explain(batch, TARGET, classifier)
+    return dv.CombinedMap(explainers).explain(batch, TARGET, classifier)
 
 
 def lost(log_odds: float, target: int) -> float:
@@ -57,7 +55,7 @@ def test_the_map_is_the_probability_lost_with_the_mean_of_the_maps_each_of_which
 
 
 def test_a_multiclass_probability_follows_the_log_odds_of_the_class(images):
-    classifier = Classifier(SameLogits(), Task("multiclass", ("a", "b", "c")), (0.5,) * 3, (0.2,) * 3).eval()
+    classifier = dv.Classifier(SameLogits(), dv.Task("multiclass", ("a", "b", "c")), (0.5,) * 3, (0.2,) * 3).eval()
     found = explained(images(2, 3, 1, 2), classifier, a=Painted([0.0, 2.0]), b=Painted([0.0, 2.0]))
     before = LOGITS.double().softmax(0)[TARGET]
     after = (torch.log(before / (1 - before)) - 2).sigmoid()

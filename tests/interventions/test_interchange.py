@@ -2,52 +2,47 @@ import numpy as np
 import pytest
 import torch
 
-from dovision.datasets.phantom import Phantom
-from dovision.interventions.activation import Activation
-from dovision.interventions.counterfactual import Counterfactual
-from dovision.interventions.interchange import ClassInterchange, CounterfactualInterchange, Interchange
-from dovision.interventions.values import ReferenceMean
+import dovision as dv
 from dovision.propagation import Propagation
-from dovision.types import INPUT, Batch, Box
 
 SOURCE = torch.rand(4, 3, 14, 17, generator=torch.Generator().manual_seed(5))
 
 
-def numbered(batch: Batch) -> Batch:
+def numbered(batch: dv.Batch) -> dv.Batch:
     """The batch with samples from 0 on, as in a notebook."""
     return batch._replace(sample=torch.arange(len(batch.image)))
 
 
 @pytest.fixture(scope="module")
-def many() -> Phantom:
-    return Phantom("multiclass", ("healthy", "disease"), (1, 64, 64), "disease", 0.0, None, 1, 1, 40, seed=0)
+def many() -> dv.Phantom:
+    return dv.Phantom("multiclass", ("healthy", "disease"), (1, 64, 64), "disease", 0.0, None, 1, 1, 40, seed=0)
 
 
 def test_a_tensor_has_a_source_for_each_sample_or_one_for_all(context):
     batch = context.batch._replace(sample=torch.tensor([2, 0, 3, 1]))
-    assert torch.equal(Interchange(SOURCE).sources(batch), SOURCE[[2, 0, 3, 1]])
-    assert torch.equal(Interchange(SOURCE[:1]).sources(batch), SOURCE[[0, 0, 0, 0]])
+    assert torch.equal(dv.Interchange(SOURCE).sources(batch), SOURCE[[2, 0, 3, 1]])
+    assert torch.equal(dv.Interchange(SOURCE[:1]).sources(batch), SOURCE[[0, 0, 0, 0]])
     with pytest.raises(ValueError, match="a source for each sample, or one for all, got 3 for sample 3"):
-        Interchange(SOURCE[:3]).sources(batch)
+        dv.Interchange(SOURCE[:3]).sources(batch)
 
 
 @pytest.mark.parametrize("source_class", ["same", "other"])
 def test_sources_are_of_the_same_or_of_another_class_and_never_the_image_itself(many, source_class):
-    value = ClassInterchange(source_class, seed=3)
+    value = dv.ClassInterchange(source_class, seed=3)
     value.bind(many, "test")
     classes = many.strata("test")
     sources = [value.source_of(sample) for sample in range(40)]
     assert ((classes[sources] == classes) == (source_class == "same")).all()
     assert not (np.array(sources) == np.arange(40)).any()
     assert len(set(sources)) > 10
-    again = ClassInterchange(source_class, seed=3)
+    again = dv.ClassInterchange(source_class, seed=3)
     again.bind(many, "test")
     assert [again.source_of(sample) for sample in range(39, -1, -1)] == sources[::-1]
 
 
 def test_at_the_input_the_counterfactual_is_the_counterfactual_intervention(phantom, films):
-    one = Activation(INPUT, None, CounterfactualInterchange("all labelled"))
-    other = Counterfactual()
+    one = dv.Activation(dv.INPUT, None, dv.CounterfactualInterchange("all labelled"))
+    other = dv.Counterfactual()
     for each in (one, other):
         each.bind(phantom, "test")
     shape, unit = phantom.shape, other.units(phantom.shape).index("all labelled")
@@ -62,7 +57,7 @@ def test_at_the_input_the_counterfactual_is_the_counterfactual_intervention(phan
 def test_at_the_input_it_is_the_classifier_on_pasted_pixels(context):
     image, names = context.batch.image, ["r0c0", "r3c5", "r13c16"]
     for unit, choose in (("position", names), ("channel", [0, 2]), (None, None)):
-        swap = Activation(INPUT, unit, Interchange(SOURCE), choose)
+        swap = dv.Activation(dv.INPUT, unit, dv.Interchange(SOURCE), choose)
         found = Propagation(context.classifier, swap)(numbered(context.batch))
         for number, name in enumerate(found.units):
             pasted = image.clone()
@@ -77,7 +72,7 @@ def test_at_the_input_it_is_the_classifier_on_pasted_pixels(context):
 
 
 def test_the_reference_mean_is_that_of_the_site_over_the_reference_images(context):
-    found = Propagation(context.classifier, Activation("1", value=ReferenceMean(images=SOURCE), choose=[2]))(
+    found = Propagation(context.classifier, dv.Activation("1", value=dv.ReferenceMean(images=SOURCE), choose=[2]))(
         context.batch
     )
     network = context.classifier.network
@@ -91,7 +86,7 @@ def test_the_reference_mean_is_that_of_the_site_over_the_reference_images(contex
 
 
 def test_reference_images_are_the_first_ones_of_a_split(phantom):
-    value = ReferenceMean(3, "test")
+    value = dv.ReferenceMean(3, "test")
     with pytest.raises(ValueError, match="must have reference images, got none"):
         value.references()
     value.bind(phantom, "test")
@@ -108,8 +103,8 @@ SCENE = [
 ]
 
 
-def bound(images) -> Counterfactual:
-    intervention = Counterfactual()
+def bound(images) -> dv.Counterfactual:
+    intervention = dv.Counterfactual()
     intervention.bind(images, "test")
     return intervention
 
@@ -123,8 +118,8 @@ def test_units_are_the_objects_and_all_that_speak_for_a_class_together(lamps):
 def test_the_region_of_several_objects_is_the_box_around_them_and_of_none_empty(lamps):
     images = lamps(SCENE)
     intervention = bound(images)
-    assert [intervention.region(images.shape, unit, 0) for unit in (1, 3)] == [Box(6, 6, 9, 8), Box(1, 1, 9, 8)]
-    assert intervention.region(images.shape, 3, 1) == Box(1, 1, 3, 4)
+    assert [intervention.region(images.shape, unit, 0) for unit in (1, 3)] == [dv.Box(6, 6, 9, 8), dv.Box(1, 1, 9, 8)]
+    assert intervention.region(images.shape, 3, 1) == dv.Box(1, 1, 3, 4)
     assert [intervention.region(images.shape, unit, 2).area for unit in (0, 1, 3)] == [0, 0, 0]
 
 

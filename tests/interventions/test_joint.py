@@ -4,16 +4,12 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 import dovision as dv
-from dovision.interfaces import Classifier, Context
-from dovision.interventions.activation import Activation
-from dovision.interventions.joint import Joint
-from dovision.interventions.pixel_grid import PixelGrid
+from dovision.interfaces import Context
 from dovision.propagation import Propagation
-from dovision.types import Task
 from made_batches import batch_of
 
 IMAGES, SOURCES = torch.rand(2, 5, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-BATCH, GRID = batch_of(IMAGES), PixelGrid(2, 3)
+BATCH, GRID = batch_of(IMAGES), dv.PixelGrid(2, 3)
 
 
 class Branches(nn.Module):
@@ -29,19 +25,19 @@ class Branches(nn.Module):
 
 
 @pytest.fixture
-def branches() -> Classifier:
+def branches() -> dv.Classifier:
     torch.manual_seed(0)
-    return Classifier(Branches(), Task("multiclass", ("a", "b", "c")), (0.0,), (1.0,)).eval()
+    return dv.Classifier(Branches(), dv.Task("multiclass", ("a", "b", "c")), (0.0,), (1.0,)).eval()
 
 
-def by_hand(branches: Classifier, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def by_hand(branches: dv.Classifier, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Logits of values of the two branches."""
     return branches.network.last((left.relu() + right.relu()).mean((2, 3)))
 
 
 @torch.no_grad()
 def test_a_masked_image_and_a_silenced_channel_are_made_in_one_pass(branches):
-    found = Propagation(branches, Joint(GRID, Activation("left", choose=[2])))(BATCH)
+    found = Propagation(branches, dv.Joint(GRID, dv.Activation("left", choose=[2])))(BATCH)
     assert found.units == (*GRID.units(()), "held", *(f"{unit}+held" for unit in GRID.units(())))
     context, network = Context(BATCH, branches), branches.network
     for unit in range(6):
@@ -63,7 +59,7 @@ def test_two_layers_are_edited_as_by_hooks_set_by_hand():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(320, 3)).eval()
     passes = []
-    found = Propagation(dv.wrap(network, 3), Joint(Activation("0"), Activation("2", choose=[1])), chunk=3)(
+    found = Propagation(dv.wrap(network, 3), dv.Joint(dv.Activation("0"), dv.Activation("2", choose=[1])), chunk=3)(
         BATCH, passes.append
     )
     assert found.units == ("c0", "c1", "c2", "c3", "held", "c0+held", "c1+held", "c2+held", "c3+held")

@@ -4,8 +4,6 @@ import numpy as np
 import torch
 
 import dovision as dv
-from dovision.interventions.brush import Brush
-from dovision.interventions.fills import Constant
 
 L_SHAPE = torch.tensor([[1, 0], [1, 0], [1, 1]], dtype=torch.bool)
 
@@ -29,7 +27,7 @@ def test_images_whose_masks_share_a_box_are_each_painted_on_their_own_pixels(con
     size = tuple(context.batch.image.shape[2:])
     shapes = [L_SHAPE, L_SHAPE.flip(1), L_SHAPE, torch.ones(3, 2, dtype=torch.bool)]
     masks = torch.stack([placed(size, 2, 3, shape) for shape in shapes])
-    found = dv.effect_map(context.classifier, context.batch.image, Brush(masks, Constant(1.0)))
+    found = dv.effect_map(context.classifier, context.batch.image, dv.Brush(masks, dv.Constant(1.0)))
     painted = torch.where(masks.unsqueeze(1), torch.ones(()), context.batch.image)
     with torch.no_grad():
         expected = context.classifier(painted).softmax(-1) - found.control
@@ -40,8 +38,8 @@ def test_images_whose_masks_share_a_box_are_each_painted_on_their_own_pixels(con
         assert (found.map[row][~mask] == 0).all()
 
 
-def bound(mask, images, controls=1, seed=0) -> Brush:
-    intervention = Brush(mask, Constant(0.0), controls, seed)
+def bound(mask, images, controls=1, seed=0) -> dv.Brush:
+    intervention = dv.Brush(mask, dv.Constant(0.0), controls, seed)
     intervention.bind(images, "test")
     return intervention
 

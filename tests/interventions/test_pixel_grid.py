@@ -3,11 +3,7 @@ import pytest
 import torch
 
 import dovision as dv
-from dovision.explainers.effect_map import EffectMap
 from dovision.interfaces import Context
-from dovision.interventions.fills import Constant
-from dovision.interventions.pixel_grid import PixelGrid
-from dovision.interventions.sliding_window import SlidingWindow
 from made_batches import batch_of
 
 
@@ -19,14 +15,14 @@ def test_a_cell_is_painted_on_all_channels_and_black_by_default():
     white = torch.ones(2, 3, 4, 4)
     expected = white.clone()
     expected[:, :, 2:, :2] = 0
-    assert torch.equal(PixelGrid(2, 2).apply(white, 2, condition(white)), expected)
-    grey = PixelGrid(2, 2, fill=Constant(0.5)).apply(white, 2, condition(white))
+    assert torch.equal(dv.PixelGrid(2, 2).apply(white, 2, condition(white)), expected)
+    grey = dv.PixelGrid(2, 2, fill=dv.Constant(0.5)).apply(white, 2, condition(white))
     assert torch.equal(grey, (white + expected) / 2)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(1, 1), (4, 4), (5, 2), (14, 3)])
 def test_every_pixel_is_in_a_window_and_no_window_is_left_out(size, stride):
-    window, shape = SlidingWindow(size, stride), (1, 14, 17)
+    window, shape = dv.SlidingWindow(size, stride), (1, 14, 17)
     covered = torch.zeros(shape)
     for unit in range(len(window.units(shape))):
         box = window.region(shape, unit, 0)
@@ -44,7 +40,7 @@ def test_the_map_is_that_of_captums_occlusion(context, size, stride):
     expected = peer.attribute(
         batch.image, (channels, size, size), strides=(channels, stride, stride), target=target, baselines=0.5
     )[:, 0]
-    window = SlidingWindow(size, stride, Constant(0.5))
-    torch.testing.assert_close(EffectMap(window)(batch, target, classifier), expected, rtol=0, atol=1e-6)
+    window = dv.SlidingWindow(size, stride, dv.Constant(0.5))
+    torch.testing.assert_close(dv.EffectMap(window)(batch, target, classifier), expected, rtol=0, atol=1e-6)
     found = dv.effect_map(classifier, batch.image, window, target)
     torch.testing.assert_close(found.map, expected, rtol=0, atol=1e-6)

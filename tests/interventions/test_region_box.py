@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from omegaconf import ListConfig
 from scipy import stats
 
-from dovision.interventions.fills import Constant
-from dovision.interventions.region_box import RegionBox
-from dovision.types import Box
+import dovision as dv
 
-NOTHING = Box(0, 0, 0, 0)
+NOTHING = dv.Box(0, 0, 0, 0)
 TWO = [
     (0, "tag", None, 1, 1, 3, 4),
     (0, "nodule1", "disease", 6, 6, 9, 8),
@@ -22,13 +20,13 @@ TWO = [
 ]
 
 
-def bound(images, controls=2, seed=0, objects=None) -> RegionBox:
-    intervention = RegionBox(Constant(0.0), controls, seed, objects)
+def bound(images, controls=2, seed=0, objects=None) -> dv.RegionBox:
+    intervention = dv.RegionBox(dv.Constant(0.0), controls, seed, objects)
     intervention.bind(images, "test")
     return intervention
 
 
-def regions(intervention, images, sample) -> dict[str, Box]:
+def regions(intervention, images, sample) -> dict[str, dv.Box]:
     """By the unit's name, but for the empty ones."""
     found = {
         name: intervention.region(images.shape, unit, sample)
@@ -46,7 +44,7 @@ def test_units_are_objects_with_their_controls_those_that_speak_for_a_class_firs
 def test_a_objects_region_is_its_box_and_empty_where_there_is_none(boxed):
     images = boxed([*TWO, (4, "tag", None, 5, 5, 5, 9)])
     intervention = bound(images)
-    assert regions(intervention, images, 0)["nodule1"] == Box(6, 6, 9, 8)
+    assert regions(intervention, images, 0)["nodule1"] == dv.Box(6, 6, 9, 8)
     assert [name for name in regions(intervention, images, 3) if "control" not in name] == ["nodule0"]
     for sample in (4, 5):
         assert regions(intervention, images, sample) == {}
@@ -64,18 +62,18 @@ def scenes(draw):
     for height, width, down, across in draw(st.lists(edges, min_size=1, max_size=4)):
         height, width = min(height, shape[1]), min(width, shape[2])
         top, left = int(down * (shape[1] - height + 1)), int(across * (shape[2] - width + 1))
-        boxes.append(Box(top, left, top + height, left + width))
+        boxes.append(dv.Box(top, left, top + height, left + width))
     return shape, boxes
 
 
-def free(box: Box, shape, taken) -> set[Box]:
+def free(box: dv.Box, shape, taken) -> set[dv.Box]:
     """All places of a box, found one by one."""
     corners = itertools.product(range(shape[1] - box.height + 1), range(shape[2] - box.width + 1))
-    moved = [Box(top, left, top + box.height, left + box.width) for top, left in corners]
+    moved = [dv.Box(top, left, top + box.height, left + box.width) for top, left in corners]
     return {place for place in moved if not any(meet(place, other) for other in taken)}
 
 
-def meet(a: Box, b: Box) -> bool:
+def meet(a: dv.Box, b: dv.Box) -> bool:
     return a.top < b.bottom and b.top < a.bottom and a.left < b.right and b.left < a.right
 
 
@@ -96,7 +94,7 @@ def test_every_place_is_as_likely_as_any_other(boxed):
     images = boxed([(sample, "spot", None, 1, 1, 2, 3) for sample in range(1200)], (1, 4, 4))
     intervention = bound(images, controls=1)
     seen = [intervention.region(images.shape, 1, sample) for sample in range(1200)]
-    counts = [seen.count(place) for place in free(Box(1, 1, 2, 3), images.shape, [Box(1, 1, 2, 3)])]
+    counts = [seen.count(place) for place in free(dv.Box(1, 1, 2, 3), images.shape, [dv.Box(1, 1, 2, 3)])]
     assert len(counts) == 9
     assert sum(counts) == 1200
     assert stats.chisquare(counts).pvalue > 0.01
@@ -110,7 +108,7 @@ def test_a_box_without_room_beside_it_has_no_control_and_the_log_counts_them_onc
         "2 control boxes are left out: beside their objects there is no room for them"
     ]
     assert set(regions(intervention, images, 0)) == {"heart"}
-    assert regions(intervention, images, 1)["heart control 1"] == Box(6, 0, 12, 12)
+    assert regions(intervention, images, 1)["heart control 1"] == dv.Box(6, 0, 12, 12)
 
 
 @pytest.mark.parametrize("objects", [["nodule"], ListConfig(["nodule"]), "nodule"])

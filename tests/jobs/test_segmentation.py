@@ -7,15 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.functional.outputs import ClassShare
-from dovision.interfaces import Classifier
+import dovision as dv
 from dovision.jobs.hydra_main import evaluate as main
 from dovision.models.checkpoint import save_checkpoint
 from dovision.report.report_figure import setup_sentence
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import EFFECTS
 from dovision.results.thumbnails import save_image
-from dovision.types import Task
 
 OUTPUT = {"_target_": "dovision.functional.outputs.ClassShare", "classes": [1, 2], "region": [0, 0, 8, 16]}
 
@@ -30,7 +28,7 @@ class Maps(nn.Module):
 
 
 def segmenter(shape, task, classes, mean, std, output):
-    return Classifier(Maps(), Task(task, tuple(classes)), mean, std, output)
+    return dv.Classifier(Maps(), dv.Task(task, tuple(classes)), mean, std, output)
 
 
 ARGUMENTS = {"shape": [1, 16, 16], "task": "multilabel", "classes": ["cat", "dog"], "mean": [0.5], "std": [0.25]}
@@ -41,7 +39,7 @@ def folder(tmp_path) -> Path:
     """A picture, and a checkpoint of a segmentation network of the user's own."""
     torch.manual_seed(0)
     settings = {"_target_": f"{__name__}.segmenter", **ARGUMENTS, "output": OUTPUT}
-    made = segmenter(**ARGUMENTS, output=ClassShare([1, 2], [0, 0, 8, 16]))
+    made = segmenter(**ARGUMENTS, output=dv.ClassShare([1, 2], [0, 0, 8, 16]))
     save_checkpoint(tmp_path / "segmenter.ckpt", made, settings, None, {})
     (tmp_path / "photos").mkdir()
     save_image(tmp_path / "photos" / "photo.png", torch.rand(1, 16, 16))

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from dovision.interfaces import Attack, Classifier, Detector
+import dovision as dv
 from dovision.measurement import detection as module
 from dovision.measurement.callback import ClassifierUnderTest
-from dovision.measurement.detection import Detection, DetectionOptions
 from dovision.measurement.detector_fits import Fitted, fit_detectors, for_thresholds, shown
 from dovision.measurement.fit_protocol import fit_protocol
 from dovision.results.detection_summary import WHOLE_FAMILY, read_detection
@@ -26,16 +25,14 @@ from dovision.results.detection_tables import (
     read_reads,
     read_scores,
 )
-from dovision.results.resumable_writer import Resume
-from dovision.types import Batch, Task
 from made_trainer import quiet_trainer
 from tests.measurement.conftest import Brightness
 
 pytestmark = pytest.mark.usefixtures("few_images")
-TASK = Task("multiclass", ("dark", "bright"))
+TASK = dv.Task("multiclass", ("dark", "bright"))
 
 
-class Shift(Attack):
+class Shift(dv.Attack):
     """Makes dark images brighter and bright ones darker by eps, after a look at the answer."""
 
     def run(self, batch, classifier, eps):
@@ -50,7 +47,7 @@ class Noise(Shift):
     is_noise = True
 
 
-class Fails(Attack):
+class Fails(dv.Attack):
     """Fails on the test images, in the middle of the run, at its second epsilon."""
 
     def run(self, batch, classifier, eps):
@@ -59,7 +56,7 @@ class Fails(Attack):
         return batch.image
 
 
-class Grey(Detector):
+class Grey(dv.Detector):
     """Reads the mean; the score is its distance to the nearest mean of the fit."""
 
     passes = 0
@@ -77,7 +74,7 @@ class Grey(Detector):
 class Plain(Grey):
     """Nothing to fit: the score is the mean itself."""
 
-    fit_features = Detector.fit_features
+    fit_features = dv.Detector.fit_features
 
     def score_features(self, read):
         return read[:, 0]
@@ -95,14 +92,14 @@ class Taught(Grey):
         return (read - self.clean).abs().amin(1) - (read - self.attacked).abs().amin(1)
 
 
-def rows(batch: Batch) -> list[Batch]:
+def rows(batch: dv.Batch) -> list[dv.Batch]:
     return [batch.rows([row]) for row in range(len(batch.image))]
 
 
-def split(greys: list[float], first_group: int) -> list[Batch]:
+def split(greys: list[float], first_group: int) -> list[dv.Batch]:
     image, number = torch.tensor(greys).view(-1, 1, 1, 1).expand(-1, 1, 2, 2), torch.arange(len(greys))
     label = (torch.tensor(greys) > 0.5).long()
-    return [Batch(*fields) for fields in zip(image, label, number, first_group + number, strict=True)]
+    return [dv.Batch(*fields) for fields in zip(image, label, number, first_group + number, strict=True)]
 
 
 VAL, TEST = [0.1, 0.1, 0.1, 0.4, 0.6, 0.1, 0.9], [0.2, 0.45, 0.55, 0.8]
@@ -110,13 +107,13 @@ KEPT = [0, 2, 5]  # of the validation images, for thresholds; .1, .4, .6 and .9 
 
 
 def run(
-    folder: Path, conditions: dict[str, Attack], val=VAL, first_group: int = 100, more=None, **settings: Any
-) -> Detection:
-    classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
+    folder: Path, conditions: dict[str, dv.Attack], val=VAL, first_group: int = 100, more=None, **settings: Any
+) -> dv.Detection:
+    classifier = dv.Classifier(Brightness(), TASK, [0.0], [1.0])
     detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()} | (more or {})
-    resume = Resume(settings.pop("checkpoint_every", 64), settings.pop("origin", None))
-    options = DetectionOptions(resume=resume, **settings)
-    detection = Detection(folder, conditions, detectors, classifier, options=options)
+    resume = dv.Resume(settings.pop("checkpoint_every", 64), settings.pop("origin", None))
+    options = dv.DetectionOptions(resume=resume, **settings)
+    detection = dv.Detection(folder, conditions, detectors, classifier, options=options)
     trainer = quiet_trainer(detection)
     loaders = [DataLoader(split(val, 0), 3), DataLoader(split(TEST, first_group), 3)]
     module = ClassifierUnderTest(classifier)

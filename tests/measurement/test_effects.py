@@ -6,21 +6,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from dovision.attacks.none import NoAttack
-from dovision.interfaces import Attack, Classifier
-from dovision.interventions.fills import Constant
-from dovision.interventions.pixel_grid import PixelGrid
+import dovision as dv
 from dovision.measurement.callback import ClassifierUnderTest, round_to_8_bits
-from dovision.measurement.effects import EffectEvaluation, EffectOptions, named_classes
+from dovision.measurement.effects import named_classes
 from dovision.propagation import propagation
 from dovision.results.average_effect import average_effects
-from dovision.results.resumable_writer import Resume
 from dovision.results.summary import summarise
 from dovision.results.thumbnails import PictureChoice, save_image, thumbnail_path
-from dovision.types import Batch, Box, Task
 from made_trainer import quiet_trainer
 
-TASK = Task("multiclass", ("dark", "bright"))
+TASK = dv.Task("multiclass", ("dark", "bright"))
 PIXELS = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.9, 0.1, 0.0, 0.0], [0.0, 0.0, 0.0, 0.1]])
 
 
@@ -30,16 +25,16 @@ class Sum(nn.Module):
         return torch.stack([torch.zeros_like(total), total], 1)
 
 
-class Darken(Attack):
+class Darken(dv.Attack):
     def run(self, batch, classifier, eps):
         return (batch.image - eps).clamp(0, 1)
 
 
-class SomeCells(PixelGrid):
+class SomeCells(dv.PixelGrid):
     """All cells of sample 0, the first one of sample 1, and none of sample 2."""
 
     def region(self, shape, unit, sample):
-        return super().region(shape, unit, sample) if unit < (4, 1, 0)[sample] else Box(0, 0, 0, 0)
+        return super().region(shape, unit, sample) if unit < (4, 1, 0)[sample] else dv.Box(0, 0, 0, 0)
 
 
 class Rows(torch.utils.data.Dataset):
@@ -49,16 +44,16 @@ class Rows(torch.utils.data.Dataset):
     def __getitem__(self, index):
         image = PIXELS[index].reshape(1, 2, 2)
         label = (image.sum() > 0.5).long()
-        return Batch(image, label, torch.tensor(index), torch.tensor(index // 2))
+        return dv.Batch(image, label, torch.tensor(index), torch.tensor(index // 2))
 
 
-def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, attack=None, **options):
+def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=dv.PixelGrid, attack=None, **options):
     choice = PictureChoice(1, dict.fromkeys(range(3), 0))
-    classifier = Classifier(Sum(), TASK, [0.0], [1.0])
-    resume = Resume(1, options.pop("origin", {}))
-    settings = EffectOptions(**{"pictures": choice, "chunk": chunk, "resume": resume, **options})
+    classifier = dv.Classifier(Sum(), TASK, [0.0], [1.0])
+    resume = dv.Resume(1, options.pop("origin", {}))
+    settings = dv.EffectOptions(**{"pictures": choice, "chunk": chunk, "resume": resume, **options})
     attacked = attack or Darken(list(eps))
-    evaluation = EffectEvaluation(cells(2, 2, Constant(0.0)), folder, attacked, classifier, options=settings)
+    evaluation = dv.EffectEvaluation(cells(2, 2, dv.Constant(0.0)), folder, attacked, classifier, options=settings)
     trainer = quiet_trainer(evaluation)
     module = ClassifierUnderTest(classifier)
     trainer.test(module, DataLoader(Rows(), batch_size=batch_size), verbose=False)
@@ -83,11 +78,11 @@ def test_effects_are_those_of_the_sigmoid_worked_out_by_hand(tmp_path):
     assert bright[["top", "left", "bottom", "right"]].to_numpy().tolist()[2] == [1, 0, 2, 1]
 
 
-class FirstCell(PixelGrid):
+class FirstCell(dv.PixelGrid):
     """Cell number `sample` alone, and none of sample 0."""
 
     def region(self, shape, unit, sample):
-        return super().region(shape, unit, sample) if unit == sample > 0 else Box(0, 0, 0, 0)
+        return super().region(shape, unit, sample) if unit == sample > 0 else dv.Box(0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("first", [0, 2])
@@ -105,7 +100,7 @@ def test_the_engine_is_chosen_by_the_first_image_of_the_split_that_has_a_unit_wh
     item = Rows.__getitem__
     job = DataLoader([item(None, number) for number in range(3)], batch_size=1)
     monkeypatch.setattr(Rows, "__getitem__", lambda rows, index: item(rows, index + first))
-    evaluate(tmp_path, cells=FirstCell, attack=NoAttack(), all_images=job)
+    evaluate(tmp_path, cells=FirstCell, attack=dv.NoAttack(), all_images=job)
     assert tried == [0, 1]  # of the range from image 2 on, too
 
 
@@ -170,7 +165,7 @@ def assert_logged_is_the_tables(logged, folder):
 
 
 @pytest.mark.usefixtures("few_images")
-@pytest.mark.parametrize("cells", [PixelGrid, SomeCells])
+@pytest.mark.parametrize("cells", [dv.PixelGrid, SomeCells])
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_the_numbers_of_the_tables_are_logged(tmp_path, batch_size, cells):
     evaluation = evaluate(tmp_path, batch_size, eps=(0.25, 8 / 255), cells=cells)
@@ -255,7 +250,7 @@ def test_eight_bits_are_the_256_levels_of_a_file():
     assert torch.equal(round_to_8_bits(torch.tensor([0.0, 0.4, 1.0])), torch.tensor([0.0, 102 / 255, 1.0]))
 
 
-ONE, SEVERAL = Task("multiclass", tuple("abcd")), Task("multilabel", tuple("abcd"), (0.5, 0.5, 0.5, 0.9))
+ONE, SEVERAL = dv.Task("multiclass", tuple("abcd")), dv.Task("multilabel", tuple("abcd"), (0.5, 0.5, 0.5, 0.9))
 CLEAN, ATTACKED = torch.tensor([[4.0, 3, 2, 1]]), torch.tensor([[0.0, 3, 2, -1]])
 
 

@@ -3,22 +3,19 @@
 import pytest
 import torch
 
-from dovision.interfaces import Classifier
-from dovision.interventions.fills import Mean
-from dovision.measurement.explanation_config import MapSettings
-from dovision.types import Batch, Task
+import dovision as dv
 from made_batches import batch_of
 
-ANIMALS = Task("multiclass", ("cat", "dog", "hen"))
-FINDINGS = Task("multilabel", ("mass", "edema", "nodule"))
+ANIMALS = dv.Task("multiclass", ("cat", "dog", "hen"))
+FINDINGS = dv.Task("multilabel", ("mass", "edema", "nodule"))
 
 
-def settings(of: str = "label", **changed) -> MapSettings:
-    plain = {"cells": 4, "margin": 0.1, "steps": 4, "fill": Mean(), "noise": 0.01, "num_sanity_images": 0, "seed": 0}
-    return MapSettings(of, **{**plain, **changed})
+def settings(of: str = "label", **changed) -> dv.MapSettings:
+    plain = {"cells": 4, "margin": 0.1, "steps": 4, "fill": dv.Mean(), "noise": 0.01, "num_sanity_images": 0, "seed": 0}
+    return dv.MapSettings(of, **{**plain, **changed})
 
 
-def batch(label: torch.Tensor) -> Batch:
+def batch(label: torch.Tensor) -> dv.Batch:
     return batch_of(torch.rand(len(label), 1, 8, 8), label)
 
 
@@ -47,7 +44,7 @@ def test_a_multilabel_image_is_explained_for_each_of_its_labels_and_an_unknown_o
 
 def test_filled_images_are_painted_over_everywhere():
     images = batch(torch.tensor([0, 1]))
-    filled = settings().filled(images, Classifier(torch.nn.Flatten(), ANIMALS, [0.5], [0.5]))
+    filled = settings().filled(images, dv.Classifier(torch.nn.Flatten(), ANIMALS, [0.5], [0.5]))
     torch.testing.assert_close(filled, images.image.mean((2, 3), keepdim=True).expand_as(images.image))
 
 

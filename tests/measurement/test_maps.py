@@ -9,22 +9,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from dovision.interfaces import Classifier, Explainer
-from dovision.interventions.fills import Constant
-from dovision.interventions.pixel_grid import PixelGrid
+import dovision as dv
 from dovision.measurement.callback import ClassifierUnderTest
-from dovision.measurement.effects import EffectEvaluation
-from dovision.measurement.explanation_config import MapSettings
-from dovision.measurement.maps import MapEvaluation, MapOptions
 from dovision.results.explanation_metrics import agreements
 from dovision.results.image_tables import read_maps, write_boxes
-from dovision.results.resumable_writer import Resume
 from dovision.results.summary import summarise
-from dovision.types import BOX_COLUMNS, Batch, Task
+from dovision.types import BOX_COLUMNS
 from made_trainer import quiet_trainer
 
 IMAGES = 6
-TASK = Task("multiclass", ("no", "yes"))
+TASK = dv.Task("multiclass", ("no", "yes"))
 
 
 class UpperLeft(nn.Module):
@@ -39,7 +33,7 @@ class UpperLeft(nn.Module):
         return torch.stack([torch.zeros_like(value), value], 1)
 
 
-class Truth(Explainer):
+class Truth(dv.Explainer):
     """The gradient, which is the same for each pixel of the quarter, as the mean of nothing and twice of it."""
 
     def run(self, batch, target, classifier):
@@ -50,7 +44,7 @@ class Truth(Explainer):
         return torch.stack([scale * self.run(batch, target, classifier) for scale in (0, 2)], 1)
 
 
-class Nothing(Explainer):
+class Nothing(dv.Explainer):
     def run(self, batch, target, classifier):
         return torch.zeros_like(batch.image[:, 0])
 
@@ -67,11 +61,11 @@ class LowerRight(Nothing):
         return maps
 
 
-def items() -> list[Batch]:
+def items() -> list[dv.Batch]:
     label = torch.ones(IMAGES, dtype=torch.int64)
     number = torch.arange(IMAGES)
     image = 0.5 + 0.5 * torch.rand(IMAGES, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    return [Batch(*fields) for fields in zip(image, label, number, number + 100, strict=True)]
+    return [dv.Batch(*fields) for fields in zip(image, label, number, number + 100, strict=True)]
 
 
 def boxes() -> pd.DataFrame:
@@ -89,12 +83,12 @@ def logged_of(
     folder: Path, batch_size: int, more=(), samples=range(IMAGES), origin=None, **changed
 ) -> dict[str, float]:
     """What is logged."""
-    classifier = Classifier(UpperLeft(), TASK, [0.5], [0.5])
-    options = {"target": "label", "cells": 4, "margin": 0.1, "steps": 4, "fill": Constant(0.0)}
-    settings = MapSettings(**{**options, "noise": 0.01, "num_sanity_images": 0, "seed": 0, **changed})
+    classifier = dv.Classifier(UpperLeft(), TASK, [0.5], [0.5])
+    options = {"target": "label", "cells": 4, "margin": 0.1, "steps": 4, "fill": dv.Constant(0.0)}
+    settings = dv.MapSettings(**{**options, "noise": 0.01, "num_sanity_images": 0, "seed": 0, **changed})
     explainers = {"truth": Truth(), "nothing": Nothing(), "broken": Broken(), "lower_right": LowerRight()}
-    given = MapOptions(list(samples), boxes=boxes(), resume=Resume(2, origin))
-    callback = MapEvaluation(explainers, folder, settings, classifier, options=given)
+    given = dv.MapOptions(list(samples), boxes=boxes(), resume=dv.Resume(2, origin))
+    callback = dv.MapEvaluation(explainers, folder, settings, classifier, options=given)
     trainer = quiet_trainer(callback, *more)
     loader = DataLoader(Subset(items(), samples), batch_size)
     module = ClassifierUnderTest(classifier)
@@ -138,7 +132,7 @@ def test_deletion_of_the_right_cells_takes_the_answer_away_and_insertion_brings_
 
 
 def test_without_noise_each_map_is_drawn_once_and_its_stability_is_unknown(tmp_path):
-    effects = EffectEvaluation(PixelGrid(1, 1), tmp_path)
+    effects = dv.EffectEvaluation(dv.PixelGrid(1, 1), tmp_path)
     logged_of(tmp_path, 4, [effects], noise=0.0)
     write_boxes(tmp_path, boxes())
     assert set(read_maps(tmp_path)["variant"]) == {"as is"}
@@ -169,7 +163,7 @@ def test_the_table_does_not_depend_on_the_batch_size(maps, tmp_path):
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_the_numbers_of_the_table_are_logged(tmp_path, batch_size):
-    logged = logged_of(tmp_path, batch_size, [EffectEvaluation(PixelGrid(1, 1), tmp_path)])
+    logged = logged_of(tmp_path, batch_size, [dv.EffectEvaluation(dv.PixelGrid(1, 1), tmp_path)])
     write_boxes(tmp_path, boxes())
     expected = {
         f"{row['metric']}/{row['explainer']}": row["mean"]
@@ -211,7 +205,7 @@ def test_maps_of_a_start_that_broke_are_taken_up_and_the_same_to_the_byte(tmp_pa
 
 def test_counts_of_explainers_go_on_from_those_of_the_start_before(tmp_path, monkeypatch):
     seen, origin = [], {"code": "1"}
-    monkeypatch.setattr(MapEvaluation, "finish", lambda self: seen.append(self.counters))
+    monkeypatch.setattr(dv.MapEvaluation, "finish", lambda self: seen.append(self.counters))
     for folder in ("whole", "again"):
         logged_of(tmp_path / folder, 2, origin=origin)
     logged_of(tmp_path / "again", 2, origin=origin)

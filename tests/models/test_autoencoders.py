@@ -5,23 +5,19 @@ import torch
 from matplotlib import colormaps
 from torch import nn
 
-from dovision.interfaces import Classifier
-from dovision.interventions.activation import Activation
-from dovision.models.conv_autoencoder import ConvAutoencoder, insert
-from dovision.models.small_cnn import small_cnn
-from dovision.models.topk_sae import TopkSae
+import dovision as dv
+from dovision.models.conv_autoencoder import insert
 from dovision.propagation import Propagation
-from dovision.types import CODE, Batch, Task
 
 SHAPE = (1, 28, 28)
 RELU1 = dict(after="relu1", channels=32, expansion=4, k=3, dead_after=10)
 MNIST = dict(after="relu1", channels=[32, 16, 64, 32], code=1, kernel_size=1)
-THREE = Task("multiclass", ("a", "b", "c"))
+THREE = dv.Task("multiclass", ("a", "b", "c"))
 
 
 def sae(channels=6, expansion=4, k=3, dead_after=10, **more):
     torch.manual_seed(0)
-    return TopkSae("layer", channels, expansion, k, dead_after, **more)
+    return dv.TopkSae("layer", channels, expansion, k, dead_after, **more)
 
 
 def orthogonal(k=1, **more):
@@ -125,10 +121,10 @@ def test_after_the_fit_the_most_active_latent_is_the_first_and_the_function_stay
 @pytest.fixture
 def classifier():
     torch.manual_seed(0)
-    return small_cnn(SHAPE, "multiclass", [str(k) for k in range(10)], [0.5], [0.5]).eval()
+    return dv.small_cnn(SHAPE, "multiclass", [str(k) for k in range(10)], [0.5], [0.5]).eval()
 
 
-@pytest.mark.parametrize("made", [lambda: TopkSae(**RELU1), lambda: ConvAutoencoder(**MNIST)])
+@pytest.mark.parametrize("made", [lambda: dv.TopkSae(**RELU1), lambda: dv.ConvAutoencoder(**MNIST)])
 def test_the_inserted_classifier_is_prefix_then_autoencoder_then_suffix(classifier, made):
     made = made()
     with_autoencoder = insert(classifier, made, SHAPE)
@@ -138,7 +134,7 @@ def test_the_inserted_classifier_is_prefix_then_autoencoder_then_suffix(classifi
     hidden = network.pool(network.relu2(network.conv2(hidden)))
     expected = network.linear2(network.relu3(network.linear1(network.flatten(hidden))))
     torch.testing.assert_close(with_autoencoder(image), expected)
-    assert with_autoencoder.network.get_submodule(with_autoencoder.sites[CODE]) is made.encoder
+    assert with_autoencoder.network.get_submodule(with_autoencoder.sites[dv.CODE]) is made.encoder
 
 
 class Tokens(nn.Module):
@@ -156,19 +152,19 @@ class Tokens(nn.Module):
 def of_tokens():
     """A classifier, its tokens of some images, and the autoencoder of them."""
     torch.manual_seed(0)
-    classifier = Classifier(Tokens(), THREE, [0.5], [0.5]).eval()
+    classifier = dv.Classifier(Tokens(), THREE, [0.5], [0.5]).eval()
     image = torch.rand(2, 1, 8, 8)
     tokens = classifier.network.norm(classifier.network.patches((image - 0.5) / 0.5).flatten(2).movedim(1, 2))
-    return classifier, image, tokens, TopkSae("norm", 6, 4, 3, 10, layout="NTC")
+    return classifier, image, tokens, dv.TopkSae("norm", 6, 4, 3, 10, layout="NTC")
 
 
 @torch.no_grad()
 def test_the_effect_of_a_latent_of_tokens_is_that_of_leaving_it_out(of_tokens):
     classifier, image, tokens, made = of_tokens
     number = torch.arange(2)
-    batch, passes = Batch(image, number, number, number), []
+    batch, passes = dv.Batch(image, number, number, number), []
     with_autoencoder = insert(classifier, made, (1, 8, 8)).eval()
-    outcome = Propagation(with_autoencoder, Activation(CODE, unit="latent"))(batch, passes.append)
+    outcome = Propagation(with_autoencoder, dv.Activation(dv.CODE, unit="latent"))(batch, passes.append)
     code = made.encoder(tokens)  # (2, 4, 24)
     active = (code != 0).any(1)
     for latent in range(24):
@@ -216,9 +212,9 @@ CHEST = dict(after="features.transition1", channels=[128, 32, 16, 32, 128], code
 @pytest.mark.parametrize("settings", [MNIST, CHEST])
 def test_without_activation_the_autoencoder_is_linear_and_its_code_takes_both_signs(settings):
     torch.manual_seed(0)
-    linear = ConvAutoencoder(**settings, activation="none")
+    linear = dv.ConvAutoencoder(**settings, activation="none")
     a, b = torch.randn(2, 1, settings["channels"][0], 5, 5)
     zero = linear(torch.zeros_like(a))
     torch.testing.assert_close(linear(a + b) - zero, linear(a) + linear(b) - 2 * zero, atol=1e-5, rtol=1e-4)
     assert (linear.encoder(a) < 0).any()
-    assert not (ConvAutoencoder(**settings).encoder(a) < 0).any()
+    assert not (dv.ConvAutoencoder(**settings).encoder(a) < 0).any()

@@ -9,11 +9,8 @@ import yaml
 
 import dovision
 from dovision.config.import_target import import_target
-from dovision.functional.outputs import ClassShare
 from dovision.io import sealed
 from dovision.models import _catalogue, checkpoint
-from dovision.models.small_cnn import small_cnn
-from dovision.types import Box
 
 CONF = Path(__file__).parents[2] / "conf"
 NAMED = {yaml.safe_load(file.read_text())["_target_"] for file in CONF.glob("model/*.yaml")} | {
@@ -29,7 +26,7 @@ def test_the_catalogue_is_what_the_configuration_offers():
 
 def planted(folder: Path, model: dict, autoencoder: dict | None = None) -> Path:
     """A whole checkpoint, its digest right, as somebody may send it."""
-    state = small_cnn(**{name: value for name, value in MODEL.items() if name != "_target_"}).state_dict()
+    state = dovision.small_cnn(**{name: value for name, value in MODEL.items() if name != "_target_"}).state_dict()
     content = {"format": 2, "model": model, "autoencoder": autoencoder, "facts": {}, "state": dict(state)}
     sealed.write_sealed(folder / "planted.ckpt", content)
     return folder / "planted.ckpt"
@@ -129,8 +126,8 @@ SQUEEZENET = {
 
 def test_a_model_may_read_its_output_by_a_function_of_the_package_and_by_no_other():
     output = _catalogue.build({**SQUEEZENET, "output": SHARE}).output
-    assert isinstance(output, ClassShare)
-    assert output.region == Box(0, 0, 4, 4)
+    assert isinstance(output, dovision.ClassShare)
+    assert output.region == dovision.Box(0, 0, 4, 4)
     with pytest.raises(ValueError, match=r"names os.system, .*readings of outputs.*trust_checkpoint=true"):
         _catalogue.build({**SQUEEZENET, "output": {"_target_": "os.system", "command": "true"}})
     with pytest.raises(ValueError, match="torchvision_model refuses its arguments"):

@@ -7,9 +7,7 @@ import torch
 import dovision
 from dovision.io import sealed
 from dovision.models import checkpoint
-from dovision.models.conv_autoencoder import ConvAutoencoder, insert
-from dovision.models.small_cnn import small_cnn
-from dovision.types import CODE, Task
+from dovision.models.conv_autoencoder import insert
 
 MODEL = {"_target_": "dovision.models.small_cnn.small_cnn", "shape": [1, 28, 28], "task": "multiclass"}
 MODEL |= {"classes": ["zero", "one", "two"], "mean": [0.5], "std": [0.5]}
@@ -24,7 +22,7 @@ def arguments(settings):
 @pytest.fixture
 def classifier():
     torch.manual_seed(0)
-    return small_cnn(**arguments(MODEL)).eval()
+    return dovision.small_cnn(**arguments(MODEL)).eval()
 
 
 @pytest.fixture
@@ -34,12 +32,12 @@ def path(tmp_path, classifier):
 
 
 def test_an_inserted_autoencoder_comes_back_with_its_code(tmp_path, classifier):
-    with_autoencoder = insert(classifier, ConvAutoencoder(**arguments(AUTOENCODER)), (1, 28, 28)).eval()
+    with_autoencoder = insert(classifier, dovision.ConvAutoencoder(**arguments(AUTOENCODER)), (1, 28, 28)).eval()
     checkpoint.save_checkpoint(tmp_path / "a.ckpt", with_autoencoder, MODEL, AUTOENCODER, {})
     loaded = dovision.load(tmp_path / "a.ckpt")
     image = torch.rand(2, 1, 28, 28)
     assert torch.equal(loaded(image), with_autoencoder(image))
-    assert loaded.sites == {CODE: "relu1.autoencoder.encoder"}
+    assert loaded.sites == {dovision.CODE: "relu1.autoencoder.encoder"}
 
 
 def test_pretrained_weights_are_not_asked_for_again(tmp_path):
@@ -53,7 +51,7 @@ def test_pretrained_weights_are_not_asked_for_again(tmp_path):
 
 
 def test_thresholds_come_back_with_the_classifier(tmp_path, classifier):
-    classifier.task = Task("multilabel", ("zero", "one", "two"), (0.25, 0.5, 0.125))
+    classifier.task = dovision.Task("multilabel", ("zero", "one", "two"), (0.25, 0.5, 0.125))
     checkpoint.save_checkpoint(tmp_path / "a.ckpt", classifier, {**MODEL, "task": "multilabel"}, None, {"seed": 3})
     assert dovision.load(tmp_path / "a.ckpt").task.thresholds == (0.25, 0.5, 0.125)
     assert checkpoint.read_checkpoint(tmp_path / "a.ckpt")["facts"] == {"seed": 3, "thresholds": [0.25, 0.5, 0.125]}

@@ -10,14 +10,12 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+import dovision as dv
 from dovision.interfaces import Context
-from dovision.interventions.fills import Constant
-from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models._published import choose_outputs, output_numbers
 from dovision.models.chexnet import CHECKPOINT_LABELS
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
-from dovision.types import Batch
 from made_hf import save_network
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
@@ -72,8 +70,8 @@ def images_of(settings, count=1):
 def test_an_edit_is_propagated_incrementally_to_what_the_plain_pass_gives(name):
     settings = settings_of(name)
     classifier, image, number = built(settings), images_of(settings), torch.zeros(1, dtype=torch.int64)
-    batch = Batch(image, torch.zeros(1, 3), number, number)
-    propagation = Propagation(classifier, PixelGrid(4, 4, Constant(1.0)))
+    batch = dv.Batch(image, torch.zeros(1, 3), number, number)
+    propagation = Propagation(classifier, dv.PixelGrid(4, 4, dv.Constant(1.0)))
     propagation.intervention.units = lambda shape: ("r0c0", "r0c1", "r0c2")
     outcome = propagation(batch)
     assert isinstance(propagation.engine, Incremental)

@@ -17,7 +17,6 @@ from torch import nn
 
 import dovision as dv
 from dovision.api import checked_logits
-from dovision.interfaces import Classifier
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.graph_passes import fold_batch_norm
 from dovision.propagation.incremental import Incremental
@@ -25,7 +24,6 @@ from dovision.propagation.propagation import LITTLE
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
-from dovision.types import Task
 
 from .conftest import GRID, Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome
 
@@ -154,7 +152,7 @@ class Held:
 )
 def test_an_attribute_of_any_kind_leaves_the_stamp_as_it_is(value):
     module = nn.Identity()
-    classifier = Classifier(module, Task("multiclass", ("0", "1")), (0.5,), (0.5,))
+    classifier = dv.Classifier(module, dv.Task("multiclass", ("0", "1")), (0.5,), (0.5,))
     module.value = value
     stamp = weights_stamp(classifier)
     assert weights_stamp(classifier) == stamp
@@ -173,7 +171,7 @@ def test_an_attribute_of_any_kind_leaves_the_stamp_as_it_is(value):
 )
 def test_like_attributes_have_stamps_of_their_own(one, other):
     module, stamps = nn.Identity(), set()
-    classifier = Classifier(module, Task("multiclass", ("0", "1")), (0.5,), (0.5,))
+    classifier = dv.Classifier(module, dv.Task("multiclass", ("0", "1")), (0.5,), (0.5,))
     for value in (one, other):
         module.value = value
         stamps.add(weights_stamp(classifier))
@@ -186,13 +184,13 @@ def test_lists_that_hold_each_other_end():
         nested = [nested, nested]
     module.nested, module.circular = nested, [F.relu]
     module.circular.append(module.circular)
-    classifier = Classifier(module, Task("multiclass", ("0", "1")), (0.5,), (0.5,))
+    classifier = dv.Classifier(module, dv.Task("multiclass", ("0", "1")), (0.5,), (0.5,))
     assert weights_stamp(classifier) == weights_stamp(classifier)
 
 
 def test_no_two_objects_have_the_same_number():
     module, stamps = nn.Identity(), set()
-    classifier = Classifier(module, Task("multiclass", ("0", "1")), (0.5,), (0.5,))
+    classifier = dv.Classifier(module, dv.Task("multiclass", ("0", "1")), (0.5,), (0.5,))
     for factor in range(50):  # each is freed before the next is made, often at the same address
         module.scaled = lambda value, factor=factor: value * factor
         stamps.add(weights_stamp(classifier))

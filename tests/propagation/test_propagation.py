@@ -10,11 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import dovision as dv
-from dovision.interfaces import Intervention
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.whole_passes import WholePasses
-from dovision.types import INPUT, Box
 
 from .conftest import GRID, Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome, with_statistics
 
@@ -66,7 +64,7 @@ def test_edits_that_change_no_bit_take_no_pass(traced, regions):
     torch.testing.assert_close(outcome.treated[changed], plain.treated[changed], rtol=0, atol=1e-6)
 
 
-class Sourced(Intervention):
+class Sourced(dv.Intervention):
     """do(all = the source's value), and do(all = the reference's mean)."""
 
     def __init__(self, site, sources=None, references=None):
@@ -85,12 +83,12 @@ class Sourced(Intervention):
         return context.reference.expand_as(value) if context.source is None else context.source
 
 
-@pytest.mark.parametrize("site", [INPUT, "2", "7"])
+@pytest.mark.parametrize("site", [dv.INPUT, "2", "7"])
 def test_the_sites_value_of_source_images_gives_their_logits(site):
     classifier, batch = classifier_of(small_network()), batch_of(3, 1, 16, 16)
     images, passes = torch.rand(3, 1, 16, 16), []
     outcome = Propagation(classifier, Sourced(site, sources=images))(batch, passes.append)
-    assert sum(passes) == 3 * (2 if site == INPUT else 3)
+    assert sum(passes) == 3 * (2 if site == dv.INPUT else 3)
     torch.testing.assert_close(outcome.treated[:, 0], classifier(images).detach(), rtol=0, atol=1e-6)
 
 
@@ -116,7 +114,7 @@ def test_the_reference_is_the_mean_of_the_sites_value_and_is_found_once():
 )
 def test_sources_and_references_of_other_shapes_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
-        Propagation(classifier_of(small_network()), Sourced(INPUT, **wrong))(batch_of(3, 1, 16, 16))
+        Propagation(classifier_of(small_network()), Sourced(dv.INPUT, **wrong))(batch_of(3, 1, 16, 16))
 
 
 def test_the_classifier_is_left_as_it_was():
@@ -132,12 +130,12 @@ def test_the_classifier_is_left_as_it_was():
     assert not any(module._forward_hooks for module in classifier.modules())
 
 
-@pytest.mark.parametrize("site", [INPUT, "0", "5"])
+@pytest.mark.parametrize("site", [dv.INPUT, "0", "5"])
 def test_a_model_that_cannot_be_traced_is_run_in_full_and_said_once(site, caplog):
     network = with_statistics(small_network())
     network[3] = nn.Sequential(network[3], LooksAtValues())
     classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, Painted([[Box(1, 1, 4, 5)], [None]], site), chunk=3)
+    propagation = Propagation(classifier, Painted([[dv.Box(1, 1, 4, 5)], [None]], site), chunk=3)
     with caplog.at_level(logging.WARNING, "dovision.propagation"):
         outcomes = [propagation(batch) for _ in range(3)]
     assert_equal(outcomes[-1], expected_outcome(classifier, propagation.intervention, batch))
@@ -250,7 +248,7 @@ def test_a_region_of_a_value_that_is_no_map_is_edited_in_full():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(2), nn.Linear(16, 8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 5)).eval()
     classifier, batch = classifier_of(network), batch_of(2, 4, 4, 4)
-    regions = [[Box(0, 1, 2, 3)], [Box(1, 0, 4, 8)]] * 3
+    regions = [[dv.Box(0, 1, 2, 3)], [dv.Box(1, 0, 4, 8)]] * 3
     assert isinstance(agreeing(classifier, Painted(regions, "1"), batch).engine, Incremental)
 
 
@@ -278,7 +276,7 @@ def test_operands_may_be_given_by_name(body, local):
     torch.manual_seed(0)
     shape = (16, 22) if local else (22, 16)
     classifier, batch = classifier_of(Named().eval()), batch_of(2, 1, *shape)
-    propagation = agreeing(classifier, Painted([*GRID, [Box(12, 12, *shape)]]), batch)
+    propagation = agreeing(classifier, Painted([*GRID, [dv.Box(12, 12, *shape)]]), batch)
     engine = propagation.engine
     assert isinstance(engine, Incremental)
     in_full = [step.name for step in engine.edited_steps if engine.rules[step] is None]

@@ -7,21 +7,18 @@ import torch
 from torch import nn
 
 import dovision as dv
-from dovision.interfaces import Images, Source
-from dovision.interventions.interchange import ClassInterchange
+from dovision.interfaces import Source
 from dovision.measurement.callback import ClassifierUnderTest
 from dovision.results.image_tables import SOURCES_FILE
 from dovision.results.interchange_accuracy import interchange_accuracy
-from dovision.training.data_module import ImageDataModule
-from dovision.types import Task
 
 PIXELS = torch.tensor([[0, 0], [0, 0.5], [0, 1], [1, 0], [1, 0.5], [1, 1]])  # the class, and a second feature
 
 
-class Pairs(Images):
+class Pairs(dv.Images):
     """Six images of two pixels, the first of which is the class."""
 
-    task, shape, content = Task("multiclass", ("no", "yes")), (1, 1, 2), "pairs"
+    task, shape, content = dv.Task("multiclass", ("no", "yes")), (1, 1, 2), "pairs"
 
     def source(self, split):
         number = torch.arange(len(PIXELS))
@@ -37,12 +34,12 @@ def measured(folder, head):
     nn.init.eye_(first.weight)
     network = nn.Sequential(nn.Flatten(), first, head)
     classifier, images = dv.wrap(network, ["no", "yes"]), Pairs()
-    intervention = dv.Activation("1", value=ClassInterchange("other", seed=0))
+    intervention = dv.Activation("1", value=dv.ClassInterchange("other", seed=0))
     intervention.bind(images, "test")
     evaluation = dv.EffectEvaluation(intervention, folder, classifier=classifier)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = pl.Trainer(callbacks=[evaluation], inference_mode=False, accelerator="cpu", **quiet)
-    trainer.test(ClassifierUnderTest(classifier), datamodule=ImageDataModule(images), verbose=False)
+    trainer.test(ClassifierUnderTest(classifier), datamodule=dv.ImageDataModule(images), verbose=False)
     return interchange_accuracy(folder).set_index("unit"), images, network
 
 

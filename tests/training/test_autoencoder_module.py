@@ -7,23 +7,21 @@ import torch
 from sklearn.metrics import r2_score
 from torch.utils.data import DataLoader, TensorDataset
 
+import dovision as dv
 from dovision.functional.effects import divergence
-from dovision.interfaces import Classifier
 from dovision.jobs.hydra_main import evaluate, train
-from dovision.models.conv_autoencoder import ConvAutoencoder, insert
-from dovision.models.topk_sae import TopkSae
+from dovision.models.conv_autoencoder import insert
 from dovision.results.run_record import read_sweep
 from dovision.results.tables import read_effects
 from dovision.training.autoencoder_loss import AutoencoderLoss
 from dovision.training.autoencoder_module import CausalAutoencoder, ReconstructionQuality, SparseAutoencoder
-from dovision.types import Batch, Task
 from made_trainer import quiet_trainer
 from paper.loss_as_coded import AutoencoderLossAsCoded
 
 DIGITS = ("dataset=digits", "dataset.test_fraction=0.75", "training.classifier.epochs=1")
 DIGITS += ("autoencoder=topk_sae", "autoencoder.after=pool", "autoencoder.channels=64", "autoencoder.expansion=4")
 DIGITS += ("training.autoencoder.epochs=2", "training.autoencoder.batch_size=64")
-THREE = Task("multiclass", ("a", "b", "c"))
+THREE = dv.Task("multiclass", ("a", "b", "c"))
 IMAGES = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
@@ -34,7 +32,7 @@ def classifier():
     layers = [torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(inplace=True), torch.nn.Dropout(0.5)]
     layers += [torch.nn.ReLU(inplace=True), torch.nn.Flatten(), torch.nn.Linear(4 * 6 * 6, 3)]
     network = torch.nn.Sequential(*layers)
-    classifier = Classifier(network, THREE, [0.5], [0.5])
+    classifier = dv.Classifier(network, THREE, [0.5], [0.5])
     for _ in range(5):
         classifier(torch.rand(8, 1, 8, 8))  # gives the batch-norm statistics of its own
     return classifier.eval()
@@ -42,7 +40,7 @@ def classifier():
 
 def module_of(classifier, channels=(4, 3, 4), code=1, zeroed_channel=None, **weights):
     torch.manual_seed(1)
-    autoencoder = ConvAutoencoder("2", channels, code=code, kernel_size=1)
+    autoencoder = dv.ConvAutoencoder("2", channels, code=code, kernel_size=1)
     with_autoencoder = insert(classifier, autoencoder, (1, 8, 8))
     loss = AutoencoderLoss(**{"shallow": 0.0, "deep": 1.0, "interpretability": 0.0, **weights})
     return CausalAutoencoder(classifier, with_autoencoder, partial(torch.optim.Adam, lr=0.01), loss, zeroed_channel)
@@ -50,7 +48,7 @@ def module_of(classifier, channels=(4, 3, 4), code=1, zeroed_channel=None, **wei
 
 def sparse_module_of(classifier):
     torch.manual_seed(1)
-    autoencoder = TopkSae("2", 4, expansion=4, k=2, dead_after=64)
+    autoencoder = dv.TopkSae("2", 4, expansion=4, k=2, dead_after=64)
     with_autoencoder = insert(classifier, autoencoder, (1, 8, 8))
     return SparseAutoencoder(classifier, with_autoencoder, partial(torch.optim.Adam, lr=0.01))
 
@@ -65,7 +63,7 @@ def fit(module, epochs=1):
 
 
 def stacked(rows):
-    return Batch(*(torch.stack(field) for field in zip(*rows, strict=True)))
+    return dv.Batch(*(torch.stack(field) for field in zip(*rows, strict=True)))
 
 
 MODULES = {"deep": module_of, "both terms": partial(module_of, shallow=2.0, deep=3.0), "sparse": sparse_module_of}
@@ -99,7 +97,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(classifier):
     )
     zeros = torch.zeros(4, dtype=torch.int64)
     module.log = lambda *args, **kwargs: None
-    torch.testing.assert_close(module.training_step(Batch(image, zeros, zeros, zeros), 0), expected)
+    torch.testing.assert_close(module.training_step(dv.Batch(image, zeros, zeros, zeros), 0), expected)
 
 
 def test_a_zeroed_channel_is_silent_all_through_the_fit_and_only_then(classifier):
