@@ -51,22 +51,15 @@ def assert_equal(classifier, photo, expected):
     torch.testing.assert_close(measured.map, expected.map, rtol=0, atol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def onnx_file(network, tmp_path_factory):
+def test_an_onnx_file_by_a_users_function_and_by_the_checkpoint_of_it(monkeypatch, photo, expected, tmp_path, network):
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     pytest.importorskip("onnx", reason="onnx, which torch exports with, is not installed")
-    path = tmp_path_factory.mktemp("onnx") / "network.onnx"
+    path = tmp_path / "network.onnx"
     torch.onnx.export(network, (torch.zeros(2, 3, SIDE, SIDE),), str(path), dynamo=False)  # two images at a time
-    return path
-
-
-def test_an_onnx_file_by_a_users_function_and_by_the_checkpoint_of_it(
-    monkeypatch, onnx_file, photo, expected, tmp_path
-):
     module = ModuleType("mypackage")
     module.network = lambda path: dv.wrap(path, mean=MEAN, std=STD)
     monkeypatch.setitem(sys.modules, "mypackage", module)
-    settings = {"_target_": "mypackage.network", "path": str(onnx_file)}
+    settings = {"_target_": "mypackage.network", "path": str(path)}
     classifier = Component("model", settings).make()
     assert_equal(classifier, photo, expected)
     checkpoint.save_checkpoint(tmp_path / "own.ckpt", classifier, settings, None, {})

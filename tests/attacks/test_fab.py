@@ -36,19 +36,13 @@ def test_the_nearest_point_of_a_plane_in_the_box_is_found(norm, point, normal, o
     torch.testing.assert_close(found, points(expected))
 
 
-@pytest.fixture
-def linear() -> tuple[Classifier, Batch]:
-    """Three classes, logits linear in 4 x 4 pixels, and grey images."""
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_of_a_linear_classifier_the_nearest_boundary_is_found(norm):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     classifier = Classifier(network, Task("multiclass", ("a", "b", "c")), (0.0,), (1.0,)).eval()
     image = 0.4 + 0.2 * torch.rand(6, 1, 4, 4)
-    return classifier, Batch(image, classifier(image).argmax(1), torch.arange(6), torch.arange(6))
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_of_a_linear_classifier_the_nearest_boundary_is_found(norm, linear):
-    classifier, batch = linear
+    batch = Batch(image, classifier(image).argmax(1), torch.arange(6), torch.arange(6))
     weight, logits = classifier.network[1].weight, classifier(batch.image)
     own = batch.label
     lead = logits.gather(1, own.unsqueeze(1)) - logits

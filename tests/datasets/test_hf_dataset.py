@@ -133,13 +133,6 @@ def test_a_name_on_the_hub_without_a_network_is_answered_with_the_remedy():
         opened("somebody/nothing")
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    root = tmp_path_factory.mktemp("hf") / "own"
-    hf_parts(train=40, test=4).save_to_disk(str(root))
-    return root
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -156,9 +149,11 @@ def own(tmp_path_factory):
         ({"root": __file__}, "root must be a file of .parquet or .arrow, got test_hf_dataset.py"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(own, change, message):
+def test_what_cannot_be_meant_is_refused(change, message, tmp_path):
+    root = tmp_path / "own"
+    hf_parts(train=40, test=4).save_to_disk(str(root))
     with pytest.raises(ValueError, match=message):
-        opened(change.pop("root", own), **change)
+        opened(change.pop("root", root), **change)
 
 
 def test_a_folder_of_neither_kind_and_a_damaged_image_are_refused(tmp_path):

@@ -60,20 +60,14 @@ def test_hidden_files_and_folders_are_no_images(folder_of_images):
     assert open_folder(folder_of_images).fingerprint == before
 
 
-@pytest.fixture
-def spoiled(folder_of_images: Path) -> Path:
-    """A truncated JPEG, an empty file and a text file among the images."""
+def test_bad_files_are_left_out_and_counted_if_asked(folder_of_images):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     whole = folder_of_images / "cat" / "cut.jpg"
     Image.fromarray(noise).save(whole)
     whole.write_bytes(whole.read_bytes()[:-500])
     (folder_of_images / "dog" / "empty.png").touch()
     (folder_of_images / "dog" / "text.png").write_text("not an image")
-    return folder_of_images
-
-
-def test_bad_files_are_left_out_and_counted_if_asked(spoiled):
-    dataset = open_folder(spoiled, on_bad_file="skip")
+    dataset = open_folder(folder_of_images, on_bad_file="skip")
     assert [line.split(":")[0] for line in dataset.bad_files] == ["cat/cut.jpg", "dog/empty.png", "dog/text.png"]
     assert sum(len(dataset.split(name)) for name in SPLITS) == 20
 

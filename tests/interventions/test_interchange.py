@@ -13,11 +13,6 @@ def numbered(batch: dv.Batch) -> dv.Batch:
     return batch._replace(sample=torch.arange(len(batch.image)))
 
 
-@pytest.fixture(scope="module")
-def many() -> dv.Phantom:
-    return dv.Phantom("multiclass", ("healthy", "disease"), (1, 64, 64), "disease", 0.0, None, 1, 1, 40, seed=0)
-
-
 def test_a_tensor_has_a_source_for_each_sample_or_one_for_all(context):
     batch = context.batch._replace(sample=torch.tensor([2, 0, 3, 1]))
     assert torch.equal(dv.Interchange(SOURCE).sources(batch), SOURCE[[2, 0, 3, 1]])
@@ -27,7 +22,8 @@ def test_a_tensor_has_a_source_for_each_sample_or_one_for_all(context):
 
 
 @pytest.mark.parametrize("source_class", ["same", "other"])
-def test_sources_are_of_the_same_or_of_another_class_and_never_the_image_itself(many, source_class):
+def test_sources_are_of_the_same_or_of_another_class_and_never_the_image_itself(source_class):
+    many = dv.Phantom("multiclass", ("healthy", "disease"), (1, 64, 64), "disease", 0.0, None, 1, 1, 40, seed=0)
     value = dv.ClassInterchange(source_class, seed=3)
     value.bind(many, "test")
     classes = many.strata("test")

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from dovision.jobs.hydra_main import evaluate as main
@@ -15,11 +14,10 @@ PAPER = Path(__file__).parents[2] / "paper" / "conf"
 SCALE = 1024 // SIDE  # of the boxes' coordinates
 
 
-@pytest.fixture(scope="module")
-def release(tmp_path_factory):
+def test_one_command_scores_maps_on_the_boxes(run_command, tmp_path):
     """14 films of as many patients, black but for a square of 8 pixels; the table of boxes names those of 7 to 14."""
-    root = tmp_path_factory.mktemp("nih")
-    (root / "images").mkdir()
+    root = tmp_path / "nih"
+    (root / "images").mkdir(parents=True)
     header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     entries = [header + "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],"]
     boxes, names = ["Image Index,Finding Label,Bbox [x,y,w,h],,,"], []
@@ -37,11 +35,7 @@ def release(tmp_path_factory):
     (root / "BBox_List_2017.csv").write_text("\n".join(boxes) + "\n")
     (root / "train_val_list.txt").write_text("\n".join(names[:6]))
     (root / "test_list.txt").write_text("\n".join(names[6:]))
-    return root
-
-
-def test_one_command_scores_maps_on_the_boxes(release, run_command, tmp_path):
-    words = ("--config-dir", str(PAPER), "experiment=chest_maps", f"dataset.root={release}", f"output_root={tmp_path}")
+    words = ("--config-dir", str(PAPER), "experiment=chest_maps", f"dataset.root={root}", f"output_root={tmp_path}")
     small = ("dataset.shape=[1,64,64]", "dataset.classes=[Mass,Nodule]", "model=small_resnet")
     small += ("model.width=2", "training.classifier.epochs=1", "dataset.val_fraction=0.34", "explanation.cells=16")
     small += ("explainer=[brightness_map,center_map]", "explanation.num_sanity_images=0", "explanation.noise=0")

@@ -75,14 +75,10 @@ def interval(estimate):
     return {"estimate": estimate, "low": estimate / 2, "high": 1.0, "reason": ""}
 
 
-@pytest.fixture
-def conditions():
+def test_numbers_stand_metric_by_condition_and_a_size_has_its_median_and_range():
     nothing = dict.fromkeys(HEADLINE_METRICS)
     clean = nothing | {"accuracy": interval(0.5)}
-    return {"clean": clean, "Linf epsilon 8/255": clean | {"success_rate": interval(0.25)}}
-
-
-def test_numbers_stand_metric_by_condition_and_a_size_has_its_median_and_range(conditions):
+    conditions = {"clean": clean, "Linf epsilon 8/255": clean | {"success_rate": interval(0.25)}}
     table = condition_table(conditions)
     assert table.heads == ["condition", "clean", "Linf epsilon 8/255"]
     assert table.rows == [

@@ -15,18 +15,12 @@ TABLES = ("classes", "results")  # of which there is no picture
 FORMS = ("csv", "pdf", "png", "svg")
 
 
-@pytest.fixture(scope="module")
-def sweep(fitted, tmp_path_factory) -> Path:
-    """A copy of the evaluation's runs, with a report."""
-    copy = shutil.copytree(fitted / "evaluate", tmp_path_factory.mktemp("report") / "evaluate")
+def test_a_report_has_a_page_and_every_figure_in_every_form(fitted, tmp_path):
+    copy = shutil.copytree(fitted / "evaluate", tmp_path / "evaluate")
     report_of_sweep(copy)
-    return copy
-
-
-def test_a_report_has_a_page_and_every_figure_in_every_form(sweep):
-    folder = sweep / "report"
+    folder = copy / "report"
     written = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
-    (run,) = [path.parent.name for path in sweep.glob("*/run.json")]
+    (run,) = [path.parent.name for path in copy.glob("*/run.json")]
     overall = {f"figures/{name}.{form}" for name in OVERALL for form in FORMS}
     own = {f"figures/{run}/{name}.{form}" for name in FIGURES for form in FORMS}
     pictures = {name for name in overall | own if Path(name).stem in TABLES and name.endswith(("pdf", "png", "svg"))}

@@ -3,11 +3,12 @@
 import pandas as pd
 import pytest
 
+import dovision as dv
 from dovision.results.average_effect import average_effects
 from dovision.results.effect_sums import CELL, SUMS
 from dovision.results.summary import summarise
 from dovision.results.tables import has_all_rows, read_row_choice
-from tests.measurement.test_effects import PixelGrid, SomeCells, assert_logged_is_the_tables, evaluate, read
+from tests.measurement.test_effects import SomeCells, assert_logged_is_the_tables, evaluate, read
 
 EPS = (0.1, 0.25)
 CLASSES = {  # of each sample, which has the pixels' sum 1.0, 1.0 and 0.1: bright if more than a half
@@ -16,21 +17,12 @@ CLASSES = {  # of each sample, which has the pixels' sum 1.0, 1.0 and 0.1: brigh
 }
 
 
-@pytest.fixture(scope="module", params=[PixelGrid, SomeCells])
-def cells(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def every(tmp_path_factory, cells):
-    folder = tmp_path_factory.mktemp("all")
-    return folder, evaluate(folder, eps=EPS, cells=cells).logged
-
-
 @pytest.mark.usefixtures("few_images")
+@pytest.mark.parametrize("cells", [dv.PixelGrid, SomeCells])
 @pytest.mark.parametrize("rows", CLASSES)
-def test_rows_are_a_filter_of_all_and_averages_are_the_same(tmp_path, every, cells, rows):
-    whole, logged = every
+def test_rows_are_a_filter_of_all_and_averages_are_the_same(tmp_path, cells, rows, tmp_path_factory):
+    whole = tmp_path_factory.mktemp("all")
+    logged = evaluate(whole, eps=EPS, cells=cells).logged
     evaluation = evaluate(tmp_path, eps=EPS, cells=cells, rows=rows)
     effects, found = (read(folder, "effects").astype(dict.fromkeys(CELL, str)) for folder in (whole, tmp_path))
     kept = [row["class"] in CLASSES[rows][row["sample"]] for _, row in effects.iterrows()]

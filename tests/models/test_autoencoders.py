@@ -118,14 +118,10 @@ def test_after_the_fit_the_most_active_latent_is_the_first_and_the_function_stay
     torch.testing.assert_close(made(activation), output)
 
 
-@pytest.fixture
-def classifier():
-    torch.manual_seed(0)
-    return dv.small_cnn(SHAPE, "multiclass", [str(k) for k in range(10)], [0.5], [0.5]).eval()
-
-
 @pytest.mark.parametrize("made", [lambda: dv.TopkSae(**RELU1), lambda: dv.ConvAutoencoder(**MNIST)])
-def test_the_inserted_classifier_is_prefix_then_autoencoder_then_suffix(classifier, made):
+def test_the_inserted_classifier_is_prefix_then_autoencoder_then_suffix(made):
+    torch.manual_seed(0)
+    classifier = dv.small_cnn(SHAPE, "multiclass", [str(k) for k in range(10)], [0.5], [0.5]).eval()
     made = made()
     with_autoencoder = insert(classifier, made, SHAPE)
     image = torch.rand(2, *SHAPE)
@@ -148,19 +144,13 @@ class Tokens(nn.Module):
         return self.head(self.norm(self.patches(image).flatten(2).movedim(1, 2)).mean(1))
 
 
-@pytest.fixture
-def of_tokens():
-    """A classifier, its tokens of some images, and the autoencoder of them."""
+@torch.no_grad()
+def test_the_effect_of_a_latent_of_tokens_is_that_of_leaving_it_out():
     torch.manual_seed(0)
     classifier = dv.Classifier(Tokens(), THREE, [0.5], [0.5]).eval()
     image = torch.rand(2, 1, 8, 8)
     tokens = classifier.network.norm(classifier.network.patches((image - 0.5) / 0.5).flatten(2).movedim(1, 2))
-    return classifier, image, tokens, dv.TopkSae("norm", 6, 4, 3, 10, layout="NTC")
-
-
-@torch.no_grad()
-def test_the_effect_of_a_latent_of_tokens_is_that_of_leaving_it_out(of_tokens):
-    classifier, image, tokens, made = of_tokens
+    made = dv.TopkSae("norm", 6, 4, 3, 10, layout="NTC")
     number = torch.arange(2)
     batch, passes = dv.Batch(image, number, number, number), []
     with_autoencoder = insert(classifier, made, (1, 8, 8)).eval()

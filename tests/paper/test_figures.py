@@ -9,12 +9,8 @@ from paper.shortcut import Shortcut
 SHORTCUT = Shortcut(0)
 
 
-@pytest.fixture(scope="module")
-def runs(map_sweep):
-    return read_sweep(map_sweep)
-
-
-def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
+def test_the_pull_of_the_shortcut_rises_with_its_strength(map_sweep):
+    runs = read_sweep(map_sweep)
     (report_figure,) = SHORTCUT.of_sweep(runs)
     data = report_figure.data
     panels = ["true effect", "box minus control", "energy on the tag", "energy on the rib"]

@@ -24,16 +24,11 @@ TAGGED = np.arange(IMAGES) % 4 < 2
 TRUE = np.where(TAGGED, -0.1 - 0.01 * np.arange(IMAGES), 0)
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """True effects, and those of painted boxes, of one classifier."""
-    folder = tmp_path_factory.mktemp("sites")
+def test_each_kind_of_object_has_its_unit_beside_its_true_effect(tmp_path):
+    folder = tmp_path
     write_map_run(folder / "true", ["intervention=counterfactual"], images=48)
     write_map_run(folder / "painted", ["intervention=region_box"], painted=True, images=48)
-    return [replace(run, record={**run.record, **ORIGIN}) for run in read_sweep(folder)]
-
-
-def test_each_kind_of_object_has_its_unit_beside_its_true_effect(runs):
+    runs = [replace(run, record={**run.record, **ORIGIN}) for run in read_sweep(folder)]
     table, scatter = SITES.of_sweep(runs)
     assert (table.name, scatter.name) == ("sites", "tag_at_sites")
     assert table.table["intervention"].tolist() == ["boxes of objects at input"] * len(table.data)

@@ -78,9 +78,8 @@ def test_a_picture_that_several_jobs_show_is_carried_once(runs):
     assert len(explorer([runs[0]] * 2, SizeBudget(size))["entries"]) > len(alone["entries"])
 
 
-@pytest.fixture
-def with_objects(runs, tmp_path):
-    """A run of which the first image has two boxes and two masks, one of them of a class that a box speaks for, too."""
+def test_known_objects_are_carried_a_mask_of_a_class_in_place_of_its_boxes(everything, runs, tmp_path):
+    """The first image has two boxes and two masks, one of them of a class that a box speaks for, too."""
     folder = tmp_path / "run"
     shutil.copytree(runs[1].folder, folder)
     second = samples_in_conditions(folder, ["clean", "eps=0.05", "eps=0.2"])[1]
@@ -90,13 +89,8 @@ def with_objects(runs, tmp_path):
     ring[4:12, 6:16] = True
     ring[6:10, 8:14] = False
     write_object_masks(folder, [(0, {"0": ring, "frame": ~ring})])
-    return replace(runs[1], folder=folder), ring
-
-
-def test_known_objects_are_carried_a_mask_of_a_class_in_place_of_its_boxes(with_objects, everything):
-    run, ring = with_objects
     assert everything[1]["objects"] == []
-    found = explorer([run], SizeBudget(PLENTY))["entries"]
+    found = explorer([replace(runs[1], folder=folder)], SizeBudget(PLENTY))["entries"]
     first = {each["name"]: each for each in found[0]["objects"]}
     assert {name: (each["label"], each["box"]) for name, each in first.items()} == {
         "tag": (None, [20, 20, 24, 30]),

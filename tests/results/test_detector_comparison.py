@@ -12,17 +12,6 @@ from made_scores import BY_HAND, scored, scored_by_hand, write_detected, write_t
 pytestmark = pytest.mark.usefixtures("few_images")
 
 
-@pytest.fixture
-def folder(tmp_path):
-    parts = scored_by_hand(detector="squeeze")
-    parts += scored_by_hand(np.flip)
-    parts += scored_by_hand(lambda scores: 100 - scores, detector="net", variant="supervised", fitted_on="all attacks")
-    parts += scored_by_hand(np.flip, detector="net", variant="supervised", fitted_on="permuted labels")
-    frame = pd.concat([part.sample(frac=1, random_state=0) for part in parts[::-1]])  # in any order
-    write_table(tmp_path, frame, {"pgd": "strong", "fgsm": "strong"})
-    return tmp_path
-
-
 def test_a_fitted_detector_is_compared_with_the_fitted_form_of_the_reference(tmp_path):
     """Of 50 attacks 45 are detected, by squeezing 12, by squeezing fitted to the same attacks 30."""
     made = {"feature_squeezing_photographs": 12, "feature_squeezing_supervised_photographs": 30, "net": 45, "odin": 20}
@@ -40,11 +29,19 @@ def test_a_fitted_detector_is_compared_with_the_fitted_form_of_the_reference(tmp
     assert (frame["tpr_5_low"] < frame["tpr_5"]).all()
 
 
-def test_the_table_is_written_and_read_back_and_an_unknown_reference_is_refused(folder):
-    write_comparison(folder, "squeeze")
-    pd.testing.assert_frame_equal(read_comparison(folder), detector_differences(folder, "squeeze"), check_dtype=False)
+def test_the_table_is_written_and_read_back_and_an_unknown_reference_is_refused(tmp_path):
+    parts = scored_by_hand(detector="squeeze")
+    parts += scored_by_hand(np.flip)
+    parts += scored_by_hand(lambda scores: 100 - scores, detector="net", variant="supervised", fitted_on="all attacks")
+    parts += scored_by_hand(np.flip, detector="net", variant="supervised", fitted_on="permuted labels")
+    frame = pd.concat([part.sample(frac=1, random_state=0) for part in parts[::-1]])  # in any order
+    write_table(tmp_path, frame, {"pgd": "strong", "fgsm": "strong"})
+    write_comparison(tmp_path, "squeeze")
+    pd.testing.assert_frame_equal(
+        read_comparison(tmp_path), detector_differences(tmp_path, "squeeze"), check_dtype=False
+    )
     with pytest.raises(ValueError, match="must have scores, got none of 'mahalanobis'"):
-        detector_differences(folder, "mahalanobis")
+        detector_differences(tmp_path, "mahalanobis")
 
 
 def test_a_worst_case_of_epsilons_with_noise_and_without_is_a_dash_with_the_reason(tmp_path):

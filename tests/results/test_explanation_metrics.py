@@ -11,12 +11,8 @@ from dovision.results.tables import TableWriter
 from dovision.types import BOX_COLUMNS, Box
 
 
-@pytest.fixture(scope="module")
-def frame(map_run):
-    return agreements(map_run)
-
-
-def test_there_is_a_row_for_each_image_class_and_explainer_and_a_flagged_map_has_no_scores(frame):
+def test_there_is_a_row_for_each_image_class_and_explainer_and_a_flagged_map_has_no_scores(map_run):
+    frame = agreements(map_run)
     assert len(frame) == 3 * (24 + 18)  # every fourth film has no nodule
     assert not frame.duplicated(["sample", "class", "explainer"]).any()
     flagged = frame[frame["state"] != "ok"]

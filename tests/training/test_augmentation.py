@@ -49,11 +49,6 @@ def test_what_is_drawn_depends_on_seed_epoch_and_sample_alone(name):
         assert not all(torch.equal(one, two) for one, two in zip(due, other, strict=True))
 
 
-@pytest.fixture(scope="module")
-def images():
-    return Digits("multiclass", tuple(map(str, range(10))), (1, 32, 32), 0.2, 0.05, 0)
-
-
 def training_images(data, epoch):
     """Images of an epoch by sample."""
     loader = data.train_dataloader()
@@ -63,7 +58,8 @@ def training_images(data, epoch):
     return image[sample.argsort()]
 
 
-def test_only_training_images_are_augmented_and_alike_with_any_number_of_workers(images):
+def test_only_training_images_are_augmented_and_alike_with_any_number_of_workers():
+    images = Digits("multiclass", tuple(map(str, range(10))), (1, 32, 32), 0.2, 0.05, 0)
     augmentation = transform("affine_jitter", images.shape)
     data, read = (ImageDataModule(images, num_workers=workers, augmentation=augmentation) for workers in (0, 2))
     first, second = training_images(data, 0), training_images(data, 1)

@@ -153,19 +153,12 @@ def test_the_quality_of_a_reconstruction_is_that_of_all_batches_of_two_devices()
     assert parts[0].compute().tolist() == pytest.approx([explained, active, dead])
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, run_command):
-    """An output root in which the digits' classifier and its sparse autoencoder are fitted."""
-    root = tmp_path_factory.mktemp("undisturbed")
-    assert run_command(train, *DIGITS, f"output_root={root}") == 0
-    return root
-
-
-def test_effects_of_the_most_active_latents_are_measured_with_the_fitted_one(undisturbed, run_command, capsys):
+def test_effects_of_the_most_active_latents_are_measured_with_the_fitted_one(run_command, capsys, tmp_path):
+    assert run_command(train, *DIGITS, f"output_root={tmp_path}") == 0
     own = ("intervention=activation", "intervention.unit=latent", "intervention.choose=4", "evaluation.images=4")
-    assert run_command(evaluate, *DIGITS, *own, f"output_root={undisturbed}") == 0
+    assert run_command(evaluate, *DIGITS, *own, f"output_root={tmp_path}") == 0
     assert capsys.readouterr().err.count("found the fitted autoencoder") == 1
-    (run,) = read_sweep(undisturbed / "evaluate")
+    (run,) = read_sweep(tmp_path / "evaluate")
     latents = [f"z{number}" for number in range(4)]
     effects = read_effects(run.folder, range(4))
     assert list(dict.fromkeys(effects["unit"])) == latents

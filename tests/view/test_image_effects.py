@@ -7,20 +7,10 @@ import dovision as dv
 from dovision.view.image_effects import ImageEffects, class_rows
 
 
-@pytest.fixture(scope="module")
-def shown():
-    """The first digit of the example in front of its classifier."""
+def test_what_a_check_raises_ends_the_attack():
     classifier, digits = dv.example()
-    return ImageEffects(classifier, digits.rows(slice(0, 1)))
+    shown = ImageEffects(classifier, digits.rows(slice(0, 1)))
 
-
-def rectangle(top, left, bottom, right):
-    mask = torch.zeros(8, 8, dtype=torch.bool)
-    mask[top:bottom, left:right] = True
-    return mask
-
-
-def test_what_a_check_raises_ends_the_attack(shown):
     def check():
         raise KeyError("another attack")
 

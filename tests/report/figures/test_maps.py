@@ -11,7 +11,7 @@ from dovision.report.figures.overlay import Overlay
 from dovision.results.finding import finer_text
 from dovision.results.image_tables import CONTENT, HARD, MAPS_FILE, SOFT, MapGrid, maps_schema, write_boxes
 from dovision.results.map_summary import GIVEN_AREA
-from dovision.results.run_record import Run, read_sweep
+from dovision.results.run_record import read_sweep
 from dovision.results.tables import TableWriter, read_samples
 from dovision.types import BOX_COLUMNS
 
@@ -61,12 +61,10 @@ def test_of_a_classifier_at_chance_nothing_is_starred(map_run):
     assert "star" not in drawn["map_scores"].caption
 
 
-@pytest.fixture(scope="module")
-def digits_with_maps(tmp_path_factory, write_run) -> Run:
+def test_each_map_explains_a_class_of_its_image_and_says_which(tmp_path, write_run):
     """Digits with maps of their labels, and those wrongly predicted with maps of nothing else."""
-    folder = tmp_path_factory.mktemp("digits")
-    write_run(folder, images=40, maps=40)
-    samples = read_samples(folder)
+    write_run(tmp_path, images=40, maps=40)
+    samples = read_samples(tmp_path)
     clean = samples[samples["condition"] == "clean"]
     wrong = clean["sample"][~clean["correct"].astype(bool)].tolist()
     assert 0 < len(wrong) < 40
@@ -76,15 +74,11 @@ def digits_with_maps(tmp_path_factory, write_run) -> Run:
         facts | {"sample": row.sample, "class": str(row.label), "correct": bool(row.correct)}
         for row in clean.itertuples()
     ]
-    with TableWriter(folder / MAPS_FILE, schema) as table:
+    with TableWriter(tmp_path / MAPS_FILE, schema) as table:
         table.write(pa.RecordBatch.from_pylist(rows, schema=schema))
-    write_boxes(folder, pd.DataFrame(columns=BOX_COLUMNS))
-    (run,) = read_sweep(folder)
-    return run
-
-
-def test_each_map_explains_a_class_of_its_image_and_says_which(digits_with_maps):
-    (drawn,) = Overlay(0, most=12).of_run(digits_with_maps)
+    write_boxes(tmp_path, pd.DataFrame(columns=BOX_COLUMNS))
+    (run,) = read_sweep(tmp_path)
+    (drawn,) = Overlay(0, most=12).of_run(run)
     assert (drawn.data["explained"] == drawn.data["label"]).all()
     assert (drawn.data["explained"] != drawn.data["predicted"]).any()
     notes = [axes.get_xlabel() for axes in drawn.figure.axes]

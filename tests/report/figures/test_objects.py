@@ -1,17 +1,10 @@
 """Forest, true effects and fills."""
 
-import pytest
-
 from dovision.report.figures.objects import Objects
 from dovision.results.run_record import read_sweep
 
 OBJECTS = Objects(0, most=16)
 PULLED = (("nodule", "nodule"), ("opacity", "opacity"), ("tag", "nodule"), ("tag", "opacity"))
-
-
-@pytest.fixture(scope="module")
-def runs(map_sweep):
-    return read_sweep(map_sweep)
 
 
 def test_a_run_of_counterfactuals_shows_true_effects_and_other_runs_have_no_objects(map_run, sweep):
@@ -35,7 +28,8 @@ def test_a_run_of_boxes_shows_them_against_their_controls(painted_run):
     assert drawn.tolist() == sorted(report_figure.data["difference"])  # the strongest loss of evidence on top
 
 
-def test_fills_are_compared_where_two_runs_painted(runs, map_run):
+def test_fills_are_compared_where_two_runs_painted(map_run, map_sweep):
+    runs = read_sweep(map_sweep)
     (report_figure,) = OBJECTS.of_sweep(runs)
     assert report_figure.data["job"].nunique() == 2
     assert list(OBJECTS.of_sweep(read_sweep(map_run))) == []
