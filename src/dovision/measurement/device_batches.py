@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ class DeviceBatches:
                 "count as images. Give a loader without it."
             )
         self._numbers = fixed_order(loader)
-        self.contents: dict[int, int] = {}  # number of the first image of a content, where images have no group
+        self.contents: dict[bytes, int] = {}  # number of the first image of a content, where images have no group
 
     def images_of(self, got: Any, classifier: Classifier | None = None) -> Tensor:
         """Images of a batch, shape (B, C, H, W), in [0, 1]; errors as of `take`."""
@@ -75,7 +76,8 @@ class DeviceBatches:
         batch = batch._replace(sample=sample, group=group).rows(slice(0, left))
         if (batch.group >= 0).all():
             return batch
-        contents = (hash(image.numpy().tobytes()) for image in batch.image.detach().float().cpu().contiguous())
+        pixels = batch.image.detach().float().cpu().contiguous().numpy()
+        contents = (blake2b(image, digest_size=8).digest() for image in pixels)
         numbers = [self.contents.setdefault(*pair) for pair in zip(contents, batch.sample.tolist(), strict=True)]
         return batch._replace(group=torch.tensor(numbers) + self._first_group)
 
