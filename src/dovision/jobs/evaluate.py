@@ -18,7 +18,6 @@ from dovision.jobs.closing import print_headlines
 from dovision.jobs.job import Job, open_run
 from dovision.jobs.train import fitted_network
 from dovision.measurement.by_name import one_component
-from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.refuters import refutable
 from dovision.results import tables
 from dovision.results.resumable_writer import CHUNKS_FOLDER
@@ -61,11 +60,8 @@ def evaluate_effects(job: Job) -> None:
         DISPLAY.step("effects")
         effects = callbacks.effect_evaluation(job, classifier, intervention, attack)
         maps = callbacks.map_evaluation(job, classifier)
-        trainer = callbacks.trainer_of_tests(settings, [effects, *maps], loggers)
         data = callbacks.evaluation_data(job, samples)
-        trainer.test(ClassifierUnderTest(classifier), datamodule=data, verbose=False)
-
-        if trainer.is_global_zero:
+        if callbacks.run_test(settings, [effects, *maps], classifier, data, loggers):
             callbacks.write_objects(job, samples)
             run.update({**job.surroundings, **inputs_record(images, fitted)})
             measured = tables.measured_samples(run.folder, [tables.CLEAN, *map(condition_name, effects.attack.eps)])

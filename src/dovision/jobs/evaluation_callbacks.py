@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback
 from pytorch_lightning.loggers import Logger
+from torch.utils.data import DataLoader
 
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
@@ -51,13 +52,20 @@ def evaluation_data(job: Job, samples: Sequence[int] | None = None) -> ImageData
     )
 
 
-def trainer_of_tests(
-    settings: EvaluateSettings, callbacks: Sequence[Callback], loggers: Sequence[Logger], **devices: Any
-) -> Trainer:
-    """Make the trainer of a test with these callbacks and the configured ones; it samples as the data module does."""
+def run_test(
+    settings: EvaluateSettings,
+    callbacks: Sequence[Callback],
+    classifier: Classifier,
+    data: ImageDataModule | Sequence[DataLoader[Any]],
+    loggers: Sequence[Logger],
+    **devices: Any,
+) -> bool:
+    """Run these callbacks and the configured ones on test batches; return whether this process is the first of all."""
     callbacks = [*callbacks, *make_each(without_monitors(settings.callbacks)).values()]
-    options = {"enable_checkpointing": False, "use_distributed_sampler": False, **devices}
-    return make_trainer(settings.trainer, callbacks, loggers, **options)
+    options = {"enable_checkpointing": False, "use_distributed_sampler": False, **devices}  # the data module samples
+    trainer = make_trainer(settings.trainer, callbacks, loggers, **options)
+    trainer.test(ClassifierUnderTest(classifier), data, verbose=False)
+    return trainer.is_global_zero
 
 
 def effect_evaluation(job: Job, classifier: Classifier, intervention: Intervention, attack: Attack) -> EffectEvaluation:
@@ -86,9 +94,7 @@ def run_refuters(job: Job, classifier: Classifier, intervention: Intervention, l
     all_images = ImageDataModule(images).batched_dataloader(split, one_by_one)
     options = RefuterOptions(settings.seed, all_images, job.resume, object_cells(intervention, images, split))
     callback = RefuterEvaluation(job.folder, intervention, classifier, options)
-    trainer = trainer_of_tests(settings, [callback], loggers)
-    data = evaluation_data(job, job.samples)
-    trainer.test(ClassifierUnderTest(classifier), datamodule=data, verbose=False)
+    run_test(settings, [callback], classifier, evaluation_data(job, job.samples), loggers)
 
 
 def map_evaluation(job: Job, classifier: Classifier) -> list[MapEvaluation]:
@@ -157,9 +163,8 @@ def run_detection(
         job.folder, make_each(detection.attacks), make_each(settings.detector), classifier, options=options
     )
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
-    trainer = trainer_of_tests(settings, [callback], loggers, **one_device)
     loaders = tested.detection_dataloaders(detection.val_images, detection.test_images)
-    trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
+    run_test(settings, [callback], classifier, loaders, loggers, **one_device)
     return callback.record
 
 

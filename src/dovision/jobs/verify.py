@@ -26,19 +26,18 @@ from dovision.jobs.evaluation_callbacks import (
     evaluation_data,
     map_evaluation,
     run_detection,
+    run_test,
     write_objects,
 )
 from dovision.jobs.job import Job
 from dovision.jobs.recorded_runs import recorded_images, recorded_networks, recorded_run, recorded_settings
 from dovision.measurement.by_name import one_component
-from dovision.measurement.callback import ClassifierUnderTest
 from dovision.measurement.recomputation import FORGED, Agreement, ImageShare, Remainder
 from dovision.results.detection_tables import TEST, VAL
 from dovision.results.run_files import LOCK, RUN, RUN_FILES, digest_differences
 from dovision.results.run_record import CONFIG, Run
 from dovision.results.schemas import DIGESTS
 from dovision.training.model_cache import FittedModel
-from dovision.training.trainer import make_trainer
 
 _MACHINE = ("device", "instructions", "threads", "measurement")  # entries of run.json
 
@@ -113,9 +112,7 @@ def _measure_again(job: Job, classifier: Classifier, share: ImageShare, recorded
     intervention.bind(job.images, settings.evaluation.split)
     effects = effect_evaluation(job, classifier, intervention, one_component("attack", settings.attack.make()))
     maps = map_evaluation(job, classifier)
-    trainer = make_trainer(settings.trainer, [effects, *maps], enable_checkpointing=False)
-    data = evaluation_data(job, samples)
-    trainer.test(ClassifierUnderTest(classifier), datamodule=data, verbose=False)
+    run_test(settings, [effects, *maps], classifier, evaluation_data(job, samples), ())
     write_objects(job, samples)
     remainder = Remainder({*job.samples}.difference(samples))
     if not settings.detector:  # a dataset may then lack a validation split
