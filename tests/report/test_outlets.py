@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 
 from dovision.report.wandb_logger import MOST_SCALARS
-from dovision.results.finding import HEADLINE_METRICS
-from dovision.results.headline_numbers import result_texts, results_frame
+from dovision.results.finding import HEADLINE_METRICS, metric_text
 from dovision.results.map_summary import whole_scores
 from dovision.results.run_findings import run_findings
 from dovision.results.run_record import read_sweep
@@ -49,8 +48,9 @@ def estimates(run):
 
 def texts(run):
     """Its sentences, and its headline numbers with their intervals."""
-    cells = result_texts(results_frame([run]))
-    return [each.text for each in run_findings(run)] + [text for name in HEADLINE_METRICS for text in cells[name]]
+    rows = run.summary["conditions"].values()
+    numbers = [metric_text(name, row[name]) for name in HEADLINE_METRICS for row in rows]
+    return [each.text for each in run_findings(run)] + numbers
 
 
 @pytest.mark.long

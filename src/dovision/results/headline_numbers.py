@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dovision.results.display_names import MEAN_EFFECT
-from dovision.results.finding import SIZE_SPREAD, metric_text
+from dovision.results.finding import SIZE_SPREAD
 from dovision.results.run_record import Run
 from dovision.results.schemas import METRICS
 from dovision.results.summary import label_counts
@@ -63,18 +63,6 @@ def pool_seeds(frame: pd.DataFrame, point: Sequence[str]) -> pd.DataFrame:
     pooled["high"] = pooled["high"].mask(several, pooled["mean"] + pooled["sd"])
     pooled["reason"] = pooled["reason"].mask(several, "")
     return pooled
-
-
-def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Format each metric of `results_frame` as "estimate [low, high]", by name."""
-    fields = {**INTERVAL_FIELDS, **{f"_{name}": name for name in SIZE_SPREAD}}
-    return {
-        name: [
-            metric_text(name, {key: row.get(f"{name}{end}") for end, key in fields.items()})
-            for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
-        ]
-        for name in METRICS
-    }
 
 
 def intervals_of(interval_by_metric: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def scores(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, c
         and pairs: the mean over the same (sample, class) of the score minus that of the reference; p, two-sided, and
         p_holm, adjusted over all rows; reason, difference_reason: why there is no interval.
     """
-    table = pd.concat([_table(frame.assign(label=ALL), compared), _truth(frame, objects, controls, compared)])
+    table = pd.concat([_table(frame, compared), _truth(frame, objects, controls, compared)])
     return table.assign(p_holm=holm(table["p"].to_numpy(float))).reset_index(drop=True)
 
 
@@ -58,7 +58,7 @@ def _truth(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, c
     ranks = truth_ranks(controls).merge(controls[[*_PAIR, "group", "correct"]].drop_duplicates(), on=_PAIR)
     missing = dict.fromkeys(set(RANGES) - {"true_effects"}, np.nan)
     mapped = frame[frame["explainer"] == compared]
-    table = _table(pd.concat([mapped, ranks.assign(**missing, state=OK)]).assign(label=ALL), compared)
+    table = _table(pd.concat([mapped, ranks.assign(**missing, state=OK)]), compared)
     rows = [table[(table["explainer"] != compared) & (table["metric"] == "true_effects")]]
     areas = controls.loc[controls["explainer"] == BOX_AREA, [*_OBJECT, "density"]].rename(columns={"density": "area"})
     every = pd.concat([objects.drop(columns="area"), controls]).merge(areas, on=_OBJECT, how="left")
@@ -131,15 +131,14 @@ def _table(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
     both = frame.merge(against, on=_PAIR, suffixes=("", "_reference"), how="left")
     rows = []
     for cases, chosen in ((ALL, both), (CORRECT, both[both["correct"].eq(True)])):
-        for label, of_label in chosen.groupby("label", sort=False):
-            for explainer, chosen_maps in of_label.groupby("explainer", sort=False):
-                for metric in RANGES:
-                    key = {"explainer": explainer, "metric": metric, "cases": cases, "label": label}
-                    difference, p = WITHOUT_DIFFERENCE, np.nan
-                    if explainer != compared:
-                        paired = _difference(chosen_maps, metric)
-                        difference, p = paired.columns(), paired.p if metric in MAP_METRICS else np.nan
-                    rows.append(key | _score(chosen_maps, metric) | difference | {"p": p})
+        for explainer, chosen_maps in chosen.groupby("explainer", sort=False):
+            for metric in RANGES:
+                key = {"explainer": explainer, "metric": metric, "cases": cases, "label": ALL}
+                difference, p = WITHOUT_DIFFERENCE, np.nan
+                if explainer != compared:
+                    paired = _difference(chosen_maps, metric)
+                    difference, p = paired.columns(), paired.p if metric in MAP_METRICS else np.nan
+                rows.append(key | _score(chosen_maps, metric) | difference | {"p": p})
     return pd.DataFrame(rows)
 
 

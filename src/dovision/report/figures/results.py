@@ -12,10 +12,10 @@ from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.results.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.results.display_names import METRIC_HEADS, display_name
 from dovision.results.effect_findings import condition_head
-from dovision.results.finding import bracketed
-from dovision.results.headline_numbers import intervals_of, result_texts, results_frame
+from dovision.results.finding import bracketed, metric_text
+from dovision.results.headline_numbers import intervals_of, results_frame
 from dovision.results.run_record import Run
-from dovision.results.schemas import QUALITY
+from dovision.results.schemas import METRICS, QUALITY
 from dovision.results.tables import CLEAN, read_task
 
 MEANING = (
@@ -40,8 +40,10 @@ class Results(FigureComponent):
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         frame = results_frame(runs)
         conditions = [condition_head(run, name) for run in runs for name in run.summary["conditions"]]
+        rows = [numbers for run in runs for numbers in run.summary["conditions"].values()]
         again = (frame["condition"] == CLEAN) & frame.drop(columns="job").duplicated()  # of several attacks
-        texts = {METRIC_HEADS[name]: cells for name, cells in result_texts(frame).items() if frame[name].notna().any()}
+        defined = {name: METRIC_HEADS[name] for name in METRICS if frame[name].notna().any()}
+        texts = {head: [metric_text(name, row.get(name)) for row in rows] for name, head in defined.items()}
         columns = {"images": frame["images"].map("{:,}".format)}
         columns |= {"images by class": frame["labels"]} if frame["labels"].any() else {}
         table = pd.DataFrame({"condition": conditions} | columns | texts).set_axis(frame["job"])[~again.to_numpy()]
