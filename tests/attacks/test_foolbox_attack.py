@@ -88,11 +88,6 @@ def linear(rows: int, task: str, thresholds: tuple[float, ...] = ()) -> tuple[dv
     return classifier, layer.weight.detach()
 
 
-def distances(lead: torch.Tensor, normal: torch.Tensor, norm: str) -> list[float]:
-    """To each of several hyperplanes, from leads, shape (M,), and their normals, shape (M, 16)."""
-    return (lead.abs() / normal.norm(p=1 if norm == "linf" else 2, dim=1)).tolist()
-
-
 EXACT = {
     "carlini wagner": (
         lambda target: carlini_wagner(target=target, steps=100, binary_search_steps=7, stepsize=0.03),
@@ -110,7 +105,7 @@ def test_a_wrong_label_of_several_is_found_or_that_of_the_target(name, target):
     answers = classifier.task.prediction(classifier.task.probability(classifier(GREY[:1]))).float()
     answers[0, 1] = torch.nan  # not known, and so never wrong
     lead = Objective(dv.margin, None).leads(classifier(GREY[:1]), answers, classifier.task)[0].detach()
-    far = distances(lead, weight, attack.norm)
+    far = (lead.abs() / weight.norm(p=1 if attack.norm == "linf" else 2, dim=1)).tolist()  # from hyperplanes
     chosen = far[:1] + far[2:] if target is None else [far["abcd".index(target)]]
     found = attack(batch_of(GREY[:1], answers), classifier, attack.eps[0])
     assert Objective(dv.margin, target).reached(classifier(found), answers, classifier.task).all()

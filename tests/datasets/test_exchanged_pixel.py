@@ -27,17 +27,12 @@ def settled(monkeypatch):
         monkeypatch.setattr(module, "SETTLED", -60.0)
 
 
-def flat(path: Path) -> None:
-    """Another film of the same size in bytes."""
-    size = path.stat().st_size
-    Image.new("L", (32, 32)).save(path.with_name("flat.png"))
-    content = path.with_name("flat.png").read_bytes()
-    path.with_name("flat.png").unlink()
-    exchange(path, content + bytes(size - len(content)))
-
-
 def film(root: Path, settings, patch) -> None:
-    flat(root / FILM)
+    """Another film of the same size in bytes."""
+    Image.new("L", (32, 32)).save(root / "flat.png")
+    content = (root / "flat.png").read_bytes()
+    (root / "flat.png").unlink()
+    exchange(root / FILM, content + bytes((root / FILM).stat().st_size - len(content)))
 
 
 def digit(root: Path, settings, patch) -> None:

@@ -353,15 +353,10 @@ def test_the_nihs_table_of_boxes_is_read_as_it_was_published(root, caplog):
     assert "boxes.csv must have a column 'Finding' for columns.box_label, got path, Finding Label, Bbox [x" in message
 
 
-def a_film_outside(root: Path) -> Path:
-    """A whole image beside the root."""
-    return Path(shutil.copy(root / "images" / "0.png", root.parent / "outside.png"))
-
-
 @pytest.mark.parametrize("column", ["path", "mask"])
 @pytest.mark.parametrize("how", ["upwards", "absolute", "a link to a file", "a link to a folder"])
 def test_a_path_does_not_lead_out_of_the_root(root, column, how):
-    outside = a_film_outside(root)
+    outside = Path(shutil.copy(root / "images" / "0.png", root.parent / "outside.png"))
     (root / "file.png").symlink_to(outside)
     (root / "folder").symlink_to(outside.parent)
     ways = {"upwards": "images/../../outside.png", "absolute": str(outside), "a link to a file": "file.png"}

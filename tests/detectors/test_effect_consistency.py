@@ -37,17 +37,14 @@ def test_distances_are_those_of_the_feature_squeezing_that_it_is_compared_with()
     torch.testing.assert_close(consistency[:, : squeezing.shape[1]], squeezing)
 
 
-def of_pixels(task: dv.Task) -> dv.Classifier:
-    return dv.Classifier(FirstPixels(), task, (0.0,), (1.0,)).eval()
-
-
 def consistency(interventions: dict[str, dv.Intervention], trees: int = 80) -> dv.EffectConsistency:
     return dv.EffectConsistency(interventions, 0.01, trees, 0.08, 8, 1.0, hidden=8, steps=200, seed=0)
 
 
 def read_of(detector, pixels: list[float], task: dv.Task) -> Tensor:
+    classifier = dv.Classifier(FirstPixels(), task, (0.0,), (1.0,)).eval()
     with torch.no_grad():
-        return detector.read(batch_of(torch.tensor(pixels).view(1, 1, 1, 3)), of_pixels(task))
+        return detector.read(batch_of(torch.tensor(pixels).view(1, 1, 1, 3)), classifier)
 
 
 def test_read_of_a_transform_are_the_distance_and_the_loss_of_log_odds_of_the_predicted_class():

@@ -17,12 +17,6 @@ def single() -> Classifier:
     return made("multiclass")[0].float()
 
 
-def parts(classifier: Classifier) -> tuple[nn.Module, nn.Linear]:
-    """What comes before the last layer, and that layer."""
-    *layers, last = classifier.network
-    return nn.Sequential(*layers), last
-
-
 def fitted(method: str, classifier: Classifier, **settings: object) -> tuple[PytorchOOD, Tensor, Tensor]:
     """The adapter fitted to clean images, with the scores of others and what was read of the clean ones."""
     detector = PytorchOOD(method, settings)
@@ -37,7 +31,8 @@ def fitted(method: str, classifier: Classifier, **settings: object) -> tuple[Pyt
 @torch.no_grad()
 def theirs(method: str, classifier: Classifier, **settings: object) -> Tensor:
     """The same scores by the library alone, on the same images."""
-    encoder, last = parts(classifier)
+    *layers, last = classifier.network
+    encoder = nn.Sequential(*layers)
     normalised = [(images(count, seed).float() - 0.5) / 0.25 for count, seed in ((60, 1), (7, 2))]
     label = classifier.network(normalised[0]).argmax(1).unique(return_inverse=True)[1]
     kind = getattr(library, method)

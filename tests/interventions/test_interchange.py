@@ -8,11 +8,6 @@ from dovision.propagation import Propagation
 SOURCE = torch.rand(4, 3, 14, 17, generator=torch.Generator().manual_seed(5))
 
 
-def numbered(batch: dv.Batch) -> dv.Batch:
-    """The batch with samples from 0 on, as in a notebook."""
-    return batch._replace(sample=torch.arange(len(batch.image)))
-
-
 def test_a_tensor_has_a_source_for_each_sample_or_one_for_all(context):
     batch = context.batch._replace(sample=torch.tensor([2, 0, 3, 1]))
     assert torch.equal(dv.Interchange(SOURCE).sources(batch), SOURCE[[2, 0, 3, 1]])
@@ -52,9 +47,10 @@ def test_at_the_input_the_counterfactual_is_the_counterfactual_intervention(phan
 
 def test_at_the_input_it_is_the_classifier_on_pasted_pixels(context):
     image, names = context.batch.image, ["r0c0", "r3c5", "r13c16"]
+    batch = context.batch._replace(sample=torch.arange(len(image)))  # from 0 on, as in a notebook
     for unit, choose in (("position", names), ("channel", [0, 2]), (None, None)):
         swap = dv.Activation(dv.INPUT, unit, dv.Interchange(SOURCE), choose)
-        found = Propagation(context.classifier, swap)(numbered(context.batch))
+        found = Propagation(context.classifier, swap)(batch)
         for number, name in enumerate(found.units):
             pasted = image.clone()
             if unit == "channel":

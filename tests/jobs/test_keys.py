@@ -70,11 +70,6 @@ def known() -> dict[str, DictConfig]:
     return known
 
 
-def own(config: DictConfig) -> DictConfig:
-    """A copy without what is Hydra's."""
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-
-
 def check_keys(command: str, config: DictConfig) -> None:
     for component in settings.components(settings.read(command, config)):
         check_target(component.where, component)
@@ -82,7 +77,7 @@ def check_keys(command: str, config: DictConfig) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_key_that_nothing_reads_is_refused_in_every_node_of_every_command(command, known):
-    config = own(known[command])
+    config = OmegaConf.masked_copy(known[command], [key for key in known[command] if key != "hydra"])
     for _, node in (each for each in nodes(config) if each[0] not in CHECKED_LATER):
         for value in (1, {"deeper": 1}):
             with open_dict(node):

@@ -49,19 +49,16 @@ def environment(root: Path, fault: str) -> dict[str, str]:
 def cluster(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster of Ray of two workers, started in a folder of its own; one worker is killed, once."""
     pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="needs the extra launchers-ray")
-    ray, address = Path(sys.executable).with_name("ray"), f"127.0.0.1:{free_port()}"
-    start = [ray, "start", "--head", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
-    start += [f"--port={address.rpartition(':')[2]}", "--object-store-memory=100000000"]
-    killed = environment(copy, "SIGKILL:2:2:1")
-    subprocess.run(start, cwd=tmp_path_factory.mktemp("elsewhere"), env=killed, check=True, capture_output=True)
-    yield address
-    subprocess.run([ray, "stop"], check=True, capture_output=True)
-
-
-def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        port = probe.getsockname()[1]
+    ray = Path(sys.executable).with_name("ray")
+    start = [ray, "start", "--head", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
+    start += [f"--port={port}", "--object-store-memory=100000000"]
+    killed = environment(copy, "SIGKILL:2:2:1")
+    subprocess.run(start, cwd=tmp_path_factory.mktemp("elsewhere"), env=killed, check=True, capture_output=True)
+    yield f"127.0.0.1:{port}"
+    subprocess.run([ray, "stop"], check=True, capture_output=True)
 
 
 @pytest.mark.long

@@ -4,7 +4,6 @@ import re
 import shutil
 import types
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
@@ -64,14 +63,6 @@ def condition(original, tmp_path, monkeypatch):
     return types.SimpleNamespace(root=root, folder=run.folder, differs=differs, asked=asked)
 
 
-def change_weights(root: Path) -> None:
-    """The same network with another number in it, saved as the other one was."""
-    content = checkpoint.read_checkpoint(root / "given.ckpt")
-    name = next(name for name, tensor in content["state"].items() if tensor.is_floating_point())
-    content["state"][name] = content["state"][name] + 1
-    sealed.write_sealed(root / "given.ckpt", content)
-
-
 @pytest.mark.parametrize(
     ("state", "rerun", "skip"),
     [
@@ -114,9 +105,7 @@ def test_where_data_or_weights_are_missing_nobody_knows(condition, gone, told):
 
 
 def test_a_damaged_checkpoint_is_an_error_and_no_reason_to_give_up_a_run(condition):
-    content = bytearray((condition.root / "given.ckpt").read_bytes())
-    content[len(content) // 2] ^= 1
-    (condition.root / "given.ckpt").write_bytes(content)
+    flip(condition.root / "given.ckpt", (condition.root / "given.ckpt").stat().st_size // 2)
     with pytest.raises(ValueError, match="given.ckpt"):
         condition.differs()
 
@@ -162,7 +151,10 @@ def test_a_job_is_measured_again_if_a_table_differs_and_into_another_folder_with
     flip(condition.folder / "effects.parquet")
     assert "rerun: effects.parquet" in command()
     assert (condition.folder / "effects.parquet").read_bytes() == table
-    change_weights(condition.root)
+    content = checkpoint.read_checkpoint(condition.root / "given.ckpt")
+    name = next(name for name, tensor in content["state"].items() if tensor.is_floating_point())
+    content["state"][name] = content["state"][name] + 1
+    sealed.write_sealed(condition.root / "given.ckpt", content)
     command()
     assert (condition.folder / "effects.parquet").read_bytes() == table
     (other,) = set(condition.folder.parent.glob("*/effects.parquet")) - {condition.folder / "effects.parquet"}

@@ -28,10 +28,6 @@ def fail(error):
     return happen
 
 
-def send(signum):
-    return lambda: os.kill(os.getpid(), signum)
-
-
 @pytest.mark.parametrize(
     ("happen", "reason", "batches"),
     [
@@ -81,7 +77,7 @@ def test_a_completed_sweep_whose_folder_is_read_only_is_shown(small, monkeypatch
 def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     small, assert_undisturbed, in_batch, capfd, signum, code, states
 ):
-    in_batch(4, send(signum))
+    in_batch(4, lambda: os.kill(os.getpid(), signum))
     assert small(*THREE) == code
     assert states(small.root) == {1: "completed", 2: "interrupted"}
     said = capfd.readouterr().err

@@ -21,10 +21,6 @@ FEW += ("dataset.shape=[1,64,64]", "model=small_resnet", "model.width=4")
 SMALL = ("dataset=digits", "training.classifier.epochs=0")
 
 
-def names(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
-
 def composed(command: str, *overrides: str):
     config = made_config.composed(*overrides, command=command)
     if OmegaConf.is_missing(config.dataset, "root"):
@@ -36,7 +32,7 @@ def fitted(root: Path) -> list[Path]:
     return sorted(root.glob("checkpoints/*/classifier.ckpt"))
 
 
-@pytest.mark.parametrize("name", names("experiment"))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_experiment_is_fitted_as_it_is_measured(name, tmp_path):
     words = [f"experiment={name}"]
     if name == "few_films":  # whose classes are those of the folder

@@ -25,10 +25,6 @@ def detected(fitted, tmp_path_factory, dovision_evaluate) -> Path:
     shutil.copytree(fitted / "checkpoints", root / "checkpoints")
     parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN)
     assert dovision_evaluate(f"output_root={root}", *parts) == 0
-    return only_run(root)
-
-
-def only_run(root: Path) -> Path:
     (run,) = read_sweep(root / "evaluate")
     return run.folder
 

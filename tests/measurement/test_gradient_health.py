@@ -35,16 +35,11 @@ def masked(hidden: int) -> tuple[Batch, Classifier]:
     return batch, Classifier(Masked(hidden), Task("multiclass", ("dark", "bright")), [0.0], [1.0])
 
 
-def health(hidden: int) -> Counter[str]:
+@pytest.mark.parametrize("hidden", [0, 1, 10])
+def test_masked_gradients_raise_the_warning(hidden, caplog):
     counters, (batch, classifier) = Counter[str](), masked(hidden)
     for _ in range(2):
         count_dead_gradients(counters, dead_gradients(batch, classifier))
-    return counters
-
-
-@pytest.mark.parametrize("hidden", [0, 1, 10])
-def test_masked_gradients_raise_the_warning(hidden, caplog):
-    counters = health(hidden)
     assert dead_gradient_share(counters) == pytest.approx(hidden / 10)
     warn_of_dead_gradients(counters)
     assert (f"{10 * hidden}% of the gradients are zero or not finite" in caplog.text) == bool(hidden)

@@ -37,10 +37,6 @@ def file(tmp_path):
     return write
 
 
-def normalised(image):
-    return (image - torch.tensor(MEAN).reshape(3, 1, 1)) / torch.tensor(STD).reshape(3, 1, 1)
-
-
 def test_the_names_are_those_of_the_public_checkpoint(public):
     assert {
         "module.densenet121.features.conv0.weight",
@@ -60,8 +56,9 @@ def test_the_public_checkpoint_gives_what_torchvisions_network_gives(public, fil
     optimizer = torch.optim.Adam(network.parameters()).state_dict()
     classifier = chexnet(file(tensors, optimizer=optimizer), (channels, 64, 64), "multilabel", classes).eval()
     image = torch.rand(2, channels, 64, 64)
+    normalised = (image - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     with torch.no_grad():
-        expected = network(normalised(image.expand(-1, 3, -1, -1)))[:, list(outputs)]
+        expected = network(normalised)[:, list(outputs)]
         torch.testing.assert_close(classifier(image), expected, atol=1e-5, rtol=0)
 
 

@@ -62,14 +62,11 @@ def built(settings):
     return classifier.eval()
 
 
-def images_of(settings, count=1):
-    return torch.rand(count, *settings["shape"], generator=torch.Generator().manual_seed(1))
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_an_edit_is_propagated_incrementally_to_what_the_plain_pass_gives(name):
     settings = settings_of(name)
-    classifier, image, number = built(settings), images_of(settings), torch.zeros(1, dtype=torch.int64)
+    classifier, number = built(settings), torch.zeros(1, dtype=torch.int64)
+    image = torch.rand(1, *settings["shape"], generator=torch.Generator().manual_seed(1))
     batch = dv.Batch(image, torch.zeros(1, 3), number, number)
     propagation = Propagation(classifier, dv.PixelGrid(4, 4, dv.Constant(1.0)))
     propagation.intervention.units = lambda shape: ("r0c0", "r0c1", "r0c2")

@@ -68,13 +68,6 @@ def same(one: nn.Module, other: nn.Module) -> bool:
         return torch.equal(one(IMAGE), other(IMAGE))
 
 
-def lightning(path: Path, network: nn.Module) -> None:
-    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(IMAGE))
-    trainer = quiet_trainer(max_steps=1)
-    trainer.fit(Lit(network.train()), data)
-    trainer.save_checkpoint(path)
-
-
 class State(OrderedDict):
     """A dictionary of another class, whose items are not plain."""
 
@@ -114,7 +107,9 @@ def test_each_way_to_save_a_network_gives_that_network(tmp_path, kind):
 
 def test_a_checkpoint_of_lightning_gives_its_network(tmp_path):
     network = small()
-    lightning(tmp_path / "last.ckpt", network)
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(Lit(network.train()), torch.utils.data.DataLoader(torch.utils.data.TensorDataset(IMAGE)))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
     found, steps = loaded(tmp_path / "last.ckpt")
     assert same(found, network.eval())
     assert steps == ["took its entry state_dict", "took off the prefix backbone."]

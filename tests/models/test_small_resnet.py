@@ -7,12 +7,8 @@ from dovision.models.small_resnet import SmallResNet, small_resnet
 TASK = ("multiclass", [str(number) for number in range(10)], [0.5], [0.25])
 
 
-def made(width=16, blocks=1, stem_stride=2):
-    return small_resnet(width, (3, 32, 32), *TASK, blocks, stem_stride)
-
-
 def test_three_blocks_a_stage_and_a_stem_of_stride_1_are_resnet_20():
-    network = made(blocks=3, stem_stride=1).network
+    network = small_resnet(16, (3, 32, 32), *TASK, blocks=3, stem_stride=1).network
     convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
     layers = [module for module in convolutions if module.kernel_size == (3, 3)]
     assert len(layers) + 1 == 20  # and the linear one

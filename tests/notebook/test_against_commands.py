@@ -73,11 +73,6 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found, expected, check_exact=False, atol=1e-6, rtol=0)
 
 
-def scores_of(run: Run) -> pd.DataFrame:
-    """The scores of maps of its summary."""
-    return pd.DataFrame(read_summary(run.folder)["maps"])
-
-
 def test_average_effects_and_samples_are_those_of_the_command(measured, command):
     same(measured.to_pandas(), average_effects(command.folder))
     same(measured.samples, read_samples(command.folder))
@@ -109,7 +104,8 @@ def test_maps_and_their_metrics_are_those_of_the_command(explained, command):
     found, expected = explained.to_pandas(), agreements(command.folder)
     same(found.drop(columns="stability"), expected.drop(columns="stability"))
     np.testing.assert_allclose(found["stability"], expected["stability"], atol=1e-3)  # ranks, of which last bits decide
-    rows = [frame.query("metric != 'stability'") for frame in (explained.scores, scores_of(command))]
+    scores = pd.DataFrame(read_summary(command.folder)["maps"])
+    rows = [frame.query("metric != 'stability'") for frame in (explained.scores, scores)]
     same(*(frame[["explainer", "metric", "cases", "mean", "low", "high"]] for frame in rows))
     assert explained.maps["grad_cam"].shape == (12, 32, 32)
 

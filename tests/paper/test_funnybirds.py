@@ -78,14 +78,6 @@ def birds(tmp_path: Path) -> Path:
     return write_birds(tmp_path)
 
 
-def as_bytes(image: torch.Tensor) -> torch.Tensor:
-    return (image * 255).round().byte()
-
-
-def rgb(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(pixels[..., :3]).movedim(2, 0)
-
-
 def sample_of(images: FunnyBirds, name: str) -> int:
     return images.table("test")["name"].tolist().index(name)
 
@@ -121,8 +113,8 @@ def test_a_picture_without_parts_is_the_file_without_just_these(birds):
     images = opened(birds)
     sample = sample_of(images, "test/1/000002.png")
     for gone in ({"beak"}, {"beak", "wing"}, set(PARTS)):
-        without = rgb(picture(1002, 200, set(PARTS) - gone))
-        assert torch.equal(as_bytes(images.counterfactual("test", sample, *gone)), without)
+        without = torch.from_numpy(picture(1002, 200, set(PARTS) - gone)[..., :3]).movedim(2, 0)
+        assert torch.equal((images.counterfactual("test", sample, *gone) * 255).round().byte(), without)
     assert images.has_counterfactual("test", sample, "background1")
     assert not images.has_counterfactual("test", sample, "background1", "beak")
     with pytest.raises(ValueError, match="got beak, background1, without which test/1/000002.png was not drawn"):

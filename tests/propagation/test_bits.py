@@ -12,14 +12,6 @@ from tests.propagation.test_networks import classifier_of as network_classifier
 IN_SIXTEENS = {"timm maxvit"}  # whole passes with squeeze-excitation: a row keeps its bits only in 16, 32, ... rows
 
 
-def half_black(images, *shape):
-    """Random images of which random cells are black."""
-    random = torch.Generator().manual_seed(0)
-    image = torch.rand(images, *shape, generator=random)
-    cells = (torch.rand(images, 1, 4, 4, generator=random) < 0.5).float()
-    return image * torch.nn.functional.interpolate(cells, size=shape[1:])
-
-
 def all_run(classifier, intervention, batch, monkeypatch, chunk="auto"):
     """The outcome where no edit is left out."""
     with monkeypatch.context() as patch:
@@ -45,7 +37,9 @@ def test_edits_that_are_left_out_change_no_bit_of_the_others(name, worth_it, mon
     monkeypatch.setattr(engine_choice, "WORTH_IT", worth_it)
     torch.manual_seed(0)
     side = SIDES[name]
-    image = half_black(7, 3, side, side)
+    random = torch.Generator().manual_seed(0)
+    cells = (torch.rand(7, 1, 4, 4, generator=random) < 0.5).float()  # those that are not black
+    image = torch.rand(7, 3, side, side, generator=random) * torch.nn.functional.interpolate(cells, size=(side, side))
     classifier = network_classifier(NETWORKS[name][0](), image[:2])
     for images in (1, 7):
         batch = batch_of(image[:images])

@@ -76,13 +76,6 @@ def overlay_figure():
     return overlay([OverlayPanel("cat (0.90)", PICTURE, EVIDENCE, none, {}, "cat")] * 3, 1.0)
 
 
-def units():
-    down, across = (numbers.ravel() * CELL for numbers in np.indices((SIDE, SIDE)))
-    boxes = {"top": down, "left": across, "bottom": down + CELL, "right": across + CELL}
-    facts = {"condition": "clean", "class": "cat", "p_holm": 1.0, "log_odds": 0.0, "elsewhere": 0.0}
-    return pd.DataFrame({"mean": -VALUES.ravel(), **boxes}).assign(**facts)
-
-
 SURFACES = {  # figure, its panel of effects
     "overlay": lambda: (overlay_figure(), 1),
     "notebook": lambda: (
@@ -106,7 +99,10 @@ def test_effects_are_read_back_from_a_figure_of_a_column(surface, eye):
 
 @pytest.mark.parametrize("eye", TOLERANCE)
 def test_averages_are_read_back_over_plain_grey(eye):
-    figure = average_maps(units(), ["clean"], ["cat"], PICTURE.shape)
+    down, across = (numbers.ravel() * CELL for numbers in np.indices((SIDE, SIDE)))
+    units = {"mean": -VALUES.ravel(), "top": down, "left": across, "bottom": down + CELL, "right": across + CELL}
+    units |= {"condition": "clean", "class": "cat", "p_holm": 1.0, "log_odds": 0.0, "elsewhere": 0.0}
+    figure = average_maps(pd.DataFrame(units), ["clean"], ["cat"], PICTURE.shape)
     below = np.full(SIDE * SIDE, 128, np.uint8)
     assert read(in_cells(rendered(figure), figure.axes[0]), eye, below) == pytest.approx(VALUES.ravel(), abs=0.06)
 

@@ -15,14 +15,6 @@ from dovision.results.detection_tables import (
 from dovision.results.tables import write_table
 
 
-def write(folder, **columns):
-    defaults = {"sample": [3, 4, 5], "split": "test", "group": 1, "attack": ["clean", "pgd", "adaptive"]}
-    defaults |= {"eps": [0.0, 0.1, 0.1], "detector": "odin", "variant": "as is", "fitted_on": ""}
-    defaults |= {"correct": [True, True, False], "success": [None, False, True], "score": [0.5, 1.0, 2.0]}
-    frame = pd.DataFrame(defaults | columns)
-    write_table(folder / SCORES, scores_schema(), [SCORES.from_frame(frame)])
-
-
 def test_the_scores_of_a_detector_are_read_from_whatever_row_groups(tmp_path):
     names = ["odin", "margin", "odin", "odin", "margin", "zero"]
     rows = {"sample": range(6), "score": np.arange(6.0), "split": "test", "group": range(6), "attack": "clean"}
@@ -36,7 +28,10 @@ def test_the_scores_of_a_detector_are_read_from_whatever_row_groups(tmp_path):
 
 
 def test_a_missing_score_no_table_and_a_table_without_rows_are_errors(tmp_path):
-    write(tmp_path, score=[0.5, None, 1.0])
+    rows = {"sample": [3, 4, 5], "split": "test", "group": 1, "attack": ["clean", "pgd", "adaptive"]}
+    rows |= {"eps": 0.1, "detector": "odin", "variant": "as is", "fitted_on": "", "correct": True, "success": None}
+    frame = pd.DataFrame(rows | {"score": [0.5, None, 1.0]})
+    write_table(tmp_path / SCORES, scores_schema(), [SCORES.from_frame(frame)])
     with pytest.raises(ValueError, match=r"must have a score in each row, got nan in 1, from odin\."):
         read_scores(tmp_path)
     (tmp_path / SCORES).unlink()

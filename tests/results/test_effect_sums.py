@@ -19,12 +19,6 @@ def sums(group, effect, log_odds, done):
     return sums_columns(CELLS, group, pa.RecordBatch.from_pydict(columns), done)
 
 
-def drawn(images, seed=0):
-    random = np.random.default_rng(seed)
-    effect = (random.random((images, *CELLS.shape)) - 0.5).astype(np.float32)
-    return random.integers(0, 7, images), effect, 9 * effect, random.random((images, *CELLS.shape[:2])) < 0.8
-
-
 def some_groups(*tables):
     """The rows of some groups of tables, as `merged_sums` asks for them."""
     return lambda groups: (rows if groups is None else rows.filter(np.isin(rows["group"], groups)) for rows in tables)
@@ -48,7 +42,9 @@ def test_sums_and_counts_by_hand_and_the_smallest_effect_that_counts_exactly():
 
 @pytest.mark.parametrize("at_once", [1, 30, 10**6])
 def test_merged_sums_do_not_depend_on_the_parts(monkeypatch, at_once):
-    images = drawn(40)
+    random = np.random.default_rng(0)
+    effect = (random.random((40, *CELLS.shape)) - 0.5).astype(np.float32)
+    images = random.integers(0, 7, 40), effect, 9 * effect, random.random((40, *CELLS.shape[:2])) < 0.8
     whole = table(sums(*images))
     order = np.random.default_rng(1).permutation(40)
     parts = [

@@ -11,13 +11,9 @@ ROW = {"sample": 3, "group": 1, "explainer": "grad_cam", "class": "disease", "va
 ROW |= {"state": "ok", "cells": np.array([0.5, -1.0], np.float32), "spread": None, "deletion": 0.25, "insertion": None}
 
 
-def write(folder, rows):
-    schema = maps_schema(MapGrid(1, 2, 32, 40, 2.5), "a")
-    write_table(folder / MAPS_FILE, schema, [pa.RecordBatch.from_pylist(rows, schema=schema)])
-
-
 def test_a_map_comes_back_with_its_names_as_text_and_its_cells_as_an_array(tmp_path):
-    write(tmp_path, [ROW, ROW | {"explainer": "edge_map", "sample": 4}])
+    rows, schema = [ROW, ROW | {"explainer": "edge_map", "sample": 4}], maps_schema(MapGrid(1, 2, 32, 40, 2.5), "a")
+    write_table(tmp_path / MAPS_FILE, schema, [pa.RecordBatch.from_pylist(rows, schema=schema)])
     frame = read_maps(tmp_path)
     assert frame["explainer"].tolist() == ["grad_cam", "edge_map"]
     assert frame["cells"][0].tolist() == [0.5, -1.0]

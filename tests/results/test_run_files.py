@@ -7,6 +7,7 @@ import pytest
 from dovision.results.run_files import RUN_FILES, digest_differences
 from dovision.results.run_record import Run
 from dovision.results.tables import RunTable, read_schema
+from made_datasets import flip
 
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
 WRITTEN += ("masks.parquet", "detection.parquet", "summary.json", "reads/odin.parquet", "maps/0_clean.png")
@@ -24,16 +25,12 @@ def written(folder, content):
     return run
 
 
-def with_a_flipped_byte(content):
-    return content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]
-
-
 DAMAGES = {  # what happens to a file, beside one of another run, and the end of what is said
     "removed": (lambda file, other: file.unlink(), "is missing"),
     "cut": (lambda file, other: file.write_bytes(file.read_bytes()[:-1]), " bytes"),
     "emptied": (lambda file, other: file.write_bytes(b""), " bytes"),
     "exchanged": (lambda file, other: file.write_bytes(other.read_bytes()), "has other content"),
-    "flipped": (lambda file, other: file.write_bytes(with_a_flipped_byte(file.read_bytes())), "has other content"),
+    "flipped": (lambda file, other: flip(file), "has other content"),
 }
 
 

@@ -91,16 +91,11 @@ def odds(*probability):
     return torch.stack([logit(*probability), torch.zeros(len(probability))], dim=-1)
 
 
-def batch(image, label):
-    sample = torch.arange(len(label)) + 10
-    return Batch(image, label, sample, sample // 2)
-
-
 def one(task=TASK, label=(0, 1), control=None, treated=None):
     """Rows of two clean images and a unit that acts on both."""
     control = odds(0.75, 0.75) if control is None else control
     outcome = Outcome(("unit",), control, odds(0.5, 0.75).unsqueeze(1) if treated is None else treated)
-    images = batch(torch.full((2, 1, 2, 2), 0.5), torch.as_tensor(label))
+    images = Batch(torch.full((2, 1, 2, 2), 0.5), torch.as_tensor(label), torch.tensor([10, 11]), torch.tensor([5, 5]))
     clean = Condition("clean", 0.0, images, control, task.correct(task.probability(control), images.label))
     done = torch.ones(2, outcome.treated.shape[1]) > 0
     return sample_rows(clean, clean, outcome, done, ["a.png", "b.png"], task).to_pydict()

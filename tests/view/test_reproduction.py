@@ -42,13 +42,6 @@ def measured(folder, run_command, sample):
     return read_effects(path.parent, [sample])
 
 
-def region(session, image):
-    height, width = session.images[image].effects.batch.image.shape[2:]
-    mask = np.zeros((height, width), bool)
-    mask[8:20, 6:17] = True
-    return packed_mask(mask)
-
-
 @pytest.mark.parametrize(
     ("sample", "edit"),
     [
@@ -61,7 +54,9 @@ def test_a_region_and_a_channel_of_a_run_are_measured_again_with_the_same_noise(
     session, unpack, run_command, sample, edit
 ):
     image = session.open_sample(sample)["image"]
-    asked = {"image": image, **edit, **({} if "unit" in edit else {"mask": region(session, image)})}
+    region = np.zeros((32, 32), bool)
+    region[8:20, 6:17] = True
+    asked = {"image": image, **edit, **({} if "unit" in edit else {"mask": packed_mask(region)})}
     rows = session.effect(asked)["rows"]
     folder = unpack(session.saved(asked))
     assert (folder / "numbers.csv").is_file()
