@@ -25,7 +25,7 @@ def test_components_give_on_another_device_what_they_give_on_the_cpu():
 
 
 def effects(classifier, image, label, device, **options):
-    loader = DataLoader(TensorDataset(image, label), 5)  # whose batches come without sample numbers
+    loader = DataLoader(TensorDataset(image.cpu(), label.cpu()), 5)  # whose batches come without sample numbers
     return dv.effects(classifier, loader, dv.PixelGrid(2, 2), device=device, **options)
 
 
@@ -64,13 +64,13 @@ def detect(classifier, image, label, device):
 
 
 CALLS = {  # with the synchronisations of a call
-    "effects": (lambda *given: effects(*given, attack=dv.FAB("8/255", steps=5)), 83),
-    "refuters": (lambda *given: effects(*given, refute=True).refuters, 120),
-    "lightning": (lightning, 71),
-    "attack": (attack, 71),
-    "explain": (explain, 74),
-    "detect": (detect, 86),
-    "compare": (lambda *given: dv.compare(detect(*given)), 86),
+    "effects": (lambda *given: effects(*given, attack=dv.FAB("8/255", steps=5)), 52),
+    "refuters": (lambda *given: effects(*given, refute=True).refuters, 84),
+    "lightning": (lightning, 41),
+    "attack": (attack, 48),
+    "explain": (explain, 40),
+    "detect": (detect, 70),
+    "compare": (lambda *given: dv.compare(detect(*given)), 70),
 }
 
 

@@ -37,6 +37,6 @@ def dead_gradients(batch: Batch, classifier: Classifier) -> Tensor:
         return torch.ones(len(batch.image), device=batch.image.device)
     with differentiable(classifier):
         image, label, *_ = batch.detached()
-        _, gradient = logits_and_gradient(image, label, classifier, task_loss)
+        _, gradient = logits_and_gradient(image, label.to(image.device), classifier, task_loss)
     dead = (gradient == 0) | ~gradient.isfinite()
     return dead.flatten(1).float().mean(1)

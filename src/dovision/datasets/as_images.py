@@ -238,7 +238,7 @@ def white_of(images: Sequence[Any]) -> int:
 
 
 def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ()) -> Tensor:
-    """Labels as of `Batch`, from numbers or names of classes.
+    """Labels as of `Batch`, on the CPU, from numbers or names of classes.
 
     Args:
         label: a tensor, an array, a list, or the label of one image; None: unknown.
@@ -252,8 +252,9 @@ def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ())
     """
     if label is None:
         return task.unknown(images)
-    value = label
-    if not isinstance(label, Tensor):
+    if isinstance(label, Tensor):
+        value = label.cpu()
+    else:
         array = np.asarray(np.where(label.mask, None, label.data) if np.ma.is_masked(label) else label)
         array = array.astype(str) if array.dtype.kind == "S" else array
         if array.dtype.kind in "UO":

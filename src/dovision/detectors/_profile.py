@@ -64,7 +64,7 @@ class Profile:
         """The prediction, shape (B,), or (B, K) for multilabel, and the logits of each intervention."""
         control = logits_of(batch.image, classifier)
         predicted = classifier.task.prediction(classifier.task.probability(control.detach()))
-        unlabelled = batch._replace(label=predicted.to(batch.label))  # the label of the data is nobody's business here
+        unlabelled = batch._replace(label=predicted.to(batch.label.dtype))  # that of the data is nobody's business
         outcomes, self.passes = [], 1
         for name, intervention in self.interventions.items():
             on_whole = edits_whole_images(intervention, batch)

@@ -165,9 +165,9 @@ def removal(cells: FloatArray, steps: int) -> Mask:
 
 
 def painted(image: Tensor, filled: Tensor, removed: Mask) -> Tensor:
-    """Images with the removed cells of each step taken from `filled`, shape (steps + 1, C, H, W).
+    """Images of deletion, then of insertion, shape (2 * (steps + 1), C, H, W).
 
-    Deletion is `painted(image, filled, removed)`, insertion `painted(filled, image, removed)`.
+    A step of deletion takes the removed cells from `filled`, one of insertion the others.
 
     Args:
         image, filled: shape (C, H, W).
@@ -179,7 +179,8 @@ def painted(image: Tensor, filled: Tensor, removed: Mask) -> Tensor:
     _, height, width = image.shape
     _, rows, columns = removed.shape
     mask = removed[:, _cell_of_each_pixel(height, rows)][:, :, _cell_of_each_pixel(width, columns)]
-    return torch.where(torch.from_numpy(mask).unsqueeze(1).to(image.device), filled, image)
+    on_device = torch.from_numpy(mask).unsqueeze(1).to(image.device)
+    return torch.cat([torch.where(on_device, filled, image), torch.where(on_device, image, filled)])
 
 
 def area(probability: FloatArray) -> float:

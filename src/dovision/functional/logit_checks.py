@@ -43,7 +43,7 @@ def logits(output: object, images: int, classes: int) -> Tensor:
 
 
 def measurable(values: Tensor, name: str) -> Tensor:
-    """Return logits, images on the first axis, if effects can be computed from them.
+    """Return logits, images on the first axis, on the CPU if effects can be computed from them.
 
     Raises:
         ValueError: one is not finite, or they were computed in 16 bits, of which the rounding hides most effects.
@@ -53,6 +53,7 @@ def measurable(values: Tensor, name: str) -> Tensor:
         refuse_16_bits(name, f"torch.autocast({device!r})")
     if values.dtype.itemsize < LEAST_BYTES:
         refuse_16_bits(name, values.dtype)
+    values = values.cpu()  # once: each question about them would wait for a device
     bad = (~values.isfinite()).flatten(1).any(1).nonzero()
     if len(bad):
         raise ValueError(
@@ -81,6 +82,7 @@ def ending(values: Tensor) -> str:
 
 def independent(beside: Tensor, alone: Tensor, task: Task, precision: float = 1e-4) -> None:
     """Raise unless logits of images in a batch, shape (B, K), are those that they have `alone`; see `logits_agree`."""
+    beside = beside.to(alone.device)
     if not logits_agree(beside, alone, task, precision=precision):
         change = (beside - alone).abs().max().item()
         raise ValueError(

@@ -78,6 +78,7 @@ class Attack(ClassifierComponent, ABC):
         def count(module: nn.Module, images: tuple[Tensor, ...], logits: Tensor) -> None:
             self.passes[eps] += len(logits)
 
+        batch = batch._replace(label=batch.label.to(batch.image.device))
         with differentiable(classifier), classifier.register_forward_hook(count):
             attacked = self.run(batch.detached(), classifier, eps).detach()
             self._attacked[eps] += len(batch.image)

@@ -47,6 +47,13 @@ class ClassifierUnderTest(pl.LightningModule):
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Leave the batch to the callbacks."""
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move the images; labels and numbers are read on the CPU."""
+        move = super().transfer_batch_to_device
+        if isinstance(batch, Batch):
+            return batch._replace(image=move(batch.image, device, dataloader_idx))
+        return move(batch, device, dataloader_idx)
+
     def on_test_epoch_end(self) -> None:
         """Log the numbers of all callbacks in one row, and set trainer.callback_metrics."""
         self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.numbers.items()})
@@ -149,7 +156,7 @@ class Evaluation(Callback, ABC):
     def rows(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> Mapping[RunTable, pa.RecordBatch]:
         """Rows of a batch of a dataloader, from logits, (B, K), of the classifier under test.
 
-        Images whose rows an earlier start has finished are left out.
+        All but the images is on the CPU. Images whose rows an earlier start has finished are left out.
         """
 
     def finish(self) -> None:
@@ -216,11 +223,10 @@ class Evaluation(Callback, ABC):
             self._started = True
         if len(images.image):
             task = self.classifier.task
-            checks.image_batch(images.image)
             checks.labels(images.label, len(images.label), len(task.classes), task.multilabel, unknown=True)
             logits = measurable(self.logits(images.image), "logits")
             if first:
-                independent(logits[:1], alone, task, 1e-4 if logits.is_cpu else 1e-2)  # GPUs may round to 10 bits
+                independent(logits[:1], alone, task, 1e-4 if images.image.is_cpu else 1e-2)  # GPUs may round to 10 bits
             if (finished := max(self.resumed - self.tested, 0)) < len(images.image):
                 rest = images.rows(slice(finished, None))
                 rows = self.rows(rest, logits[finished:], dataloader_idx)
@@ -284,7 +290,7 @@ class Evaluation(Callback, ABC):
         Also where an image has no label; shape (B,) bool, on the CPU.
         """
         logits = logits.detach().float().cpu()
-        label = self.aimed(batch._replace(label=batch.label.cpu()), logits).label
+        label = self.aimed(batch, logits).label
         return self.classifier.task.correct(self.classifier.task.probability(logits), label)
 
     def correct_at_8_bits(self, condition: Condition) -> Tensor:

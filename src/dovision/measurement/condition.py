@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dovision.functional import effects
+from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name, size
 from dovision.propagation import Outcome
 from dovision.results.detection_tables import ATTACKS, READS
@@ -33,6 +34,13 @@ class Condition(NamedTuple):
     def name(self) -> str:
         """Name of the condition in the effects table."""
         return CLEAN if self.attack == CLEAN else condition_name(self.eps)
+
+
+def on_cpu(outcome: Outcome) -> Outcome:
+    """The outcome on the CPU, by a single copy; errors as of `measurable`."""
+    logits = torch.cat([outcome.control.unsqueeze(1), outcome.treated], 1)
+    logits = measurable(logits, "logits after the intervention")
+    return outcome._replace(control=logits[:, 0], treated=logits[:, 1:])
 
 
 def read_rows(split: str, condition: Condition, clean: Condition, read: Tensor) -> pa.RecordBatch:
@@ -68,7 +76,7 @@ def sample_rows(
         task: the classes.
         correct_8bit: as of `attack_rows`; None of clean images.
     """
-    logits, label = condition.logits, clean.batch.label.cpu()
+    logits, label = condition.logits, clean.batch.label
     probability, numbers = task.probability(logits), _effects(outcome, task)
     columns = _columns(condition, clean) | {
         "name": pa.array(list(names), pa.string()),
@@ -156,9 +164,11 @@ def _of_split(split: str, condition: Condition, clean: Condition) -> dict[str, A
 
 def _strength(condition: Condition, clean: Condition, correct_8bit: Tensor | None) -> dict[str, Any]:
     """Norms of attacked minus clean image, and success after rounding to 8 bits."""
-    delta = condition.batch.image - clean.batch.image
-    linf, l2 = torch.stack([size(delta, norm) for norm in ("linf", "l2")]).float().cpu().numpy()
-    nothing = pa.nulls(len(delta), pa.bool_())
+    linf, l2 = np.zeros((2, len(clean.correct)), np.float32)
+    if condition is not clean:
+        delta = condition.batch.image - clean.batch.image
+        linf, l2 = torch.stack([size(delta, norm) for norm in ("linf", "l2")]).float().cpu().numpy()
+    nothing = pa.nulls(len(linf), pa.bool_())
     succeeded = nothing if correct_8bit is None else success(correct_8bit, clean.correct)
     return {"linf": linf, "l2": l2, "success_8bit": succeeded}
 

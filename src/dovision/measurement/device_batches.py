@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
 
+from dovision import checks
 from dovision.datasets.as_images import image_and_label, images_of, label_tensor, names_of_labels
 from dovision.interfaces import Classifier
 from dovision.types import Batch
@@ -61,19 +62,21 @@ class DeviceBatches:
 
     def images_of(self, got: Any, classifier: Classifier | None = None) -> Tensor:
         """Images of a batch, shape (B, C, H, W), in [0, 1]; errors as of `take`."""
-        return got.image if isinstance(got, Batch) else images_of(image_and_label(got), classifier, self.mean, self.std)
+        if isinstance(got, Batch):
+            return checks.image_batch(got.image)
+        return images_of(image_and_label(got), classifier, self.mean, self.std)
 
     def take(self, got: Any, classifier: Classifier) -> Batch:
-        """Next batch of the loader, its numbers on the CPU; may be empty if all its images are repeated.
+        """Next batch of the loader, all but its images on the CPU; may be empty if all its images are repeated.
 
         Raises:
             ValueError: it is no such batch, or its labels are not those of the classifier's task.
         """
-        batch = got if isinstance(got, Batch) else self._numbered(got, classifier)
+        image = self.images_of(got, classifier)
+        batch = got if isinstance(got, Batch) else self._numbered(image, got, classifier)
         left = len(batch.image) if self.images is None else max(self.images - self.brought, 0)
         self.brought += len(batch.image)
-        sample, group = torch.stack([batch.sample, batch.group]).cpu()  # which are read there again and again
-        batch = batch._replace(sample=sample, group=group).rows(slice(0, left))
+        batch = Batch(batch.image, *(field.cpu() for field in batch[1:])).rows(slice(0, left))  # read again and again
         if (batch.group >= 0).all():
             return batch
         pixels = batch.image.detach().float().cpu().contiguous().numpy()
@@ -81,11 +84,8 @@ class DeviceBatches:
         numbers = [self.contents.setdefault(*pair) for pair in zip(contents, batch.sample.tolist(), strict=True)]
         return batch._replace(group=torch.tensor(numbers) + self._first_group)
 
-    def _numbered(self, got: Any, classifier: Classifier) -> Batch:
-        image = self.images_of(got, classifier)
-        label = label_tensor(image_and_label(got).label, len(image), classifier.task, self._names_of_labels).to(
-            image.device
-        )
+    def _numbered(self, image: Tensor, got: Any, classifier: Classifier) -> Batch:
+        label = label_tensor(image_and_label(got).label, len(image), classifier.task, self._names_of_labels)
         rows = range(self.brought, self.brought + len(image))
         numbers = [self._rank + self._devices * row for row in rows]
         if self._numbers is not None:

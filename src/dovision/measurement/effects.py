@@ -17,14 +17,13 @@ from dovision import checks
 from dovision.attacks.gradients import dead_gradients
 from dovision.attacks.none import NoAttack
 from dovision.config.row_choices import ALL_ROWS, NAMED_ROWS, REFERENCES, ROW_CHOICES, WITHOUT_AUTOENCODER
-from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.interventions.interchange import ClassInterchange
 from dovision.interventions.object_cells import ObjectCells
 from dovision.measurement.by_name import one_component
 from dovision.measurement.callback import Evaluation
-from dovision.measurement.condition import Condition, Regions, by_sample, effect_rows, sample_rows, touched
+from dovision.measurement.condition import Condition, Regions, by_sample, effect_rows, on_cpu, sample_rows, touched
 from dovision.measurement.gradient_health import (
     count_dead_gradients,
     count_passes,
@@ -272,14 +271,12 @@ class EffectEvaluation(Evaluation):
             yield self.condition("attack", eps, attacked, self.logits(attacked.image))
 
     def _outcome(self, condition: Condition) -> Outcome:
-        outcome = self.propagation(condition.batch, self._count)
-        measurable(outcome.treated, "logits after the intervention")
+        outcome = on_cpu(self.propagation(condition.batch, self._count))
         self.counters["skipped_edits"] += outcome.skipped
         self.progress.advance(outcome.skipped)
         self.progress.update(total=self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units)))
-        if self.options.reference == WITHOUT_AUTOENCODER:
-            outcome = outcome._replace(control=condition.logits)
-        return outcome._replace(control=outcome.control.cpu(), treated=outcome.treated.cpu())
+        is_other = self.options.reference == WITHOUT_AUTOENCODER
+        return outcome._replace(control=condition.logits) if is_other else outcome
 
     def _regions(self, condition: Condition, units: int) -> Regions:
         """Box of each unit in each image; None where it has none."""
@@ -327,7 +324,7 @@ def named_classes(task: Task, label: Tensor, controls: Sequence[Tensor]) -> Tens
         label: shape (B,) or (B, K); of an unknown one there is none.
         controls: logits of the images in each condition, shapes (B, K).
     """
-    label = label.cpu()  # an unknown one, -1, is that of no class
+    # An unknown one, -1, is that of no class.
     mask = label == 1 if task.multilabel else label.unsqueeze(1) == torch.arange(controls[0].shape[1])
     for logits in controls:
         probability = task.probability(logits.detach().float().cpu())

@@ -105,8 +105,8 @@ class MapSettings:
         checks.choice("target", self.target, (*TARGETS, *task.classes))
         named = batch.label if self.target == "label" else task.prediction(probability)
         if not task.multilabel:
-            return images, named.cpu()
-        image, target = (named == 1).cpu().nonzero(as_tuple=True)
+            return images, named
+        image, target = (named == 1).nonzero(as_tuple=True)
         return image, target
 
     def filled(self, batch: Batch, classifier: Classifier) -> Tensor:

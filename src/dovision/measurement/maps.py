@@ -162,7 +162,7 @@ class MapEvaluation(Evaluation):
         task = self.classifier.task
         probability = task.probability(logits)
         image, target = self.settings.pairs(self.aimed(batch, logits), probability, task)
-        predicted, label = task.prediction(probability).cpu()[image], batch.label.cpu()[image]
+        predicted, label = task.prediction(probability)[image], batch.label[image]
         labelled = label.isfinite() if task.multilabel else label >= 0
         correct = (predicted == label).float().masked_fill(~labelled, torch.nan)
         if task.multilabel:
@@ -177,7 +177,7 @@ class MapEvaluation(Evaluation):
         self.see(name, pairs.batch, pairs.target, explanation.map)
         maps, spread = self._cells(explanation)
         self.counters[f"{name} maps"] += len(maps)
-        deletion, insertion = zip(*(self._areas(pairs, row, cells) for row, cells in enumerate(maps)), strict=True)
+        deletion, insertion = self._areas(pairs, maps.numpy())
         metrics = {"deletion": deletion, "insertion": insertion, "spread": spread}
         if self.settings.single_deletion is not None:
             metrics |= self.settings.single_deletion.scores(explanation.map, self._losses)
@@ -213,7 +213,7 @@ class MapEvaluation(Evaluation):
     def _cells(self, explanation: Explanation) -> tuple[Tensor, list[npt.NDArray[np.float32] | None]]:
         """Maps on the common grid, shape (B, rows, columns), and the spread of each, if any."""
         side = self.settings.cells
-        maps, spread = (agreement.to_cells(pixels, side, side).cpu() for pixels in explanation)
+        maps, spread = torch.stack([agreement.to_cells(pixels, side, side) for pixels in explanation]).cpu()
         return maps, [None if cells.isnan().all() else cells.flatten().numpy() for cells in spread]
 
     def _described(
@@ -238,17 +238,21 @@ class MapEvaluation(Evaluation):
             }
 
     @torch.no_grad()
-    def _areas(self, pairs: _Pairs, row: int, cells: Tensor) -> tuple[float | None, float | None]:
+    def _areas(self, pairs: _Pairs, maps: npt.NDArray[np.float32]) -> list[list[float | None]]:
         """Deletion and insertion: areas under P(class) while cells are removed or restored, most relevant first."""
-        if agreement.state(cells.numpy()) != agreement.OK:
-            return None, None
-        one = pairs.batch.rows(slice(row, row + 1))
-        removed = agreement.removal(cells.numpy(), self.settings.steps)
-        image, filled = one.image[0], self.settings.filled(one, self.classifier)[0]
-        painted = (agreement.painted(image, filled, removed), agreement.painted(filled, image, removed))
-        probability = self.classifier.task.probability(self.classifier(torch.cat(painted)))[:, pairs.target[row]]
-        deletion, insertion = probability.double().cpu().numpy().reshape(2, -1)
-        return agreement.area(deletion), agreement.area(insertion)
+        curves: dict[int, Tensor] = {}
+        for row, cells in enumerate(maps):
+            if agreement.state(cells) == agreement.OK:
+                one = pairs.batch.rows(slice(row, row + 1))
+                image, filled = one.image[0], self.settings.filled(one, self.classifier)[0]
+                painted = agreement.painted(image, filled, agreement.removal(cells, self.settings.steps))
+                curves[row] = self.classifier.task.probability(self.classifier(painted))[:, pairs.target[row]]
+        areas: list[list[float | None]] = [[None] * len(maps), [None] * len(maps)]
+        if curves:
+            copied = torch.stack([*curves.values()]).double().cpu().numpy().reshape(len(curves), 2, -1)
+            for row, of_image in zip(curves, copied, strict=True):
+                areas[0][row], areas[1][row] = map(agreement.area, of_image)
+        return areas
 
     def _perturbed(self, batch: Batch) -> Batch:
         """Images with small uniform noise, fixed by sample."""

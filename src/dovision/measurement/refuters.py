@@ -16,11 +16,11 @@ from torch import Tensor
 
 from dovision.functional.effects import effect, log_odds_effect
 from dovision.functional.estimates import MIN_IMAGES
-from dovision.functional.logit_checks import measurable
 from dovision.interfaces import Classifier, Intervention
 from dovision.interventions.edge_control import EdgeControl, Elsewhere, Repaint, Version, paints
 from dovision.interventions.fills import Constant, Mean
 from dovision.measurement.callback import Evaluation
+from dovision.measurement.condition import on_cpu
 from dovision.propagation import Propagation
 from dovision.results.headline_effects import OF_OBJECT, subjects
 from dovision.results.image_tables import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED, read_box_table
@@ -125,11 +125,10 @@ class RefuterEvaluation(Evaluation):
         samples, task = batch.sample.tolist(), self.classifier.task
         if not any(self.only.get(sample) for sample in samples):
             return
-        outcome = trial.propagation(batch)
-        measurable(outcome.treated, "logits after the intervention")
+        outcome = on_cpu(trial.propagation(batch))
         control = outcome.control.unsqueeze(1).expand_as(outcome.treated)
-        effects = effect(task.probability(outcome.treated), task.probability(control)).cpu()
-        log_odds = log_odds_effect(outcome.treated, control, task).cpu()
+        effects = effect(task.probability(outcome.treated), task.probability(control))
+        log_odds = log_odds_effect(outcome.treated, control, task)
         on_both = torch.stack([effects, log_odds], 3)
         columns, shape = {unit: column for column, unit in enumerate(outcome.units)}, tuple(batch.image.shape[1:])
 

@@ -89,7 +89,7 @@ class SetMeasurement:
             if sample not in self.ranked or self.painter is None:
                 continue
             label, units = int(outcome.control[row].argmax()), single(self.painter, shape)
-            effect = (task.probability(outcome.treated[row]) - task.probability(outcome.control[row : row + 1])).cpu()
+            effect = task.probability(outcome.treated[row]) - task.probability(outcome.control[row : row + 1])
             effect = effect[units, label]
             orders = {(MOST, 0): effect.argsort(stable=True), (LEAST, 0): effect.abs().argsort(stable=True)}
             for draw in range(_DRAWS):

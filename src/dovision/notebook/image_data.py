@@ -112,6 +112,8 @@ class ImageData:
         if isinstance(data, str) or hasattr(data, "__fspath__"):
             data = files_of(data)
         held = image_and_label(data) if labels is None else image_and_label(data)._replace(label=labels)
+        if isinstance(held.label, Tensor):
+            held = held._replace(label=held.label.cpu())
         normalised = held.processed and self.mean is None and self.std is None
         if normalised or (self.size is None and is_picture(held.image)):
             return held  # until `of` reads it as a classifier has it

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -96,8 +97,10 @@ class PictureChoice:
         left = set().union(*map(self.offer, samples, correct, turned))
         chosen = set(self.samples)
         rows = [row for row, sample in enumerate(samples) if sample in chosen]
-        for condition, batch in images.items() if rows else ():
-            for row, image in zip(rows, batch[rows].cpu(), strict=True):
+        index = torch.tensor(rows, dtype=torch.int64, device=next(iter(images.values())).device)
+        copied = torch.stack([batch[index] for batch in images.values()]).cpu() if rows else ()
+        for condition, batch in zip(images, copied, strict=False):
+            for row, image in zip(rows, batch, strict=True):
                 save_image(thumbnail_path(folder, samples[row], condition), image)
         remove_images(folder, left - set(samples))
 
