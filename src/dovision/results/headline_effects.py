@@ -163,7 +163,7 @@ def _zone(folder: Path) -> Iterator[Subject]:
     names = {"mean change of P": "effect", "elsewhere": "effect_elsewhere", "log-odds": "log_odds_effect"}
     names |= {} if pd.isna(row["beyond_frame"]) else {"log-odds beyond its frame": "beyond_frame"}
     label = of if task.opposite is None else task.classes[1]
-    averages = row, {"beyond units elsewhere": "log_odds_beyond"}, names, level, {"zone_effect": {}}
+    averages: tuple[Any, ...] = row, {"beyond units elsewhere": "log_odds_beyond"}, names, level, {"zone_effect": {}}
     yield Subject("zone", zone, label, of, "{over} a {unit} there", rows, units, *averages)
 
 
@@ -172,7 +172,7 @@ def _unit(folder: Path) -> Iterator[Subject]:
     if (row := few_units(folder)) is not None:
         classes = explained(folder).assign(unit=row["unit"])
         classes = classes[classes["sample"].isin(row["samples"]) & (classes["of"] == TRUE_CLASS)]
-        averages = row, {}, {}, LEVEL, {"unit_effect": {}}
+        averages: tuple[Any, ...] = row, {}, {}, LEVEL, {"unit_effect": {}}
         yield Subject("units", row["unit"], TRUE_CLASS, TRUE_CLASS, "", pd.DataFrame(), classes, *averages)
 
 
