@@ -213,7 +213,7 @@ def test_what_claims_too_much_is_refused_before_it_is_read(what, tmp_path, monke
     for module, limits in (
         (nifti, {"DECODED_BYTES": 1 << 21} if "longer" in what else {}),
         (dicom, {"DECODED_BYTES": 1 << 21}),
-        (images, {"_SCANNED": 1 << 16}),
+        (images, {"SCANNED_PIXELS": 1 << 16}),
     ):
         for limit, value in limits.items():
             monkeypatch.setattr(module, limit, value)

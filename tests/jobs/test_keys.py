@@ -15,7 +15,7 @@ from dovision.config.sources import configuration_folder
 from dovision.identity.relevance import register_resolvers
 from dovision.jobs import hydra_main
 from dovision.jobs.command import Command
-from dovision.jobs.keys import _warn_of_unselected, check_target, drop_unselected
+from dovision.jobs.keys import check_target, drop_unselected
 from made_config import composed
 
 CONF = configuration_folder()
@@ -109,7 +109,6 @@ def refusal_of(command: str, overrides: list[str]) -> str:
 )
 def test_a_job_has_nothing_of_the_components_that_are_not_chosen_and_says_so(experiment, group, chosen, caplog):
     register_resolvers()
-    _warn_of_unselected.cache_clear()
     overrides = [f"experiment={experiment}", f"{group}=[{chosen}]", "detection.adaptive.detectors=[]"]
     overrides += [f"detection.reference={chosen}"] if group == "detector" else []
     with hydra_outside():

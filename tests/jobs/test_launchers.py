@@ -163,7 +163,7 @@ def test_processes_on_one_machine_share_its_cores(launcher, at_once, own, thread
 
 
 def test_a_worker_ends_with_its_command_however_that_ends(monkeypatch):
-    monkeypatch.setattr(module, "_PERIOD", 0.01)
+    monkeypatch.setattr(module, "WATCH_PERIOD", 0.01)
     reads, writes = os.pipe()
     command = os.fork()
     if command == 0:

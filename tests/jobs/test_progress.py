@@ -13,7 +13,7 @@ from pseudo_terminal import terminal
 
 @pytest.fixture
 def jobs(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PERIOD", 0.01)
+    monkeypatch.setattr(module, "LOOK_PERIOD", 0.01)
     return [Job(tmp_path / str(number), (f"seed={number}",)) for number in range(3)]
 
 

@@ -176,7 +176,7 @@ def test_what_evades_a_small_budget_is_not_attacked_with_a_larger_one():
     (rows,) = adaptive_rows(Fitted("one", "as is", "", Brighter()), attack, [grey(0.4, 0.45)], CLASSIFIER)
     found = rows[ADAPTIVE_STEPS].to_pandas().groupby(["eps", "direction"], observed=True)["first"].agg(list)
     assert found[0.2].equals(found[0.3])
-    assert attack._attacked == {0.2: 2}
+    assert set(attack.queries) == {0.2}
 
 
 def test_what_only_the_mean_of_other_draws_misses_does_not_evade():
@@ -193,7 +193,7 @@ def test_what_only_the_mean_of_other_draws_misses_does_not_evade():
     assert rows[SCORES].to_pandas()["success"].all()
     assert (rows[SCORES].to_pandas()["score"] > 0.55).all()
     assert rows[ADAPTIVE_STEPS].to_pandas()[["first", "start"]].isna().all(axis=None)
-    assert attack._attacked == {0.2: 2, 0.3: 2}
+    assert set(attack.queries) == {0.2, 0.3}
 
 
 def test_every_target_has_its_starts():

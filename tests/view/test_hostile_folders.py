@@ -162,8 +162,7 @@ def test_the_closed_list_is_that_of_conf_without_what_hydra_is_made_of():
 
 
 @pytest.mark.parametrize(
-    ("key", "left"),
-    [("weights", None), ("checkpoint_file", None), ("pretrained", False), ("source", None)],
+    ("key", "left"), [("weights", None), ("checkpoint_file", None), ("pretrained", False), ("source", None)]
 )
 def test_the_facts_of_a_checkpoint_open_no_file(tmp_path, network, key, left):
     save_checkpoint(tmp_path / "a.ckpt", network, SMALL, None, {"arguments": {key: str(tmp_path / "another.pt")}})

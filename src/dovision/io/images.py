@@ -13,7 +13,7 @@ from dovision.io import files
 PIXELS = 1 << 26  # the most of an image: 67 million, at most 1 GB while it is read
 MAX_FILE_BYTES = 1 << 28  # the most of its file
 DECODED_BYTES = 5 << 28  # the most of a volume, or an image in float64, while it is read; a long CT has 2 ** 30
-_SCANNED = 1 << 33  # the most pixels of a JPEG, times its scans, of which each costs a pass over all pixels
+SCANNED_PIXELS = 1 << 33  # the most pixels of a JPEG, times its scans, of which each costs a pass over all pixels
 # Each a plain raster. Pillow reads others, too, some of them by starting a program that interprets the file (EPS).
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _KINDS = f"{', '.join(IMAGE_FORMATS[:-1])} or {IMAGE_FORMATS[-1]}"
@@ -121,7 +121,7 @@ def _opened(data: bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         raise BadFile(f"not readable as an image ({_KINDS}; convert others, such as HEIC)") from error
     _check(image)
-    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") * image.width * image.height > _SCANNED:
+    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") * image.width * image.height > SCANNED_PIXELS:
         raise BadFile("a JPEG of too many scans: save it again")
     return image
 

@@ -42,7 +42,7 @@ from dovision.results.run_record import BeingWritten, Run
 log = logging.getLogger(__name__)
 OF_USE = (ValueError, OSError, MemoryError, HydraException, OmegaConfBaseException, MarkedYAMLError)
 OF_COMPOSITION = (AssertionError, AttributeError, LookupError, TypeError)  # such as of a key below a list
-_PERIOD = 0.5  # seconds between looks at the launching process
+WATCH_PERIOD = 0.5  # seconds between looks at the launching process
 STORIES = {"train": "train_networks", "evaluate": "evaluate_effects"}
 STORIES |= {"report": "report_of_settings", "sites": "list_sites", "verify": "verify_run", "view": "view"}
 Story = Callable[[Job], None]  # of a command
@@ -230,7 +230,7 @@ def watched(process: str) -> Iterator[None]:
     over = Event()
 
     def watch() -> None:
-        while not over.wait(_PERIOD):
+        while not over.wait(WATCH_PERIOD):
             if not _lives(int(number)):
                 os._exit(1)
 

@@ -25,7 +25,7 @@ from dovision.results.sweep_summary import ended, look_at
 
 log = logging.getLogger(__name__)
 OPTIONS = ("rerun=", "dry_run=")  # of a command, not of its jobs
-_PERIOD = 1.0  # seconds between looks at the jobs of a sweep
+LOOK_PERIOD = 1.0  # seconds between looks at the jobs of a sweep
 ENDS = ("completed", "partial", "failed")  # an interrupted job goes on, in this sweep or in a later one
 AT_WORK = 5.0  # seconds between looks at jobs that go on after their launcher has failed
 
@@ -128,7 +128,7 @@ class Progress:
         return _version(folder) != self._versions[folder]
 
     def _watch(self) -> None:
-        while not self._over.wait(_PERIOD):
+        while not self._over.wait(LOOK_PERIOD):
             self._look()
 
     def _look(self) -> None:

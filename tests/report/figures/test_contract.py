@@ -82,12 +82,14 @@ def check_places(one: ReportFigure) -> None:
     page, least = one.figure.bbox, -0.02 * one.figure.dpi
     titles: list[tuple[str, Bbox]] = []
     for axes in one.figure.axes:
-        own = [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
-        for text in (each for each in own if each.get_text() and each.get_visible()):
+        heads = [one for one in axes.get_children() if isinstance(one, matplotlib.text.Text) and one not in axes.texts]
+        for text in (
+            one for one in (*heads, axes.xaxis.label, axes.yaxis.label) if one.get_text() and one.get_visible()
+        ):
             box = text.get_window_extent()
             inside = min(box.x0, box.y0, page.x1 - box.x1, page.y1 - box.y1)
             assert inside >= least, (one.name, text.get_text(), box, page)
-            titles += [(text.get_text(), box)] if text in own[:2] else []
+            titles += [(text.get_text(), box)] if text in heads else []
         for axis in (axes.xaxis, axes.yaxis):
             check_apart(one.name, tick_labels(axis))
     check_apart(one.name, titles)
