@@ -26,10 +26,6 @@ def open_folder(root: Path, **settings) -> dv.ImageFolder:
     return dv.component("dataset", "image_folder", {"root": str(root), **own, **settings})
 
 
-def names(dataset: dv.ImageFolder) -> dict[str, list[str]]:
-    return {name: dataset.table(name)["name"].tolist() for name in SPLITS}
-
-
 def into_splits(root: Path) -> None:
     """Move the flat classes below train, val and test."""
     for path in sorted(root.glob("*/*.png")):

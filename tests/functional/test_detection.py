@@ -84,15 +84,6 @@ def test_the_error_follows_from_what_scikit_learns_value_gains_by_each_groups_we
     assert found[1:3] == pytest.approx(unit_ends(found.value, error, fewer, np.inf, fewer, 2 * fewer), abs=1e-6)
 
 
-def test_the_error_of_an_area_is_delongs():
-    random = np.random.default_rng(0)
-    attacked, clean = random.normal(0.5, 1, 40), random.normal(0, 1, 50)
-    won = (attacked[:, None] > clean).astype(float)
-    error = np.sqrt(won.mean(1).var(ddof=1) / 40 + won.mean(0).var(ddof=1) / 50)
-    expected = unit_ends(won.mean(), error, 40, np.inf, 40, 80)
-    assert auroc(scored(attacked), scored(clean, 100))[1:3] == pytest.approx(expected, abs=0.002)
-
-
 @pytest.mark.parametrize(("attacked", "clean"), [([], [1.0]), ([1.0], []), ([], [])])
 def test_nothing_to_compare_gives_nan_and_no_warning(attacked, clean, recwarn):
     found = auroc(scored(attacked), scored(clean))

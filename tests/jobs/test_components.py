@@ -174,12 +174,9 @@ LOGGED = "training.classifier.scheduler.monitor must name a metric that the fit 
     [
         (CODE + "intervention.choose=[16]", "intervention"),
         (CODE + "autoencoder.channels=[31,16,31]", "with the 32 channels of layer 'relu1'"),
-        (CODE + "training.autoencoder.zeroed_channel=16", "zeroed_channel must lie in [0, 15]"),
+        (CODE + "training.autoencoder.zeroed_channel=16", "zeroed_channel must be a whole number from 0 to 15"),
         (CODE + "~autoencoder", "needs an autoencoder, got none"),
         (ACTIVATION + "intervention.layout=NTC", "layout must be that of site 'conv1', which is of shape"),
-        (ACTIVATION + "intervention.unit=head", "must be of a kind that it has (channel, position), got head"),
-        (ACTIVATION + "intervention.choose=[c99]", "choose must be one of c0, c1, "),
-        (ACTIVATION + "intervention.choose=[0] intervention.sets=pairs", "sets must not be larger than the un"),
         (DETECTOR + "detection.adaptive.detectors=[entropie]", "one of entropy, got 'entropie'. Did you mean entro"),
         (DETECTOR + "detection.reference=odin", "detection.reference must be one of entropy, got 'odin'"),
         ("detector=[entropy]", "detection needs attacks, got none."),
@@ -192,7 +189,6 @@ LOGGED = "training.classifier.scheduler.monitor must name a metric that the fit 
         ("model=chexnet", "chexnet's task must be multilabel, got 'multiclass'."),
         ("dataset.val_fraction=2", "dataset: val_fraction must be a number in [0, 1], got 2."),
         ("dataset.classes=5", "dataset.classes must be a list of names, such as [cat,dog], got 5."),
-        ("dataset.shape=32", "dataset: shape must be three whole numbers (channels, height, width), got 32."),
         ("dataset=image_folder dataset.root=nowhere", "dataset: root must be a folder of images, or an image, but "),
         (
             "augmentation=flip_crop augmentation.transforms=[{_target_:torchvision.transforms.v2.Resize,size:8}]",

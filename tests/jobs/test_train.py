@@ -100,13 +100,6 @@ def test_the_file_of_an_epoch_holds_the_settings_in_plain_values(tmp_path, run_c
     assert own["training"]["scheduler"]["monitor"] == "val_loss"
 
 
-def test_a_checkpoint_that_is_not_there_is_named_with_its_key(tmp_path, run_command, capsys):
-    assert run_command(train, *TINY, "checkpoint=nowhere.ckpt", f"output_root={tmp_path}") == 1
-    expected = "checkpoint: there is no checkpoint nowhere.ckpt. Name a file that exists, or null for none."
-    assert capsys.readouterr().err == f"dovision-train: {expected}\n"
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.slow
 def test_a_fit_of_a_sweep_that_fails_is_no_run(tmp_path, run_command, monkeypatch):
     monkeypatch.setattr("dovision.training.image_classifier.ImageClassifier.training_step", lambda *_: 1 / 0)

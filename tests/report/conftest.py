@@ -10,7 +10,6 @@ from pytorch_lightning.loggers import Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dovision.config.component import read_group
-from dovision.measurement.effects import EffectEvaluation
 from dovision.report.loggers import make_loggers
 
 
@@ -48,22 +47,6 @@ def events() -> Callable[[Path], EventAccumulator]:
         return found
 
     return read
-
-
-@pytest.fixture
-def break_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Lets the jobs of a sweep fail whose grid has so many rows."""
-    measure = EffectEvaluation.rows
-
-    def fail(rows: int) -> None:
-        def failing(self: EffectEvaluation, *arguments: Any) -> Any:
-            if self.intervention.rows == rows:
-                raise ValueError("a grid that fails")
-            return measure(self, *arguments)
-
-        monkeypatch.setattr(EffectEvaluation, "rows", failing)
-
-    return fail
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
+from dovision.measurement.effects import EffectEvaluation
 from dovision.report.wandb_logger import MOST_SCALARS
 from dovision.results.run_record import read_sweep
 
@@ -15,9 +16,11 @@ KEY = "a-secret-key-of-forty-characters-0123456789"
 
 
 def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_shows(
-    copy, dovision_evaluate, offline_run, history, break_rows
+    copy, dovision_evaluate, offline_run, history, monkeypatch
 ):
-    break_rows(4)
+    measure = EffectEvaluation.rows
+    fails = lambda self, *given: 1 / 0 if self.intervention.rows == 4 else measure(self, *given)  # noqa: E731
+    monkeypatch.setattr(EffectEvaluation, "rows", fails)
     words = ("logger=[csv,wandb]", "attack=fgsm", "attack.eps=0.1", "intervention.rows=2,4", "-m")
     assert dovision_evaluate(f"output_root={copy}", *words) == 1
     by_state = {run.state: run for run in read_sweep(copy / "evaluate")}

@@ -87,6 +87,11 @@ def test_a_run_writes_what_is_declared_alone_with_a_row_for_each_key_of_a_table(
         assert read_schema(fitted_run / table).names == table.schema().names
         assert not table.read(fitted_run).duplicated(list(table.keys)).any(), table.path
     declared = {path for file in RUN_FILES for path in file.find(fitted_run)}
-    assert {path for path in fitted_run.rglob("*") if path.is_file()} - declared == set()
+    written = {path for path in fitted_run.rglob("*") if path.is_file()}
+    assert written - declared == set()
+    names = {path.relative_to(fitted_run).as_posix() for path in written} - Run(fitted_run).read_record()[
+        "digests"
+    ].keys()
+    assert names == {"run.json", "run.log", "csv/metrics.csv", "csv/hparams.yaml", ".run.lock"}
     always = "run.json samples.parquet effects.parquet effect_sums.parquet boxes.parquet summary.json metrics.csv"
     assert {path.name for path in declared} >= set(always.split())

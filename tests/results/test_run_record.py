@@ -3,7 +3,6 @@
 import re
 import shutil
 
-import pyarrow.parquet as pq
 import pytest
 
 from dovision.results.run_record import Run, read_sweep, survey
@@ -76,17 +75,11 @@ def folder(tmp_path, write_run):
     return tmp_path
 
 
-def of_another_version(run):
-    table = pq.read_table(run / SAMPLES)
-    pq.write_table(table.replace_schema_metadata({"dovision_format": "0"}), run / SAMPLES)
-
-
 DAMAGE = [
     (
         lambda run: (run / SAMPLES).unlink(),
         r"spoilt must be as the run has left them, but samples\.parquet is missing\. Run its command again, which",
     ),
-    (lambda run: (of_another_version(run), seal(run)), r"samples\.parquet must be of table format 5, got 0\. Run"),
     (lambda run: ((run / SAMPLES).unlink(), seal(run)), r"samples\.parquet must be a table of a run, got no such"),
     (
         lambda run: (run / ".hydra/config.yaml").unlink(),
