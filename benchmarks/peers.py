@@ -58,9 +58,6 @@ class Cells(PixelGrid):
     def region(self, shape: Shape, unit: int, sample: int) -> Box:
         return super().region(shape, self.chosen[unit], sample)
 
-    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
-        return super().do(value, self.chosen[unit], context)
-
 
 class Row(NamedTuple):
     """One line of the table; seconds are medians, ratios are the peer's over ours."""
