@@ -134,13 +134,6 @@ def seed(value: object) -> int:
     return count("seed", value, 2**63 - 1)
 
 
-def switch(name: str, value: object) -> bool:
-    """Return `value` if it is true or false."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, got {value!r}.")
-    return value
-
-
 def at_least(name: str, value: float, low: float, remedy: str = "") -> float:
     """Return `value` if it is a finite number of at least `low`."""
     if not _is_number(value) or value < low:
@@ -312,7 +305,8 @@ def labels(
     if tuple(label.shape) != shape or (label.dtype != torch.int64 and not multilabel):
         raise ValueError(f"{name} must be {rule}, got {label.dtype} of shape {tuple(label.shape)}.")
     least = -1 if unknown and not multilabel else 0
-    outside = (label < least) | (label > (1 if multilabel else classes - 1))
+    answer = label.nan_to_num()
+    outside = (label < least) | (label > (1 if multilabel else classes - 1)) | (answer != answer.long())
     if outside.any():
         legal = "0, 1 or, where it is not known, nan" if multilabel else f"the number of a class, 0 to {classes - 1}"
         legal += ", or -1 where it is not known" if least < 0 else ""

@@ -5,6 +5,7 @@ import torch
 import torchvision
 from PIL import Image
 from torch import nn
+from torchvision.transforms import Normalize
 
 import dovision as dv
 from dovision.models._from_function import from_function
@@ -97,6 +98,9 @@ def test_what_is_not_known_is_said_once_by_its_keys(caplog):
     dv.wrap(network, 2, mean=[0.0], std=[1.0])
     names = [f"mean= and std= of {network}" for network in ("ViTFor", "Sequential", "BlackBox")]
     names.insert(2, "std= of Sequential")
+    for mean in (None, 0, 0.5):
+        dv.wrap(nn.Sequential(Normalize([0.5], [0.5]), network), 2, mean, None if mean is None else 1)
+    names.append("Sequential normalises images twice: by mean and std, and inside.")
     assert [record.message[: len(name)] for record, name in zip(caplog.records, names, strict=True)] == names
 
 

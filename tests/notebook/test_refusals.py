@@ -43,6 +43,8 @@ DATA = {
     "text": ("digits", "images must be a file or a folder that exists, got 'digits'."),
     "empty": (tempfile.mkdtemp(), "images must be a folder with pictures, got "),
     "nothing": (None, "numbers without a mask, PIL images or paths, or a list of these, got None."),
+    "labels first": ([*zip(LABELS.tolist(), IMAGES, strict=True)], "Images come first: (images, labels)."),
+    "one number": (dv.Batch(IMAGES, *[LABELS] * 3), "sample of a Batch must be another number for each image, got one"),
     "masked": (np.ma.masked_greater(IMAGES.numpy(), 0.5), "NumPy arrays of numbers without a mask, PIL"),
     "another size": ([*IMAGES, IMAGES[0, :, 1:]], "images must have one shape (C, H, W), got (1, 8, 8) and (1, 7, 8)."),
     "size of an item": (
@@ -124,6 +126,10 @@ HELD = {  # by ImageData
     "size": ({"images": IMAGES, "size": "8"}, "shape must be three whole numbers (channels, height, width)"),
     "most": ({"images": IMAGES, "most": 0}, "most must be a whole number of at least 1, got 0"),
     "batch_size": ({"images": IMAGES, "batch_size": 0.5}, "batch_size must be a whole number of at least 1, got 0.5"),
+    "group of a batch": (
+        {"images": dv.Batch(IMAGES, *[LABELS] * 2, LABELS / 2)},
+        "group of a Batch must be int64, one",
+    ),
     "mean of a batch": ({"images": dv.Batch(IMAGES, *[LABELS] * 3), "mean": 0.5}, "mean must be None for Batch, "),
     "std of a batch": ({"images": dv.Batch(IMAGES, *[LABELS] * 3), "std": 0.5}, "std must be None for Batch, "),
     "size of a loader": ({"images": DataLoader(PAIRS), "size": 4}, "size must be None for DataLoader, which has its b"),

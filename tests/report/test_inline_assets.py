@@ -1,18 +1,10 @@
 """What a page carries is lighter, and looks the same."""
 
 import base64
-import io
 
 import numpy as np
-from PIL import Image
 
-from dovision.report.inline_assets import SizeBudget, lighter, picture_link
-
-
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
+from dovision.report.inline_assets import SizeBudget, lighter, picture_link, png_bytes
 
 
 def test_what_fits_is_counted_and_what_does_not_is_not():
@@ -34,15 +26,15 @@ def test_a_photograph_becomes_a_jpeg_and_a_small_or_a_flat_picture_stays():
     across, down = np.meshgrid(np.linspace(0, 9, 200), np.linspace(0, 9, 200))
     noise = np.random.default_rng(0).normal(0, 3, (200, 200))
     photograph = (127 + 100 * np.sin(across) * np.cos(down) + noise).astype(np.uint8)
-    link = picture_link(png(photograph))
+    link = picture_link(png_bytes(photograph))
     assert link.startswith("data:image/jpeg;base64,")
-    flat = png(np.zeros((200, 200), np.uint8))
+    flat = png_bytes(np.zeros((200, 200), np.uint8))
     assert picture_link(flat) == f"data:image/png;base64,{base64.b64encode(flat).decode()}"
 
 
 def test_a_picture_with_transparency_keeps_it():
     noise = np.random.default_rng(0).integers(100, 110, (200, 200, 1), dtype=np.uint8)
     pixels = np.concatenate([noise, noise, noise, noise], axis=2)
-    assert picture_link(png(pixels)).startswith("data:image/png")
+    assert picture_link(png_bytes(pixels)).startswith("data:image/png")
     pixels[..., 3] = 255
-    assert picture_link(png(pixels)).startswith("data:image/jpeg")
+    assert picture_link(png_bytes(pixels)).startswith("data:image/jpeg")

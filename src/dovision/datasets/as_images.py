@@ -29,6 +29,7 @@ PROCESSED = "pixel_values"  # the key under which processors of Hugging Face put
 _IMAGE_KEYS = (PROCESSED, "image", "images", "img")
 _LABEL_KEYS = ("label", "labels", "target", "targets")
 _CHANNELS = (1, 3, 4)  # that an axis of a NumPy array may have, to be that of the channels
+_FLOATS = (float, np.float16, np.float32, np.float64, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _ROUNDING = 1e-4  # pixel units by which an image may leave [0, 1] once its normalisation is undone
 _MOST = 0.75  # of [0, 1], which images span; normalised ones that do nearly always leave it
 _REMEDY = "If they are normalised, give mean and std, to ImageData or to the callback: that is undone."
@@ -125,7 +126,7 @@ def unit_images(
     if isinstance(images, (str, Path)):
         images = image_and_label(files_of(images)).image
     if isinstance(images, (list, tuple)) and len(images) and isinstance(_first(images), (bool, float, Integral)):
-        images = np.asarray(images)
+        images = _array("images", images)
     undo = None if mean is None and std is None else (_per_channel(mean, 0.0), _per_channel(std, 1.0))
     if not isinstance(images, (list, tuple)):
         value = _float_image(images, undo, channels or 3 - 2 * is_grey(images), white or white_of([images]))
@@ -174,13 +175,13 @@ def images_of(
     """
     if size is None and classifier is not None and classifier.preprocessing is not None and is_picture(item.image):
         size = classifier.preprocessing
-    by_processor = item.processed and classifier is not None and mean is None and std is None
-    if by_processor:
+    by_processor = item.processed and mean is None and std is None
+    if by_processor and classifier is not None:
         mean, std = classifier.mean.flatten().tolist(), classifier.std.flatten().tolist()
     images = unit_images(item.image, mean, std, size, channels, white=white)
     value = _first(item.image)
-    given_as_floats = isinstance(value, (float, Tensor, np.ndarray)) and torch.as_tensor(value).is_floating_point()
-    if mean is not None and any(mean) and given_as_floats:
+    given_as_floats = getattr(value, "dtype", type(value)) in _FLOATS
+    if given_as_floats and mean is not None and _per_channel(mean, 0.0).any():
         value = (images - _per_channel(mean, 0.0).to(images)) / _per_channel(std, 1.0).to(images)
         low, high = (bound.item() for bound in torch.aminmax(value))
         if low >= -_ROUNDING and high <= 1 + _ROUNDING and high - low > _MOST:
@@ -255,16 +256,15 @@ def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ())
     if isinstance(label, Tensor):
         value = label.cpu()
     else:
-        array = np.asarray(np.where(label.mask, None, label.data) if np.ma.is_masked(label) else label)
+        array = _array("labels", np.where(label.mask, None, label.data) if np.ma.is_masked(label) else label)
         array = array.astype(str) if array.dtype.kind == "S" else array
         if array.dtype.kind in "UO":
             flat, numbers = array.ravel().tolist(), {}
             if all(isinstance(name, str) or name is None for name in flat):
                 named, names = sorted(set(flat) - {None}), ()
                 numbers = dict(zip(named, class_positions(named, task.classes), strict=True))
-                for name, number in numbers.items():
-                    if number is None:
-                        checks.choice("labels", name, task.classes)
+                for name in [name for name, number in numbers.items() if number is None]:
+                    checks.choice("labels", name, task.classes)
             blank = np.nan if task.multilabel else -1
             labels = [blank if item is None else numbers[item] if numbers else item for item in flat]
             array = np.asarray(labels).reshape(array.shape)
@@ -282,6 +282,13 @@ def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ())
         if number.ndim == 1 and (number == number.long()).all() and (number.dtype != torch.bool or task.opposite):
             value = _by_name(number.long(), task, names)
     return checks.labels(value, images, len(task.classes), task.multilabel, "labels", unknown=True)
+
+
+def _array(name: str, listed: Any) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(listed)
+    except ValueError as error:
+        raise ValueError(f"{name} must be of one shape, got several. Images come first: (images, labels).") from error
 
 
 def _by_name(label: Tensor, task: Task, names: Sequence[str]) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,13 @@ class Table(FileImages):
             files["group"] = _splits.groups_by_pattern(files["name"].tolist(), group)
         else:
             files["group"] = rows.cells[used.patient].tolist()
-        error = partial(_file_error, rows, used.path, paths_from)
+
+        def error(row: int, reason: Exception, read: Manifest = rows) -> str:
+            if isinstance(reason, FileNotFoundError):
+                remedy = f"Paths are relative to {paths_from}."
+                return read.error(used.path, row, "the path of a file that is there", remedy)
+            return read.error(used.path, row, "a whole image", f"It is {str(reason).rstrip('.')}.")
+
         whole = self.take_files(files, "a table", on_bad_file, decode, error, white_level)
         rows = rows.chosen(whole)
         self.labels = label[used_rows][whole]
@@ -191,13 +196,6 @@ class Table(FileImages):
         decoding = _decoding(settings["window"], settings["plane"])
         images = [*zip(cells[FILE], cells[NUMBER], strict=True)]
         return _image_io.channels_of(images, lambda image: _image_io.pixels(Path(image[0]), 3, decoding, image[1]))
-
-
-def _file_error(rows: Manifest, path: str, folder: Path, row: int, reason: Exception) -> str:
-    """Error message about a file that cannot be read; paths are relative to the folder."""
-    if isinstance(reason, FileNotFoundError):
-        return rows.error(path, row, "the path of a file that is there", f"Paths are relative to {folder}.")
-    return rows.error(path, row, "a whole image", f"It is {str(reason).rstrip('.')}.")
 
 
 def _folder(root: str) -> Path:

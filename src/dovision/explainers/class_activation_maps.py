@@ -133,7 +133,9 @@ class CAM(GradCAM):
         for key in self.arguments:
             if key not in (*legal, *_SMOOTHING):
                 raise ValueError(checks.unknown_key(f"arguments of {self.name}", key, [*legal, *_SMOOTHING]))
-        switches = {key: checks.switch(key, self.arguments.pop(key, False)) for key in _SMOOTHING}
+        switches = {
+            key: checks.instance(key, self.arguments.pop(key, False), bool, "true or false") for key in _SMOOTHING
+        }
         self.aug_smooth, self.eigen_smooth = switches.values()
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:

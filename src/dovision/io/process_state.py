@@ -60,13 +60,8 @@ def _put_back_torch(after: ExitStack) -> None:
 
 def _put_back_environment(after: ExitStack) -> None:
     before = dict(os.environ)
-
-    def put_back() -> None:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
-
-    after.callback(put_back)
+    after.callback(os.environ.update, before)
+    after.callback(lambda: [os.environ.pop(name) for name in {*os.environ} - {*before}])
 
 
 def is_rank_zero() -> bool:

@@ -37,7 +37,7 @@ def _run(name: str) -> None:
         if refused := _refusal(name):
             print(f"dovision-{name}: {refused}", file=sys.stderr)
             sys.exit(1)
-        atexit.register(lambda: "triton" in sys.modules and gc.unfreeze())  # or it prints what torch has left in it
+        atexit.register(_free_triton)
         with uncollected():
             from dovision.jobs import hydra_main
         getattr(hydra_main, name)()
@@ -52,6 +52,12 @@ def _refusal(name: str) -> str:
 
     register_resolvers()
     return early_refusal(name, sys.argv[1:])
+
+
+def _free_triton() -> None:
+    """Drop Triton before the process ends: torch's CUDA build imports it, and it prints leftovers."""
+    if "triton" in sys.modules:
+        gc.unfreeze()
 
 
 def _print_only(name: str) -> bool:

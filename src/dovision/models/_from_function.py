@@ -65,7 +65,9 @@ def wrapped(
             "ResNet18_Weights.IMAGENET1K_V1, with a network of torchvision."
         )
     mean, std = stated.mean if mean is None else mean, stated.std if std is None else std
-    if unknown := [f"{name}=" for name, value in (("mean", mean), ("std", std)) if value is None]:
+    unknown = [f"{name}=" for name, value in (("mean", mean), ("std", std)) if value is None]
+    normalises = any(hasattr(module, "mean") and hasattr(module, "std") for module in network.modules())
+    if unknown and not normalises:
         log.warning(
             "%s of %s are not known: it sees images in [0, 1] without them. Give those of its training (weights= of "
             "torchvision and processor= of transformers have them).",
@@ -74,6 +76,8 @@ def wrapped(
         )
     mean, std = (0.0,) if mean is None else mean, (1.0,) if std is None else std
     classifier = Classifier(network, named_task(classes, task or stated.task), mean, std, output)
+    if normalises and classifier.mean.any():
+        log.warning("%s normalises images twice: by mean and std, and inside. Leave these out.", type(network).__name__)
     classifier.preprocessing = stated.preprocessing
     classifier.training = network.training  # libraries ask the outermost module alone whether it is in eval mode
     return classifier

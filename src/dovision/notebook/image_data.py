@@ -98,6 +98,10 @@ class ImageData:
             if value is not None:
                 remedy = "has its batches. Give its dataset" if "most" in barred else "has its images ready"
                 raise ValueError(f"{name} must be None for {self._name}, which {remedy}.")
+        for name in ("sample", "group") if isinstance(data, Batch) else ():
+            numbers = getattr(data, name)
+            if getattr(numbers, "dtype", None) not in (torch.int64, np.int64) or len(numbers) != len(data.image):
+                raise ValueError(f"{name} of a Batch must be int64, one number an image, got {numbers!r:.70}.")
         if is_read_later(data) or isinstance(data, Batch):
             if labels is not None:
                 raise ValueError(f"labels must come with images alone; {self._name} has its own. Leave them out.")
@@ -117,7 +121,7 @@ class ImageData:
         normalised = held.processed and self.mean is None and self.std is None
         if normalised or (self.size is None and is_picture(held.image)):
             return held  # until `of` reads it as a classifier has it
-        return Labelled(self.read(held, None), held.label)
+        return Labelled(images_of(held, None, self.mean, self.std, self.size), held.label)
 
     def of(self, classifier: Classifier) -> ImageData:
         """These images as the classifier takes them, read once; errors as of the class, or if it is no Classifier."""
@@ -126,14 +130,8 @@ class ImageData:
         if not isinstance(held, Labelled) or (isinstance(held.image, Tensor) and not held.processed):
             return self
         ready = copy.copy(self)
-        ready.images = Labelled(self.read(held, classifier), held.label)
+        ready.images = Labelled(images_of(held, classifier, self.mean, self.std, self.size), held.label)
         return ready
-
-    def read(
-        self, item: Labelled, classifier: Classifier | None, channels: int | None = None, white: int | None = None
-    ) -> Tensor:
-        """Images, shape (B, C, H, W), in [0, 1]; arguments and errors as of `as_images.images_of`."""
-        return images_of(item, classifier, self.mean, self.std, self.size, channels, white)
 
     def __repr__(self) -> str:
         try:
@@ -160,6 +158,8 @@ class ImageData:
                 _sampled_images(self.images.dataset, len(self.images.dataset))  # type: ignore[arg-type]
             return self.images
         batch = self.batch(classifier)
+        if batch is not None and len({*batch.sample.tolist()}) < len(batch.sample):
+            raise ValueError("sample of a Batch must be another number for each image, got one twice.")
         items: Any = [] if batch is None else [Batch(*fields) for fields in zip(*batch, strict=True)]
         return DataLoader(items or _Items(self, classifier), self.batch_size)
 
@@ -194,7 +194,7 @@ class ImageData:
             first = data.dataset[0] if isinstance(data, DataLoader) else data[0]
         except (TypeError, IndexError, KeyError, NotImplementedError):
             return None
-        return tuple(self.read(image_and_label(first), classifier).shape[1:])
+        return tuple(images_of(image_and_label(first), classifier, self.mean, self.std, self.size).shape[1:])
 
     def names(self) -> list[str] | None:
         """Name of each sample; None if it is the sample's number."""
@@ -261,8 +261,8 @@ class _Items(Dataset[Batch]):
         return min(self.data.most or checks.MOST_IMAGES, len(self.data.images))
 
     def __getitem__(self, number: int) -> Batch:
-        item = image_and_label(self.data.images[number])
-        (image,) = self.data.read(item, self.classifier, self.channels, self.white)
+        data, item = self.data, image_and_label(self.data.images[number])
+        (image,) = images_of(item, self.classifier, data.mean, data.std, data.size, self.channels, self.white)
         self.shape = self.shape or image.shape
         check_shapes([self.shape, image.shape])
         (label,) = label_tensor(item.label, 1, self.classifier.task, self.data.names_of_labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup, escape
-from PIL import Image
 
 from dovision.functional.geometry import grid_cell
 from dovision.io import files, images
 from dovision.report.image_overlay import OPAQUE
-from dovision.report.inline_assets import picture_link
+from dovision.report.inline_assets import picture_link, png_bytes
 from dovision.results.display_names import component_name
 from dovision.results.effect_findings import fill_of, grey_level
 from dovision.results.finding import Finding, finer_text
@@ -24,7 +22,7 @@ from dovision.results.image_tables import AS_IS, LEAST, MAPS_FILE, MOST, RANDOM,
 from dovision.results.run_record import Run
 from dovision.results.sentences import GUESS
 from dovision.results.tables import CLEAN, read_effects
-from dovision.results.thumbnails import Picture, load_thumbnail, thumbnail_path
+from dovision.results.thumbnails import load_thumbnail, thumbnail_path
 from dovision.types import Box
 
 _CLEAR = 0.04  # of the largest evidence, below which a unit has no colour
@@ -135,15 +133,14 @@ def _attacked(run: Run, picture: Mapping[str, Any]) -> list[Panel]:
     pictures = (clean, (128 + times * added).astype(np.uint8), attacked)
     sizes = (finer_text(picture["before"], ".2f"), "", finer_text(picture["after"], ".2f"))
     return [
-        Panel(_svg(_link(pixels), pixels.shape, "", caption), caption, size, picture["label"] if size else "")
+        Panel(
+            _svg(picture_link(png_bytes(pixels)), pixels.shape, "", caption),
+            caption,
+            size,
+            picture["label"] if size else "",
+        )
         for pixels, caption, size in zip(pictures, captions, sizes, strict=True)
     ]
-
-
-def _link(pixels: Picture) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return picture_link(buffer.getvalue())
 
 
 def _svg(link: str, shape: Sequence[int], drawn: str, label: str, look: str = "") -> Markup:

@@ -7,6 +7,10 @@ import io
 import re
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
 from dovision.io import images
 
 DIGITS = re.compile(r"(\.\d{2})\d+")  # a hundredth of a point is finer than any screen
@@ -38,6 +42,13 @@ def lighter(svg: str) -> str:
     svg = GEOMETRY.sub(lambda match: f'{match[1]}="{DIGITS.sub(lambda number: number[1], match[2])}"', svg)
     svg = re.sub(r">\s*\n\s*<", "><", svg)
     return PICTURE.sub(lambda match: picture_link(base64.b64decode(match[1])), svg)
+
+
+def png_bytes(values: npt.NDArray[np.uint8], compress_level: int = -1) -> bytes:
+    """Encode bytes, shape (H, W), (H, W, 3) or (H, W, 4), as PNG."""
+    held = io.BytesIO()
+    Image.fromarray(values).save(held, "PNG", compress_level=compress_level)
+    return held.getvalue()
 
 
 def picture_link(png: bytes) -> str:

@@ -104,16 +104,12 @@ class Details:
 
 def style_sheet() -> str:
     """CSS of the page: light and dark colours, effects, outlines, type, tables."""
-    return page_variables() + _template("page.css")
+    return page_variables() + template("page.css")
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """Text of a file of the page, such as numbers.js, whose functions format the page's numbers."""
     return (_TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def number_script() -> str:
-    """JavaScript functions that format the page's numbers."""
-    return _template("numbers.js")
 
 
 def render_page(
@@ -147,7 +143,7 @@ def render_page(
     explored = explorer(completed, SizeBudget(PICTURES))
     scripts = ["page.js", *(["numbers.js", "explorer.js"] if explored["entries"] else [])]
     style = Markup(style_sheet())
-    script = Markup("".join(map(_template, scripts)))
+    script = Markup("".join(map(template, scripts)))
     settings = _settings(runs)
     return environment.get_template("page.html.j2").render(
         title=title,

@@ -65,7 +65,7 @@ class WandbLogger(pl.loggers.WandbLogger):
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # for which the end of a process would wait
         checks.positive("patience", patience)
         os.environ.setdefault("WANDB_LOGIN_TIMEOUT", f"{patience:g}")  # for a key that is to be typed
-        self.artifacts = checks.switch("logger.wandb.artifacts", artifacts)
+        self.artifacts = checks.instance("logger.wandb.artifacts", artifacts, bool, "true or false")
         self.down = False
         self.rest: dict[str, float] = {}
         self._scalars: set[str] = set()

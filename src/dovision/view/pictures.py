@@ -10,23 +10,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
 
 from dovision.report.image_overlay import value_colours
+from dovision.report.inline_assets import png_bytes
 from dovision.types import Mask
 from dovision.view.image_effects import ClassRow
 
 
-def png(values: npt.NDArray[np.uint8]) -> bytes:
-    """Encode bytes, shape (H, W), (H, W, 3) or (H, W, 4), as PNG."""
-    held = io.BytesIO()
-    Image.fromarray(values).save(held, "PNG", compress_level=1)
-    return held.getvalue()
-
-
 def link(values: npt.NDArray[np.uint8]) -> str:
     """Encode bytes as a PNG data: URL."""
-    return f"data:image/png;base64,{base64.b64encode(png(values)).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(png_bytes(values, 1)).decode()}"
 
 
 def map_link(values: npt.NDArray[np.float64], limit: float) -> str:

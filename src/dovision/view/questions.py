@@ -50,7 +50,7 @@ def _component(group: str, content: Any) -> dict[str, Any]:
     name = checks.instance(group, content, dict, "an object of JSON").get("name")
     checks.choice(f"{group}.name", str(name)[:40], offered(group))
     settings = dict.fromkeys(numbers_of(group, name), _setting)
-    rules = {"name": _text, "settings": lambda key, value: _object(f"{group}.{key}", value, settings)}
+    rules: dict[str, _Rule] = {"name": _text, "settings": lambda key, value: _object(f"{group}.{key}", value, settings)}
     if group == "attack":
         rules["eps"] = lambda key, value: checks.epsilons([value], "linf") and value  # as it is written, such as 8/255
     return _object(group, content, rules)

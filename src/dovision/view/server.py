@@ -29,7 +29,10 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_BYTES, MOST_QUESTION = 1 << 27, 1 << 22  # bytes of a picture, and of a question with its region
 _CSS, _SCRIPT = "text/css", "text/javascript"
 _FILES = {"view.css": _CSS, "view.js": _SCRIPT}
-_OF_REPORT = {"page.css": (report_page.style_sheet, _CSS), "numbers.js": (report_page.number_script, _SCRIPT)}
+_OF_REPORT: dict[str, tuple[Callable[[], str], str]] = {
+    "page.css": (report_page.style_sheet, _CSS),
+    "numbers.js": (partial(report_page.template, "numbers.js"), _SCRIPT),
+}
 _POLICY = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 _NO_TOKEN = "open the address that dovision-view has printed, with its token."
 _USE = (ValueError, OSError, ImportError, MemoryError, HydraException, OmegaConfBaseException)  # errors of use

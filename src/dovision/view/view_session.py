@@ -21,11 +21,12 @@ from dovision.interventions.brush import Brush
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io import images
 from dovision.notebook.drawing import image_bytes
+from dovision.report.inline_assets import png_bytes
 from dovision.results.display_names import component_name
 from dovision.types import Batch, Box
 from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows
 from dovision.view.opened_network import OpenedNetwork
-from dovision.view.pictures import archive, link, map_link, mask_of, png, runs_of, table_of
+from dovision.view.pictures import archive, link, map_link, mask_of, runs_of, table_of
 from dovision.view.questions import component_of_page, numbers_of, offered
 from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, unlabelled_root
 
@@ -138,7 +139,7 @@ class ViewSession:
 
     def thumbnail(self, sample: int) -> bytes:
         """PNG of an image of the network's data."""
-        return png(image_bytes(self._sample(sample).image[0]))
+        return png_bytes(image_bytes(self._sample(sample).image[0]), 1)
 
     def _sample(self, sample: int) -> Batch:
         images_of_split = self.network.images.split(self.network.split)
@@ -169,7 +170,7 @@ class ViewSession:
             contents["numbers.csv"] = table_of(class_rows(task, effect.control, effect.treated, target))
             if effect.image is not None:
                 region = mask_of(str(question["mask"]), *effect.image.shape[1:])
-                contents[f"{MASKS}/{source.mask_file}"] = png(region.astype(np.uint8) * 255)
+                contents[f"{MASKS}/{source.mask_file}"] = png_bytes(region.astype(np.uint8) * 255, 1)
         if image.picture is not None and source.file is not None:
             contents[source.file] = image.picture
         return archive(contents)
