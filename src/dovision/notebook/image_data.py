@@ -134,11 +134,8 @@ class ImageData:
         return ready
 
     def __repr__(self) -> str:
-        try:
-            count = self._count()
-        except TypeError:
-            return f"ImageData({self._name})"
-        return f"ImageData({self._name}, images={count if self.most is None else min(count, self.most)})"
+        count = self._count()
+        return f"ImageData({self._name}{'' if count is None else f', images={count}'})"
 
     def loader(self, classifier: Classifier) -> DataLoader[Any]:
         """Loader of batches, each a Batch or what a DataLoader of somebody's yields.
@@ -233,17 +230,15 @@ class ImageData:
             return [int(sample) for sample in self.images.sample[: self.most]]
         if isinstance(self.images, DataLoader):
             return fixed_order(self.images)
-        try:
-            return list(range(min(self._count(), self.most or checks.MOST_IMAGES)))
-        except TypeError:
-            return None
+        return None if (count := self._count()) is None else list(range(count))
 
-    def _count(self) -> int:
-        if isinstance(self.images, Images):
-            return len(self.images.order(self.split))
-        data = self.images.dataset if isinstance(self.images, DataLoader) else self.images
+    def _count(self) -> int | None:
+        data: Any = self.images.dataset if isinstance(self.images, DataLoader) else self.images
         images = data.image if isinstance(data, (Batch, Labelled)) else data
-        return len(images)  # type: ignore[arg-type]  # of an iterable dataset a TypeError
+        images = data.order(self.split) if isinstance(data, Images) else images
+        with suppress(TypeError):  # of an iterable dataset
+            return min(len(images), self.most or checks.MOST_IMAGES)
+        return None
 
 
 class _Items(Dataset[Batch]):
