@@ -13,13 +13,14 @@ from torch import nn
 from dovision import checks
 from dovision.interfaces import Autoencoder, Classifier
 from dovision.module_state import evaluating
-from dovision.propagation.layouts import require_channels
+from dovision.propagation.layouts import find_layout
 from dovision.propagation.sites import find_site
 from dovision.propagation.whole_passes import WholePasses
-from dovision.types import CODE, Layout, Shape
+from dovision.types import CODE, INPUT, Layout, Shape
 
 RELU = "relu"
 ACTIVATIONS = (RELU, "none")
+CHANNELS_FIRST = (Layout.NCHW, Layout.NCT, Layout.NC)
 
 
 class ConvAutoencoder(Autoencoder):
@@ -115,10 +116,20 @@ class Reached(Exception):
 
 @torch.no_grad()
 def _width(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> int:
-    """Number of channels of the layer to insert after, in the autoencoder's layout."""
-    site = find_site(classifier, autoencoder.after)
-    if site is None or autoencoder.layout not in (Layout.NHWC, Layout.NTC):
-        return require_channels(classifier, autoencoder.after, shape)
-    image = classifier.mean.new_zeros(1, *shape)
+    """Number of channels of the layer to insert after, in the autoencoder's layout.
+
+    Raises:
+        ValueError: that is not given, and axis 1 of the layer's value holds something else, or nothing shows what.
+    """
+    name, image = autoencoder.after, classifier.mean.new_zeros(1, *shape)
+    if (site := find_site(classifier, name)) is None:
+        raise ValueError(f"a layer of the network is needed, got {INPUT!r}.")
+    if autoencoder.layout in (Layout.NHWC, Layout.NTC):
+        site = site.presented(autoencoder.layout)
+    elif (layout := find_layout(classifier, site, shape, f"layer {name!r}")) not in CHANNELS_FIRST:
+        raise ValueError(
+            f"layer {name!r} must have its channels on axis 1, as in (B, C, H, W) or (B, C), but it is of layout "
+            f"{layout.value}. Choose another layer."
+        )
     with evaluating(classifier):
-        return WholePasses(classifier, site.presented(autoencoder.layout)).clean(image).site.shape[1]
+        return WholePasses(classifier, site).clean(image).site.shape[1]

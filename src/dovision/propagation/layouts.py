@@ -15,7 +15,7 @@ from dovision.interfaces import Classifier, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation.sites import Site, find_site
 from dovision.propagation.whole_passes import WholePasses
-from dovision.types import INPUT, Layout, Shape
+from dovision.types import Layout, Shape
 
 MAP_LAYERS = (  # their output is a map (B, C, H, W) by definition
     nn.Conv2d,
@@ -109,30 +109,6 @@ def _evidence(classifier: Classifier, site: Site | None, shape: Shape) -> tuple[
         value = tuple(WholePasses(classifier, site).clean(image).site.shape)
         seen = Probes(classifier, shape).layout(site) if site.layout is None else Seen(site.layout, "")
     return value, seen
-
-
-def require_channels(classifier: Classifier, name: str, shape: Shape) -> int:
-    """Number of channels on axis 1 of a layer's value; raise if that axis is not known to hold channels.
-
-    Args:
-        classifier: on any device; on the meta device nothing is computed.
-        name: of a submodule of the classifier's network.
-        shape: (C, H, W) of the images.
-
-    Raises:
-        ValueError: axis 1 holds something else, or nothing shows what it holds.
-    """
-    site = find_site(classifier, name)
-    if site is None:
-        raise ValueError(f"a layer of the network is needed, got {INPUT!r}.")
-    layout = find_layout(classifier, site, shape, f"layer {name!r}")
-    value, _ = _evidence(classifier, site, shape)
-    if layout not in (Layout.NCHW, Layout.NCT, Layout.NC):
-        raise ValueError(
-            f"layer {name!r} must have its channels on axis 1, as in (B, C, H, W) or (B, C), but it is of shape "
-            f"{value}, of layout {layout.value}. Choose another layer."
-        )
-    return value[1]
 
 
 class _Run(NamedTuple):

@@ -83,7 +83,12 @@ class Propagation:
         self._made_for: tuple[object, ...] | None = None  # shape, type and device of an image
         self._reference: Tensor | None = None
         self._reference_passes: int | None = None  # not counted yet; None before they were made
-        _refuse_batch_statistics(classifier)
+        for name, module in classifier.network.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+                raise ValueError(
+                    "the classifier's output for an image must not depend on the other images of its batch, but "
+                    f"{name!r} keeps no running statistics. Train it with track_running_stats=True."
+                )
 
     @torch.no_grad()
     def __call__(self, batch: Batch, progress: Callable[[int], None] = lambda passes: None) -> Outcome:
@@ -264,16 +269,6 @@ class CachedPropagation:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is derived from the classifier: it would be copied too, and may hold lambdas."""
         return {**self.__dict__, "_cached": None}
-
-
-def _refuse_batch_statistics(classifier: Classifier) -> None:
-    """Raise if a batch-norm of the classifier normalises with the batch's own statistics in eval mode."""
-    for name, module in classifier.network.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
-            raise ValueError(
-                f"the classifier's output for an image must not depend on the other images of its batch, but {name!r} "
-                "keeps no running statistics. Train it with track_running_stats=True."
-            )
 
 
 @dataclass(eq=False)

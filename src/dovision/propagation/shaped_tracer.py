@@ -15,19 +15,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.proxy import Attribute
 
 BATCH = 10007  # images of the values that are followed: a prime, so that sizes that depend on it are its multiples
+_ASSIGNMENTS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor", "lshift", "rshift")
 PURE: dict[Any, Callable[..., Any]] = {  # of an assignment that edits a tensor in place, the operation without it
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-    operator.ifloordiv: operator.floordiv,
-    operator.imod: operator.mod,
-    operator.ipow: operator.pow,
-    operator.iand: operator.and_,
-    operator.ior: operator.or_,
-    operator.ixor: operator.xor,
-    operator.ilshift: operator.lshift,
-    operator.irshift: operator.rshift,
+    getattr(operator, f"i{name.rstrip('_')}"): getattr(operator, name) for name in _ASSIGNMENTS
 }
 _UNKNOWN = object()
 _SIZES = ("size", "dim", "ndimension")  # methods of tensors

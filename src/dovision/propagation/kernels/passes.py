@@ -128,23 +128,21 @@ def pack_linear(graph: Graph) -> Graph:
 
 
 def pack_attention(graph: Graph) -> Graph:
-    """Replace torchvision's window attention by a packed kernel."""
+    """Replace torchvision's window attention by a packed kernel where scores are products of queries and keys."""
     for step in graph.steps if can_pack() else ():
-        if (getattr(step.function, "__module__", ""), getattr(step.function, "__name__", "")) == _WINDOWS:
-            _pack_window_attention(step)
+        if (getattr(step.function, "__module__", ""), getattr(step.function, "__name__", "")) != _WINDOWS:
+            continue
+        bound = inspect.signature(step.function).bind(*step.args, **step.kwargs)
+        bound.apply_defaults()
+        settings = bound.arguments
+        into, back = ((settings[f"{name}_weight"], settings[f"{name}_bias"]) for name in ("qkv", "proj"))
+        scores, usual = settings["relative_position_bias"], settings["logit_scale"] is None and not settings["training"]
+        if usual and _is_fixed(scores) and _are_fixed(into) and _are_fixed(back):
+            attention = PackedWindowAttention(
+                into, back, settings["num_heads"], scores, settings["window_size"], settings["shift_size"]
+            )
+            step.function, step.args, step.kwargs = attention, (settings["input"],), {}
     return graph
-
-
-def _pack_window_attention(step: Step) -> None:
-    """Pack torchvision's window attention where its scores are products of queries and keys."""
-    bound = inspect.signature(step.function).bind(*step.args, **step.kwargs)
-    bound.apply_defaults()
-    settings = bound.arguments
-    into, back = ((settings[f"{name}_weight"], settings[f"{name}_bias"]) for name in ("qkv", "proj"))
-    scores, usual = settings["relative_position_bias"], settings["logit_scale"] is None and not settings["training"]
-    if usual and _is_fixed(scores) and _are_fixed(into) and _are_fixed(back):
-        of_windows = (settings["num_heads"], scores, settings["window_size"], settings["shift_size"])
-        step.function, step.args, step.kwargs = PackedWindowAttention(into, back, *of_windows), (settings["input"],), {}
 
 
 def _are_fixed(projection: tuple[Any, Any]) -> bool:
