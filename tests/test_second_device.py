@@ -35,7 +35,9 @@ def attack(classifier, image, label, device):
 
 
 def explain(classifier, image, label, device):
-    return dv.explain(classifier, image, {"stored": image[:, 0], "slopes": dv.IntegratedGradients(8)}, device=device)
+    maps = dv.explain(classifier.to(device), image, {"stored": image[:, 0], "slopes": dv.IntegratedGradients(8)})
+    assert classifier.mean.device.type == device
+    return maps
 
 
 class UserModule(pl.LightningModule):
@@ -65,12 +67,12 @@ def detect(classifier, image, label, device):
 
 CALLS = {  # with the synchronisations of a call
     "effects": (lambda *given: effects(*given, attack=dv.FAB("8/255", steps=5)), 52),
-    "refuters": (lambda *given: effects(*given, refute=True).refuters, 84),
+    "refuters": (lambda *given: effects(*given, refute=True).refuters, 83),
     "lightning": (lightning, 41),
     "attack": (attack, 48),
-    "explain": (explain, 40),
-    "detect": (detect, 70),
-    "compare": (lambda *given: dv.compare(detect(*given)), 70),
+    "explain": (explain, 34),
+    "detect": (detect, 46),
+    "compare": (lambda *given: dv.compare(detect(*given)), 46),
 }
 
 

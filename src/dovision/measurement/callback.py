@@ -26,6 +26,7 @@ from dovision.measurement.condition import Condition
 from dovision.measurement.device_batches import DeviceBatches
 from dovision.module_state import outside_inference_mode
 from dovision.propagation import Propagation
+from dovision.propagation.weights_stamp import weights_read_once
 from dovision.results.resumable_writer import NO_RESUME, Merge, ResumableWriter, Resume
 from dovision.results.tables import ROW_GROUP, RunTable
 from dovision.types import Batch, Task
@@ -34,12 +35,12 @@ log = logging.getLogger(__name__)
 
 
 class ClassifierUnderTest(pl.LightningModule):
-    """Classifier whose test only runs callbacks.
+    """Classifier whose test only runs callbacks; None: they have theirs, which stays where it is at the end.
 
     What they log goes to the loggers as it is, since Lightning takes over a millisecond for each number.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier | None) -> None:
         super().__init__()
         self.classifier = classifier
         self.numbers: dict[str, float] = {}  # of the callbacks, by the names under which they are logged
@@ -236,6 +237,7 @@ class Evaluation(Callback, ABC):
     def _begin(self, trainer: pl.Trainer, device: torch.device, batch: Batch) -> None:
         """Prepare the subclass, and open the writer where an earlier start has stopped."""
         self.device = device
+        self._open.enter_context(weights_read_once(self.classifier))
         self.start(batch)
         ranks = trainer.global_rank, trainer.world_size
         writer = ResumableWriter(

@@ -203,10 +203,10 @@ class Detection(Evaluation):
             for condition in attacked:
                 rows[ATTACKS].append(attack_rows(split, condition, clean, self.correct_at_8_bits(condition)))
             for name, table in self.tables_of_reads.items():
-                rows[table] += [
-                    read_rows(split, condition, clean, self._read(self.detectors[name], condition.batch))
-                    for condition in (clean, *attacked)
-                ]
+                conditions = (clean, *attacked)
+                reads = torch.stack([self._read(self.detectors[name], condition.batch) for condition in conditions])
+                pairs = zip(conditions, reads.cpu(), strict=True)
+                rows[table] += [read_rows(split, condition, clean, read) for condition, read in pairs]
             for name, attack in attacks.items():
                 count_passes(self.counters, name, attack.passes - before[name], len(numbers))
         count_dead_gradients(self.counters, dead_gradients(batch, self.classifier))
@@ -305,12 +305,12 @@ class Detection(Evaluation):
 
     @torch.no_grad()
     def _read(self, detector: Detector, batch: Batch) -> Tensor:
-        return detector.read(batch, self.classifier).detach().float().cpu()
+        return detector.read(batch, self.classifier).detach().float()
 
     def _measure_costs(self, batch: Batch) -> None:
         """Time each detector per image, unless known."""
         for name, detector in self.detectors.items() if not self.milliseconds else ():
             copy = batch._replace(image=batch.image.clone())  # of which no detector remembers anything
             started = time.perf_counter()
-            self._read(detector, copy)
+            self._read(detector, copy).cpu()
             self.milliseconds[name] = 1000 * (time.perf_counter() - started) / len(batch.image)

@@ -174,7 +174,7 @@ def run_callbacks(
             inference_mode=False,
             use_distributed_sampler=False,
         )
-        trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
+        trainer.test(ClassifierUnderTest(None), loaders, verbose=False)
 
 
 def component_settings(component: object) -> dict[str, Any]:

@@ -65,19 +65,13 @@ class Propagation:
             the batch; a region lies outside the site's value; or a batch has no image.
     """
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        intervention: Intervention,
-        chunk: int | str = "auto",
-    ) -> None:
+    def __init__(self, classifier: Classifier, intervention: Intervention, chunk: int | str = "auto") -> None:
         self.classifier = classifier
         self.intervention = intervention
         self.site = find_site(classifier, intervention.site)
         self._second = None if intervention.second is None else Propagation(classifier, intervention.second)
-        self.allowance = PassLimits(
-            None if chunk == "auto" else checks.positive_int("chunk", chunk, checks.MOST_IMAGES)
-        )
+        limit = None if chunk == "auto" else checks.positive_int("chunk", chunk, checks.MOST_IMAGES)
+        self.allowance = PassLimits(limit)
         self.engine: Incremental | WholePasses | None = None
         self._engines: SiteEngines | None = None
         self._made_for: tuple[object, ...] | None = None  # shape, type and device of an image

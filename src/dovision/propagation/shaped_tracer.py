@@ -23,8 +23,6 @@ _UNKNOWN = object()
 _SIZES = ("size", "dim", "ndimension")  # methods of tensors
 _CONSTANT_TYPES = (bool, int, float, str, torch.dtype, torch.device, torch.layout)
 _OF_DEVICE = ("device", "is_cpu", "is_cuda", "is_meta", "is_mps", "is_xpu")  # attributes of tensors
-
-
 _SAME_SIZES: tuple[Any, ...] = (  # as of their first argument; torch takes its time to find that out
     *(nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, F.batch_norm, F.layer_norm, F.group_norm),
     *(nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid),
@@ -138,11 +136,9 @@ class ShapedTracer(fx.Tracer):
         value = getattr(self._sample if name in _OF_DEVICE else owner.like, name, _UNKNOWN)
         if isinstance(value, _CONSTANT_TYPES):
             return value
-        return (
-            self.create_proxy("call_function", getattr, (owner, name), {})
-            if isinstance(value, Tensor)
-            else (Attribute(owner, name))
-        )
+        if isinstance(value, Tensor):
+            return self.create_proxy("call_function", getattr, (owner, name), {})
+        return Attribute(owner, name)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         like = getattr(obj, "like", _UNKNOWN)
