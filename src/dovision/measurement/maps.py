@@ -178,7 +178,7 @@ class MapEvaluation(Evaluation):
         maps, spread = self._cells(explanation)
         self.counters[f"{name} maps"] += len(maps)
         deletion, insertion = self._areas(pairs, maps.numpy())
-        metrics = {"deletion": deletion, "insertion": insertion, "spread": spread}
+        metrics: dict[str, Sequence[Any]] = {"deletion": deletion, "insertion": insertion, "spread": spread}
         if self.settings.single_deletion is not None:
             metrics |= self.settings.single_deletion.scores(explanation.map, self._losses)
         yield from self._described(name, AS_IS, pairs, maps, metrics)
