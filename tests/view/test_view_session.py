@@ -181,6 +181,11 @@ def test_bad_questions_are_answered_in_a_sentence(session, asked, message):
         session.effect(asked)
 
 
+def test_a_file_that_is_no_picture_is_named(session):
+    with pytest.raises(ValueError, match=r"notes.txt must be a whole image, but is not readable"):
+        session.open_picture(b"not a picture", "notes.txt")
+
+
 def test_the_last_images_are_held_and_the_clean_one_outlives_its_attacks(session):
     clean = session.open_sample(0)["image"]
     for _ in range(12):
