@@ -72,7 +72,7 @@ DIFFERING = re.compile(
 )
 PATIENCE = 600.0  # seconds for a command
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "threads=1", "intervention.rows=1", "intervention.columns=2")
-SMALL += tuple(f"evaluation.{word}" for word in ("images=4", "batch_size=2", "checkpoint_every=2", "num_thumbnails=1"))
+SMALL += tuple(f"evaluation.{word}" for word in ("images=5", "batch_size=3", "checkpoint_every=3", "num_thumbnails=1"))
 FIT = ("dataset=digits", "training.classifier.epochs=2", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2")
 
 
