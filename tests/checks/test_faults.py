@@ -1,6 +1,5 @@
 """Short form of `make chaos`: a fault of each kind at an operation of each kind of each command."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -17,13 +16,8 @@ def printed(*words: str | Path) -> str:
     return done.stdout
 
 
-@pytest.mark.long
-@pytest.mark.slow
 def test_the_same_command_mends_what_a_fault_has_left(tmp_path):
     if shutil.which("cc") is None:
         pytest.skip("needs a C compiler")
     words = ["--commands", "digests", "report", "fit", "job", "--sample", "80", "--folder", tmp_path]
-    passed, points = re.search(
-        r"(\d+) of (\d+) points pass", printed(CHECKS / "faults" / "exhaustive.py", *words)
-    ).groups()
-    assert (passed, points) == ("80", "80")
+    assert "80 of 80 points pass" in printed(CHECKS / "faults" / "exhaustive.py", *words)

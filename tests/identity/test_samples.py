@@ -23,7 +23,6 @@ def test_any_number_of_images_is_the_beginning_of_the_splits_order(films, split)
         assert leading_samples(asked, films) == whole[:count]
 
 
-@pytest.mark.slow
 def test_a_range_is_one_of_the_splits_order_boxed_or_not(films):
     for boxed in ("false", "true"):
         chosen = f"evaluation.only_with_boxes={boxed}"

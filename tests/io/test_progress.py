@@ -3,6 +3,7 @@
 import logging
 import sys
 from contextlib import suppress
+from contextvars import copy_context
 from types import SimpleNamespace
 
 import pytest
@@ -77,6 +78,15 @@ def test_nothing_is_shown_in_silence(display):
     display.silence()
     with display.stage("outer", "files", 10), display.silenced(lines=True), display.stage("inner", "files", 10):
         assert display.line() == ""
+
+
+def test_a_silence_that_outlasts_that_of_another_thread_ends_with_its_block(display):
+    thread, silence = copy_context(), display.silenced()
+    with display.silenced():
+        thread.run(silence.__enter__)
+    thread.run(silence.__exit__, None, None, None)
+    with display.stage("outer", "files", 10):
+        assert display.line().startswith("outer: ")
 
 
 def test_items_are_counted_as_they_come(display):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
-import pytest
 import yaml
 
 from dovision.identity import digests
@@ -82,7 +81,6 @@ FOREIGN = {  # of libraries, and functions of a user, with settings
 }
 
 
-@pytest.mark.long
 def test_classes_of_libraries_and_functions_are_components_of_a_command(copy, dovision_evaluate):
     words = [f"+{key}={{_target_: {value}, _partial_: true}}" for key, value in FOREIGN.items()]
     words += [f"intervention._target_={__name__}.shaded", "+intervention._partial_=true", "~intervention.fill"]
@@ -145,7 +143,6 @@ def test_an_output_folder_that_cannot_be_written_is_named(dovision_evaluate, tmp
     assert "Traceback" not in error
 
 
-@pytest.mark.long
 def test_two_devices_give_the_bytes_of_one(fitted, copy, dovision_evaluate):
     overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
     kept = [override for override in overrides if not override.startswith("output_root")]

@@ -61,7 +61,6 @@ def cluster(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     subprocess.run([ray, "stop"], check=True, capture_output=True)
 
 
-@pytest.mark.long
 def test_workers_share_one_model_also_where_the_one_that_fits_it_is_killed(tmp_path, assert_undisturbed):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -78,7 +77,6 @@ def test_workers_share_one_model_also_where_the_one_that_fits_it_is_killed(tmp_p
     assert_undisturbed(tmp_path / "evaluate")
 
 
-@pytest.mark.long
 def test_one_ctrl_c_ends_a_sweep_with_workers_in_a_line(copy, assert_undisturbed, small):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")

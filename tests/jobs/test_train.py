@@ -100,7 +100,6 @@ def test_the_file_of_an_epoch_holds_the_settings_in_plain_values(tmp_path, run_c
     assert own["training"]["scheduler"]["monitor"] == "val_loss"
 
 
-@pytest.mark.slow
 def test_a_fit_of_a_sweep_that_fails_is_no_run(tmp_path, run_command, monkeypatch):
     monkeypatch.setattr("dovision.training.image_classifier.ImageClassifier.training_step", lambda *_: 1 / 0)
     words = ("training.classifier.epochs=1", "seed=0,1", f"output_root={tmp_path}", "-m")

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Any, TextIO
@@ -59,7 +60,7 @@ class Display:
         self._clock = clock
         self._progress: Progress | None = None  # while there is a stage
         self._job: tuple[str, list[str], Stage] | None = None  # name, steps and row
-        self._bars = self._lines = True
+        self._shows = ContextVar("shows", default=(True, True))  # bars, lines; of each thread
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
@@ -117,18 +118,17 @@ class Display:
                 stage.advance()
 
     def silence(self, lines: bool = False) -> None:
-        """Disable bars, which several processes cannot draw on one terminal, and without `lines` all of the display."""
-        self._bars, self._lines = False, lines and self._lines
+        """Disable bars, which several processes cannot draw, and without `lines` all, for what this thread begins."""
+        self._shows.set((False, lines and self._shows.get()[1]))
 
     @contextmanager
     def silenced(self, lines: bool = False) -> Iterator[None]:
         """Do that for what begins in the block."""
-        before = self._bars, self._lines
-        self.silence(lines)
+        token = self._shows.set((False, lines and self._shows.get()[1]))
         try:
             yield
         finally:
-            self._bars, self._lines = before
+            self._shows.reset(token)
 
     def line(self) -> str:
         """Rows whose count is not complete, as a line of the log."""
@@ -138,15 +138,15 @@ class Display:
     @contextmanager
     def _shown(self) -> Iterator[Progress]:
         """Start the display with the first stage, and end it with that one."""
-        if not (self._bars or self._lines):
+        if not any(shows := self._shows.get()):
             yield Progress(disable=True)
             return
         if self._progress is not None:
             yield self._progress
             return
         console = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
-        in_notebook = self._bars and console.is_jupyter
-        on_terminal = self._bars and sys.stderr.isatty() and console.is_interactive
+        in_notebook = shows[0] and console.is_jupyter
+        on_terminal = shows[0] and sys.stderr.isatty() and console.is_interactive
         on_terminal = on_terminal and "JPY_PARENT_PID" not in os.environ  # as of a command in a notebook's cell
         progress = self._progress = Progress(
             "{task.description}",
