@@ -154,8 +154,8 @@ WARNED = {
     "5 of 5 test images are validation": lambda: dv.detect(classifier(), SHARED, "max_softmax", "fgsm", eps=0.1),
     "taken by number, 'Katze' as 'cat'": lambda: same(tables(GERMAN), tables((IMAGES, LABELS))),
     "Give black and white as floats": lambda: tables((BYTES > 127).to(torch.uint8)),
-    "differ from one reading to the next: leave out random tr": lambda: tables(Noise(IMAGES)),
-    "differ from one reading to the next: leave": lambda: tables(DataLoader(Noise(IMAGES), 2)),
+    "differ between readings: leave out random tr": lambda: tables(Noise(IMAGES)),
+    "differ between readings: leave": lambda: tables(DataLoader(Noise(IMAGES), 2)),
     "lie in .0, 1., as if mean and std, which are undone": lambda: tables(dv.ImageData(IMAGES, mean=MEAN, std=STD)),
     "pairs are by number. Give all": lambda: dv.compare(
         {name: dv.effects(classifier(), images, GRID) for name, images in (("a", IMAGES), ("b", IMAGES / 2))}

@@ -44,6 +44,7 @@ DATA = {
     "empty": (tempfile.mkdtemp(), "images must be a folder with pictures, got "),
     "nothing": (None, "numbers without a mask, PIL images or paths, or a list of these, got None."),
     "labels first": ([*zip(LABELS.tolist(), IMAGES, strict=True)], "Images come first: (images, labels)."),
+    "some groups": (dv.Batch(IMAGES, LABELS, LABELS, LABELS - 1), "group of a Batch must be negative for all images"),
     "one number": (dv.Batch(IMAGES, *[LABELS] * 3), "sample of a Batch must be another number for each image, got one"),
     "masked": (np.ma.masked_greater(IMAGES.numpy(), 0.5), "NumPy arrays of numbers without a mask, PIL"),
     "another size": ([*IMAGES, IMAGES[0, :, 1:]], "images must have one shape (C, H, W), got (1, 8, 8) and (1, 7, 8)."),

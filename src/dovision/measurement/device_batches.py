@@ -82,7 +82,7 @@ class DeviceBatches:
         pixels = batch.image.detach().float().cpu().contiguous().numpy()
         contents = (blake2b(image, digest_size=8).digest() for image in pixels)
         numbers = [self.contents.setdefault(*pair) for pair in zip(contents, batch.sample.tolist(), strict=True)]
-        return batch._replace(group=torch.tensor(numbers) + self._first_group)
+        return batch._replace(group=batch.group.where(batch.group >= 0, torch.tensor(numbers) + self._first_group))
 
     def _numbered(self, image: Tensor, got: Any, classifier: Classifier) -> Batch:
         label = label_tensor(image_and_label(got).label, len(image), classifier.task, self._names_of_labels)

@@ -194,8 +194,7 @@ def _check_labels(named: Mapping[str, MeasuredImages]) -> None:
                 raise ValueError(f"results must be of the same images in the same order, got {got}.")
     images = [result.run.record["contents"].keys() for result in named.values()]
     if all(images) and not set.intersection(*map(set, images)):
-        text = "results share no image as it was measured: pairs are by number. Give all of them the same images."
-        warnings.warn(text, stacklevel=4)
+        warnings.warn("results share no image: pairs are by number. Give all of them the same images.", stacklevel=4)
 
 
 def _scores(named: Mapping[str, Any], reference: str) -> pd.DataFrame:

@@ -102,6 +102,8 @@ class ImageData:
             numbers = getattr(data, name)
             if getattr(numbers, "dtype", None) not in (torch.int64, np.int64) or len(numbers) != len(data.image):
                 raise ValueError(f"{name} of a Batch must be int64, one number an image, got {numbers!r:.70}.")
+            if 0 < int((numbers < 0).sum()) < len(numbers):
+                raise ValueError(f"{name} of a Batch must be negative for all images or for none, got {numbers!r:.70}.")
         if is_read_later(data) or isinstance(data, Batch):
             if labels is not None:
                 raise ValueError(f"labels must come with images alone; {self._name} has its own. Leave them out.")
@@ -269,8 +271,7 @@ def _sampled_images(data: Any, count: int) -> list[Any]:
     readings = [[image_and_label(data[row]).image for row in range(0, count, -(-count // _LOOK))] for _ in range(2)]
     pairs = zip(*readings, strict=True)
     if not all(torch.equal(*pair) if isinstance(pair[0], Tensor) else np.array_equal(*pair) for pair in pairs):
-        text = "items of the dataset differ from one reading to the next: leave out random transforms."
-        warnings.warn(text, stacklevel=2)
+        warnings.warn("items of the dataset differ between readings: leave out random transforms.", stacklevel=2)
     return readings[0]
 
 
